@@ -1,0 +1,2 @@
+package flow
+var Dbg func(string, ...any)

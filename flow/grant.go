@@ -1,0 +1,19 @@
+package flow
+
+// A Granter decides how large a stream's receive window may be. *Share is one;
+// MaxWindow is the simplest. ReceiveWindow calls it only from Open, Update,
+// Reclaim and Finish, so a Granter may be called with the stream's lock held: it
+// must not block, and must be safe for concurrent use if streams share it.
+type Granter interface {
+	// Grant changes what is promised to a stream's peer from have to the
+	// result, which is at most want and may be less than have. A new stream
+	// asks with (0, InitialWindow), a finished one gives back with (have, 0).
+	Grant(have, want int) int
+}
+
+// MaxWindow is a Granter that gives every stream what it wants up to so many
+// bytes, and keeps no account.
+type MaxWindow int
+
+// Grant returns the smaller of want and m.
+func (m MaxWindow) Grant(have, want int) int { return min(want, int(m)) }

@@ -1,0 +1,86 @@
+package flow
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// A Limiter is a token bucket for bytes. A nil *Limiter is no limit: its methods
+// return at once. It is safe for concurrent use.
+type Limiter struct {
+	bucket *rate.Limiter
+}
+
+// NewLimiter returns a Limiter of so many bytes a second that lets through at most
+// burst bytes at once. With a rate that is not positive, or infinite, it returns
+// nil: no limit. A burst below 1 means what a tenth of a second brings.
+func NewLimiter(bytesPerSecond float64, burst int) *Limiter {
+	if !(bytesPerSecond > 0) || math.IsInf(bytesPerSecond, 1) {
+		return nil
+	}
+	if burst < 1 {
+		burst = int(max(1, min(bytesPerSecond/10, math.MaxInt32)))
+	}
+	return &Limiter{bucket: rate.NewLimiter(rate.Limit(bytesPerSecond), burst)}
+}
+
+// Burst returns how many bytes may go at once; math.MaxInt if there is no limit.
+// A sender that cuts its writes to Burst keeps to the limit in every interval.
+func (l *Limiter) Burst() int {
+	if l == nil {
+		return math.MaxInt
+	}
+	return l.bucket.Burst()
+}
+
+// Rate returns the bytes a second; +Inf if there is no limit.
+func (l *Limiter) Rate() float64 {
+	if l == nil {
+		return math.Inf(1)
+	}
+	return float64(l.bucket.Limit())
+}
+
+// Reserve takes n bytes from the bucket at the time now and returns how long to
+// wait before they may go; 0 means now. It does not block. The bytes are taken
+// even if the caller then sends nothing. More than Burst bytes are taken in
+// pieces of that size, and the result is when the last piece may go.
+func (l *Limiter) Reserve(n int, now time.Time) time.Duration {
+	if l == nil || n <= 0 {
+		return 0
+	}
+	var wait time.Duration
+	for burst := l.bucket.Burst(); n > 0; n -= burst {
+		wait = l.bucket.ReserveN(now, min(n, burst)).DelayFrom(now)
+	}
+	return wait
+}
+
+// Wait blocks until n bytes may go, or until ctx is done, and then returns
+// ctx.Err(). Bytes whose turn had not come by then are put back. More than Burst
+// bytes are waited for in pieces of that size.
+func (l *Limiter) Wait(ctx context.Context, n int) error {
+	if err := ctx.Err(); err != nil || l == nil {
+		return err
+	}
+	for burst := l.bucket.Burst(); n > 0; n -= burst {
+		now := time.Now()
+		r := l.bucket.ReserveN(now, min(n, burst))
+		wait := r.DelayFrom(now)
+		if wait == 0 {
+			continue
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			r.Cancel()
+			return ctx.Err()
+		}
+	}
+	return nil
+}

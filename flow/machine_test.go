@@ -1,0 +1,244 @@
+package flow_test
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/smuxkit/smuxkit/flow"
+)
+
+// A machine runs tasks on a few cores as an operating system does: a task runs
+// until it blocks or its slice is over and another one waits; a task that was
+// woken starts after a while; and now and then a core is taken away.
+type machine struct {
+	sim    *simulation
+	rng    *rand.Rand
+	idle   int // cores
+	queue  []*task
+	wake   time.Duration // longest time from waking to running
+	noise  float64       // outages a second and core
+	outage time.Duration // mean length of one
+}
+
+// A task is a loop whose step takes some time, or says that it must wait.
+type task struct {
+	m       *machine
+	step    func() (cost time.Duration, ok bool)
+	state   taskState
+	again   bool // woken while running
+	started time.Duration
+}
+
+type taskState int
+
+const (
+	blocked taskState = iota
+	waking
+	ready
+	running
+)
+
+const (
+	slice        = 3 * time.Millisecond
+	switchTime   = 2 * time.Microsecond
+	updateCost   = 3 * time.Microsecond
+	socketBuffer = 2 << 20
+)
+
+func (k *task) unblock() {
+	switch k.state {
+	case running:
+		k.again = true
+	case blocked:
+		k.state = waking
+		k.m.sim.after(time.Duration(k.m.rng.Int64N(int64(k.m.wake)+1)), func() {
+			k.state = ready
+			k.m.queue = append(k.m.queue, k)
+			k.m.dispatch()
+		})
+	}
+}
+
+func (m *machine) dispatch() {
+	for m.idle > 0 && len(m.queue) > 0 {
+		k := m.queue[0]
+		m.queue = m.queue[1:]
+		m.idle--
+		k.state = running
+		k.started = m.sim.now
+		m.sim.after(switchTime, k.run)
+	}
+}
+
+func (k *task) run() {
+	m := k.m
+	k.again = false
+	cost, ok := k.step()
+	if !ok && !k.again {
+		k.state = blocked
+		m.idle++
+		m.dispatch()
+		return
+	}
+	if m.rng.Float64() < m.noise*cost.Seconds() {
+		cost += time.Duration(m.rng.ExpFloat64() * float64(m.outage))
+	}
+	m.sim.after(cost, func() {
+		if len(m.queue) > 0 && m.sim.now-k.started > slice {
+			k.state = ready
+			m.queue = append(m.queue, k)
+			m.idle++
+			m.dispatch()
+			return
+		}
+		k.run()
+	})
+}
+
+// A loopback is a transfer between two processes of one machine.
+type loopback struct {
+	m         *machine
+	size      int
+	sendRate  float64 // bytes a second that the sender's core makes
+	recvRate  float64 // bytes a second that the receiver's core takes in
+	appRate   float64 // the same for the reading application; 0: the receiver reads itself
+	g         flow.Granter
+	fixed     bool // do not tune
+	maxWindow int
+	updates   int
+	window    flow.ReceiveWindow
+	read      int
+	elapsed   time.Duration
+}
+
+func (l *loopback) run(t testing.TB) {
+	m := l.m
+	cost := func(n int, rate float64) time.Duration { return time.Duration(float64(n) / rate * 1e9) }
+	var (
+		out              flow.SendWindow
+		socket           []int
+		queued           int
+		updates          [][2]uint32
+		sender, receiver task
+		app              task
+		left             = l.size
+	)
+	g := l.g
+	if l.fixed {
+		g = nil
+	}
+	take := func(n int) time.Duration {
+		l.read += n
+		l.elapsed = m.sim.now
+		if !l.window.Read(n, m.sim.now) {
+			return 0
+		}
+		consumed, size := l.window.Update(g, m.sim.now)
+		l.maxWindow = max(l.maxWindow, int(size))
+		l.updates++
+		updates = append(updates, [2]uint32{consumed, size})
+		sender.unblock()
+		return updateCost
+	}
+	sender = task{m: m, step: func() (time.Duration, bool) {
+		if len(updates) > 0 {
+			if err := out.Update(updates[0][0], updates[0][1]); err != nil {
+				t.Fatal(err)
+			}
+			updates = updates[1:]
+			return updateCost, true
+		}
+		n := min(left, out.Available(), framePayload)
+		if n == 0 || queued+n > socketBuffer {
+			return 0, false
+		}
+		out.Sent(n)
+		left -= n
+		queued += n
+		socket = append(socket, n)
+		receiver.unblock()
+		return cost(n, l.sendRate), true
+	}}
+	receiver = task{m: m, step: func() (time.Duration, bool) {
+		if len(socket) == 0 {
+			return 0, false
+		}
+		n := socket[0]
+		socket = socket[1:]
+		queued -= n
+		if queued < socketBuffer/2 {
+			sender.unblock()
+		}
+		if err := l.window.Received(n, m.sim.now); err != nil {
+			t.Fatal(err)
+		}
+		spent := cost(n, l.recvRate)
+		if l.appRate > 0 {
+			app.unblock()
+			return spent, true
+		}
+		return spent + take(n), true
+	}}
+	app = task{m: m, step: func() (time.Duration, bool) {
+		n := min(l.window.Unread(), 32<<10)
+		if n == 0 {
+			return 0, false
+		}
+		return cost(n, l.appRate) + take(n), true
+	}}
+	for _, k := range []*task{&sender, &receiver, &app} {
+		k.m = m
+	}
+	sender.unblock()
+	m.sim.run(time.Hour)
+	if l.read != l.size {
+		t.Fatalf("%d bytes of %d were read", l.read, l.size)
+	}
+}
+
+func TestTheWindowStaysSmallWithinOneMachine(t *testing.T) {
+	worst, worstSeed := 0, 0
+	slower := 0.0
+	n := 6000
+	over := 0
+	sum := 0.0
+	for seed := range n {
+		rng := rand.New(rand.NewPCG(uint64(seed), 1))
+		pick := func(v ...float64) float64 { return v[rng.IntN(len(v))] }
+		cores := 1 + rng.IntN(2)
+		base := pick(0.5e9, 1e9, 3e9, 6e9)
+		l := &loopback{
+			size:     64 << 20,
+			sendRate: base * pick(0.5, 1, 2),
+			recvRate: base * pick(0.5, 1, 2),
+			appRate:  base * pick(0, 1, 4),
+			g:        flow.NewShare(32 << 20),
+		}
+		wake := time.Duration(pick(5, 20, 60)) * time.Microsecond
+		noise := pick(0, 10, 100)
+		l.m = &machine{sim: &simulation{}, rng: rng, idle: cores, wake: wake, noise: noise, outage: 2 * time.Millisecond}
+		l.run(t)
+		f := *l
+		f.fixed = true
+		f.window = flow.ReceiveWindow{}
+		f.maxWindow = 0
+		f.read = 0
+		f.m = &machine{sim: &simulation{}, rng: rand.New(rand.NewPCG(uint64(seed), 2)), idle: cores, wake: wake, noise: noise, outage: 2 * time.Millisecond}
+		f.run(t)
+		ratio := f.elapsed.Seconds() / l.elapsed.Seconds()
+		sum += ratio
+		if noise == 0 && ratio < 0.97 { t.Logf("seed %d: ratio %.3f cores %d base %.1g send %.1g recv %.1g app %.1g wake %v updates %d of %d win %d", seed, ratio, cores, base, l.sendRate, l.recvRate, l.appRate, wake, l.updates, f.updates, l.window.Window()) }
+		if slower == 0 || ratio < slower {
+			slower = ratio
+		}
+		if l.maxWindow > worst {
+			worst, worstSeed = l.maxWindow, seed
+		}
+		if l.maxWindow >= 1<<20 {
+			over++
+			t.Logf("seed %d: cores %d base %.1g send %.1g recv %.1g app %.1g wake %v noise %v: max %d rtt %v, %.2f GB/s", seed, cores, base, l.sendRate, l.recvRate, l.appRate, wake, noise, l.maxWindow, l.window.RTT(), float64(l.read)/l.elapsed.Seconds()/1e9)
+		}
+	}
+	t.Logf("largest window %d at seed %d, over %d; worst ratio to fixed %.2f, mean %.3f", worst, worstSeed, over, slower, sum/float64(n))
+}

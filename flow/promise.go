@@ -1,0 +1,118 @@
+package flow
+
+// DefaultMaxWindow is the largest window that a Share grants a stream unless
+// SetMaxWindow says otherwise.
+const DefaultMaxWindow = 16 << 20
+
+const (
+	// reservePart is the part of a budget that is never promised: it is for what
+	// comes without a promise, that is version 1, smallest windows, and what peers
+	// send before they see that their first window was lowered.
+	reservePart = 8
+	// openPart: a new stream is promised at most this part of what is left of the
+	// first half, so that the half is never used up by streams that only opened.
+	openPart = 4
+	// ringEvery: of so many refused grants in a row one rings for idle windows.
+	ringEvery = 64
+)
+
+// SetMaxWindow sets the largest window that Grant gives a stream. The default is
+// DefaultMaxWindow. It applies to later calls of Grant.
+func (s *Share) SetMaxWindow(n int) { s.maxWindow.Store(int64(n)) }
+
+// Grant implements Granter. The sum of all promises on a budget never exceeds
+// seven eighths of it; the last eighth stays free for what comes unpromised.
+//
+// A new stream, which asks with (0, InitialWindow), gets at most a quarter of
+// what is left of the first half, so that the streams of a busy session start
+// with less and less. What such a stream does need it then gets by growing: a
+// stream that asks for more gets up to half of all that is left. Streams that
+// open and stay idle can thus never keep the ones that work from growing.
+func (s *Share) Grant(have, want int) int {
+	b := s.budget
+	want = min(want, int(s.maxWindow.Load()))
+	if want <= have {
+		want = max(0, want)
+		if back := int64(have - want); back > 0 {
+			if s.promised.Add(-back) < 0 { // left
+				s.promised.Add(back)
+				return want
+			}
+			b.promised.Add(-back)
+		}
+		return want
+	}
+	opening := have == 0 && want == InitialWindow
+	for {
+		total := b.promised.Load()
+		more := b.grantable(total, opening)
+		if more <= 0 {
+			b.ring()
+			return have
+		}
+		granted := int64(want - have)
+		short := granted > more
+		if short {
+			granted = more
+		}
+		if !b.promised.CompareAndSwap(total, total+granted) {
+			continue
+		}
+		if s.promised.Add(granted) < 0 { // left
+			s.promised.Add(-granted)
+			b.promised.Add(-granted)
+			return have
+		}
+		if s.waiters.Load() > 0 {
+			b.wake() // what was too much without the promise may now be allowed
+		}
+		if short && !opening {
+			b.ring()
+		}
+		return have + int(granted)
+	}
+}
+
+// grantable is how much one stream may be promised in addition now.
+func (b *Budget) grantable(promised int64, opening bool) int64 {
+	limit := b.size - b.size/reservePart
+	if opening {
+		return (limit/2 - promised) / openPart
+	}
+	left := limit - promised
+	return left - left/2
+}
+
+// Pressed reports whether promises are scarce: less than a quarter of what may be
+// promised is left. Streams that work then shrink their windows to what they
+// need at their next update; the windows of idle streams come back if their
+// session offers them to ReceiveWindow.Reclaim.
+func (s *Share) Pressed() bool {
+	limit := s.budget.size - s.budget.size/reservePart
+	return s.budget.promised.Load() > limit-limit/4
+}
+
+// OnPressure sets a function that is called when a stream of any session on the
+// budget was granted less than it needs: the time to offer idle streams to
+// ReceiveWindow.Reclaim. It is called now and then while that lasts, by whoever
+// called Grant, possibly with locks of that session held. So it must neither
+// block nor take a lock that a caller of Grant may hold: let it wake somebody.
+func (s *Share) OnPressure(f func()) { s.pressure.Store(&f) }
+
+// ring tells the sessions that promises are scarce.
+func (b *Budget) ring() {
+	if b.refused.Add(1)%ringEvery != 1 {
+		return
+	}
+	b.mu.Lock()
+	var ring []func()
+	for s := range b.shares {
+		if f := s.pressure.Load(); f != nil && *f != nil {
+			ring = append(ring, *f)
+		}
+	}
+	b.mu.Unlock()
+	for _, f := range ring {
+		f()
+	}
+}

@@ -1,0 +1,50 @@
+package flow
+
+// InitialWindow is how many bytes a peer may send on a new stream before it has
+// seen a window update. Every deployed peer assumes this figure.
+const InitialWindow = 262144
+
+// A SendWindow counts what may be sent on one stream. The zero value is the
+// window of a new stream: InitialWindow bytes.
+//
+// A sender that has more data than Available should send exactly Available
+// bytes and stop there, however short that makes its last frame: the receiver
+// recognises a sender that its window holds up by that cut.
+//
+// A SendWindow is not safe for concurrent use. No method blocks or allocates,
+// except that Update allocates its error.
+type SendWindow struct {
+	sent     uint32 // bytes sent, modulo 2^32
+	consumed uint32 // bytes that the peer's application has read, modulo 2^32
+	window   uint32 // window of the last update, less InitialWindow (modulo 2^32)
+}
+
+// Available returns how many bytes may be sent now; never less than 0.
+//
+// The comparison is the protocol's, in signed 32-bit arithmetic: a window of
+// 2^31 or more counts as negative and stops the stream.
+func (w *SendWindow) Available() int {
+	return max(0, int(int32(w.window+InitialWindow))-int(w.sent-w.consumed))
+}
+
+// Sent records that n bytes were sent, where 0 <= n <= Available.
+func (w *SendWindow) Sent(n int) { w.sent += uint32(n) }
+
+// Update applies a window update of the peer: its application has read consumed
+// bytes in all (modulo 2^32), and window bytes beyond those may be outstanding.
+// The window may be smaller than the one before: Available is then 0 until the
+// peer has read enough. An update that is older than one already applied is
+// ignored. A *ConsumedError means that the peer claims bytes that were never
+// sent; the window is then unchanged.
+func (w *SendWindow) Update(consumed, window uint32) error {
+	advance := consumed - w.consumed
+	if advance > w.sent-w.consumed {
+		if int32(advance) < 0 {
+			return nil // stale
+		}
+		return &ConsumedError{Consumed: consumed, Sent: w.sent}
+	}
+	w.consumed = consumed
+	w.window = window - InitialWindow
+	return nil
+}

@@ -1,0 +1,110 @@
+package flow
+
+import (
+	"math"
+	"sync/atomic"
+)
+
+// A Share is one session's part of a Budget. All methods are safe for concurrent
+// use; only Wait blocks.
+type Share struct {
+	budget    *Budget
+	used      atomic.Int64 // unread bytes; far below 0 once the session has left
+	promised  atomic.Int64 // windows promised; far below 0 once it has left
+	waiters   atomic.Int32 // calls of Wait that are queued
+	maxWindow atomic.Int64
+	pressure  atomic.Pointer[func()]
+	spare     *waiter // guarded by budget.mu
+}
+
+// gone is what the counters of a share that left are set to, so that every
+// later change finds them below 0 and undoes itself.
+const gone = math.MinInt64 / 2
+
+// Take records that n bytes arrived and are kept unread.
+func (s *Share) Take(n int) {
+	if s.used.Add(int64(n)) < 0 { // left
+		s.used.Add(-int64(n))
+		return
+	}
+	if !s.budget.private {
+		s.budget.used.Add(int64(n))
+	}
+}
+
+// Return records that n bytes were read or thrown away, and wakes whoever may go
+// on because of it. Returning more than was taken is a bug in the caller, and
+// panics.
+func (s *Share) Return(n int) {
+	own := s.used.Add(-int64(n))
+	if own < 0 {
+		s.used.Add(int64(n))
+		if own < gone/2 {
+			return // left
+		}
+		panic("flow: Return of more bytes than were taken")
+	}
+	b := s.budget
+	total := own
+	if !b.private {
+		total = b.used.Add(-int64(n))
+	}
+	if total <= b.wakeAt.Load() || s.waiters.Load() > 0 {
+		b.wake()
+	}
+}
+
+// Full reports whether the session should leave its transport unread for now.
+// It costs a few atomic loads. A session that holds no unread byte is never full.
+func (s *Share) Full() bool {
+	own := s.used.Load()
+	if own <= 0 {
+		return false
+	}
+	b := s.budget
+	if b.private {
+		return own >= b.size
+	}
+	return b.used.Load() > s.ceiling(own)
+}
+
+// ceiling is the highest use of the whole budget at which a share that itself
+// holds own bytes is not full.
+func (s *Share) ceiling(own int64) int64 {
+	switch b := s.budget; {
+	case own <= 0:
+		return math.MaxInt64
+	case b.members.Load() <= 1 || own <= s.promised.Load():
+		// Alone, or what it holds was promised to its peers and so allowed for.
+		return b.size - 1
+	default:
+		// own > hogFactor*(size-used), solved for used.
+		return b.size - 1 - own/hogFactor
+	}
+}
+
+// Used returns the bytes that the session holds unread.
+func (s *Share) Used() int { return int(max(0, s.used.Load())) }
+
+// Leave gives back everything the session still holds and ends its membership.
+// Later calls of the share's methods have no effect on the budget: Full is
+// false, Wait returns true, and Grant promises nothing new. Leaving twice is
+// harmless.
+func (s *Share) Leave() {
+	b := s.budget
+	b.mu.Lock()
+	if _, member := b.shares[s]; !member {
+		b.mu.Unlock()
+		return
+	}
+	delete(b.shares, s)
+	b.members.Add(-1)
+	b.mu.Unlock()
+
+	held := s.used.Swap(gone)
+	if !b.private {
+		b.used.Add(-held)
+	}
+	b.promised.Add(-s.promised.Swap(gone))
+	b.wake()
+}

@@ -1,0 +1,338 @@
+package flow
+
+import "time"
+
+const (
+	// leastWindow is what a stream's window never falls below, promised or not: a
+	// stream with no window at all could never show that it needs one.
+	leastWindow = 16<<10 - 1
+	// blindWindow is how far a window grows before the round trip is known well,
+	// and what a window may always have: more than that does not fit in the cache
+	// beside its sender's, and slows down a path without delay.
+	blindWindow = 512 << 10
+	// topWindow keeps the signed comparisons of both ends right.
+	topWindow = 1 << 30
+	// pathRate bounds a window to what a path of 32 Gbit/s holds, in bytes a
+	// microsecond: the faster path is the inside of this machine.
+	pathRate = 4000
+	// blindTime: a sender that takes longer than this for three quarters of the
+	// first window is not held up by it on any path of less than 250 ms.
+	blindTime = 200_000
+	// nearTime is the round trip below which scheduling, not distance, is most of
+	// what is measured.
+	nearTime = 10_000
+	// halfTime is the round trip below which half a window covers it amply, and
+	// an update's cost counts.
+	halfTime = 1_000
+	// A round trip is known well after sampleTime of samples, or trialSamples.
+	sampleTime   = 32_000
+	trialSamples = staleSamples + 3*chunkSamples
+	// staleSamples: so many samples after a growth still show the window before.
+	staleSamples = 2
+	chunkSamples = 8
+	retrySamples = 255
+	// slowSamples in a row far above rtt mean that the path has changed.
+	slowSamples = 32
+)
+
+// Update returns what a window update of this stream says now. Call it right
+// before the update is encoded: it assumes that the update is sent, at the time
+// now. It is the only call that changes the window's size, by asking g, except for
+// Open and Reclaim. After Finish it says what the last update said.
+func (w *ReceiveWindow) Update(g Granter, now time.Duration) (consumed, window uint32) {
+	limit := w.limit + InitialWindow
+	if w.flags&finished != 0 {
+		return w.read, uint32(max(0, int32(limit-w.read)))
+	}
+	w.Open(g)
+	if w.read == limit && w.received == limit {
+		// The peer has used all it was ever told of: it waits for this update.
+		w.wantGrowth(grow4)
+	}
+	w.fit(g)
+
+	size := uint32(odd(w.Window()))
+	next, sent := w.read+size, micros(now)
+	switch {
+	case after(limit, next):
+		// For a while the peer goes by the limit before, which shows nothing.
+		w.flags = w.flags&^marked | withdrawn
+		w.markTime = sent
+	case w.flags&withdrawn != 0:
+		if sent-w.markTime > 2*w.rtt {
+			w.flags &^= withdrawn
+		}
+	case w.flags&marked == 0 && after(next, limit) && !after(w.received, limit):
+		w.mark, w.markTime, w.credit = limit, sent, limit-w.read
+		w.flags = w.flags&^starved | marked
+		if w.read == limit {
+			w.starvedAt = w.markTime
+			w.flags |= starved
+		}
+	}
+	w.limit = next - InitialWindow
+	if after(w.limit, w.edge) {
+		w.edge = w.limit
+	}
+	w.flags &^= fed | lowered
+	return w.read, size
+}
+
+// Reclaim is how an owner takes windows back from streams that do not use them,
+// when Share.Pressed says that promises are scarce. Of a stream that nothing has
+// arrived on since the last call it lowers the window to the least and gives back
+// its promise; due then says that an update must tell the peer. The stream grows
+// again once it is used. Bytes that the peer sends before it sees that update
+// stay legal.
+func (w *ReceiveWindow) Reclaim(g Granter) (due bool) {
+	if w.flags&finished != 0 || w.flags&least != 0 {
+		return false
+	}
+	if w.flags&visited == 0 || w.flags&opened == 0 || w.received != w.read {
+		w.flags |= visited
+		return false
+	}
+	w.resize(g, grant(g, w.promise(), 0))
+	w.flags |= lowered
+	return true
+}
+
+// step is by how much an update should move the limit at least: a quarter of the
+// window, so that a path that holds three quarters of it never runs dry; half of
+// it where there is hardly any path.
+func (w *ReceiveWindow) step() uint32 {
+	size := w.size + InitialWindow
+	if w.rtt != 0 && w.rtt < halfTime {
+		return size / 2
+	}
+	return size / 4
+}
+
+// starve notes that the reader has read all that the peer could send without the
+// update being timed. If that update cannot have taken effect yet, then both are
+// waiting for it: the window is too small for the path.
+func (w *ReceiveWindow) starve(now uint32) {
+	if w.flags&starved != 0 {
+		return
+	}
+	w.flags |= starved
+	w.starvedAt = now
+	elapsed := now - w.markTime
+	if w.rtt == 0 {
+		if elapsed < blindTime {
+			w.wantGrowth(grow4)
+		}
+		return
+	}
+	slack := w.rtt / 32
+	if w.rtt < halfTime {
+		slack = w.rtt / 4
+	}
+	switch {
+	case elapsed < w.rtt/2:
+		w.wantGrowth(grow4)
+	case elapsed+slack < w.rtt:
+		w.wantGrowth(grow2)
+	}
+}
+
+// wantGrowth asks for a larger window at the next update, if it can be had.
+func (w *ReceiveWindow) wantGrowth(by flags) {
+	if w.grown(by) > int(w.size+InitialWindow) {
+		w.flags |= by
+	}
+}
+
+// grown is the window after growth by the larger factor in by, which may be none.
+func (w *ReceiveWindow) grown(by flags) int {
+	size := int(w.size + InitialWindow)
+	want := 2 * size
+	if by&grow4 != 0 {
+		want = 4 * size
+	}
+	switch {
+	case want <= blindWindow:
+	case !w.known() || w.rtt < nearTime:
+		want = blindWindow
+		if size >= blindWindow-1 && w.samples >= trialSamples && w.flags&settled == 0 {
+			want = size + size/2
+		}
+	}
+	return max(size, odd(min(want, w.most())))
+}
+
+// known reports whether the round trip is known well.
+func (w *ReceiveWindow) known() bool {
+	return w.samples >= trialSamples || uint64(w.samples)*uint64(w.rtt) >= sampleTime
+}
+
+// most is the largest window that makes sense on the path, however fast it is.
+func (w *ReceiveWindow) most() int {
+	return int(min(topWindow, max(blindWindow, uint64(w.rtt)*pathRate)))
+}
+
+// Below nearTime a round trip may be work rather than distance: two processes that
+// take turns on one core look just like a path that the window limits. But there a
+// larger window brings nothing. So the window grows by halves, and each growth is
+// a trial: the rate of every chunk of it must beat the best chunk before by a
+// fifth, of the half that a limited path would give. If one fails, the window goes
+// back and is settled for a while.
+
+// chunk counts a sample of a near path, and judges the rate of every chunkSamples.
+func (w *ReceiveWindow) chunk(now uint32) {
+	switch n := w.samples; {
+	case n == staleSamples:
+		w.chunkTime, w.chunkRead = now, w.read
+	case n > staleSamples && (n-staleSamples)%chunkSamples == 0:
+		rate := uint32(uint64(w.read-w.chunkRead) << 10 / uint64(max(1, now-w.chunkTime)))
+		w.chunkTime, w.chunkRead = now, w.read
+		if w.flags&trial == 0 {
+			w.best = max(w.best, rate)
+		} else if rate < w.best+w.best/5 {
+			w.flags |= failed
+		} else if n == trialSamples {
+			w.flags &^= trial
+			w.best = rate
+		}
+	case n == retrySamples:
+		w.flags &^= settled
+		w.samples, w.best = 0, 0
+	}
+}
+
+// sample ends the timing of an update: the first byte that it allowed has come.
+func (w *ReceiveWindow) sample(before, now uint32) {
+	took := max(1, now-w.markTime)
+	idle := uint32(0)
+	if w.flags&starved != 0 {
+		idle = now - w.starvedAt
+	}
+	w.flags &^= marked | starved
+	// A frame that ends right at the limit was cut there: the peer stood still, and
+	// went on when the update came. The first limit alone is a round number, where
+	// frames end by chance: there the pause has to show as well.
+	if before == w.mark && (w.mark != InitialWindow || idle > took/2) {
+		w.learn(took, idle, now)
+	}
+	if w.rtt != 0 {
+		need := uint32(uint64(w.credit) * uint64(w.rtt) / uint64(took))
+		w.need = max(need, w.need-w.need/8)
+	}
+}
+
+// learn takes an exact sample of the round trip, of which the reader was idle for
+// the given part.
+func (w *ReceiveWindow) learn(took, idle, now uint32) {
+	if w.samples < retrySamples {
+		w.samples++
+	}
+	if w.rtt < nearTime {
+		w.chunk(now)
+	}
+	if Dbg != nil { Dbg("sample %d idle %d win %d credit %d samples %d best %d flags %x", took, idle, w.Window(), w.credit, w.samples, w.best, w.flags) } //DBG
+	switch {
+	case w.rtt == 0 || took < w.rtt:
+		w.rtt = took
+		w.slowRun = 0
+	case took > 2*w.rtt && took >= nearTime && idle > took/4:
+		// Not a queue that our own window fills, but a longer way.
+		if w.slowRun++; w.slowRun == slowSamples {
+			w.rtt *= 2
+			w.slowRun = 0
+		}
+	default:
+		w.slowRun = 0
+	}
+}
+
+// fit changes the window's size to what is needed and can be had.
+func (w *ReceiveWindow) fit(g Granter) {
+	size := int(w.size + InitialWindow)
+	want := size
+	switch {
+	case w.flags&failed != 0:
+		want = odd(max(blindWindow, size*2/3))
+		w.flags = w.flags&^(trial|failed) | settled
+		w.samples = 0
+	case w.flags&(grow2|grow4) != 0:
+		want = w.grown(w.flags)
+	case size > leastWindow && w.need != 0:
+		want = w.shrunk(g)
+	}
+	w.flags &^= grow2 | grow4
+	if want == size {
+		return
+	}
+	got := grant(g, w.promise(), want)
+	w.flags &^= capped
+	if got < want {
+		w.flags |= capped
+	}
+	if got > size && size >= blindWindow-1 {
+		w.samples = 0
+		if w.rtt < nearTime {
+			w.flags |= trial
+		}
+	}
+	w.resize(g, got)
+}
+
+// shrunk is the window that is left of one that is far larger than what the
+// reader takes in a round trip. That is done where the reader lags behind, or
+// where promises are scarce; else a stream that pauses would start anew.
+func (w *ReceiveWindow) shrunk(g Granter) int {
+	size := int(w.size + InitialWindow)
+	if most := w.most(); size > most && w.known() {
+		return odd(most)
+	}
+	if size/4 <= int(w.need) {
+		return size
+	}
+	if w.flags&fed == 0 && size > InitialWindow {
+		return odd(max(InitialWindow, size/2))
+	}
+	if p, ok := g.(interface{ Pressed() bool }); ok && p.Pressed() {
+		return min(size, odd(max(4*leastWindow, 2*int(w.need))))
+	}
+	return size
+}
+
+// resize makes got, which the Granter has promised, the window.
+func (w *ReceiveWindow) resize(g Granter, got int) {
+	w.flags &^= least
+	if got != InitialWindow && got&1 == 0 && got > 0 {
+		got = grant(g, got, got-1)
+	}
+	if got < leastWindow {
+		if got > 0 {
+			grant(g, got, 0)
+		}
+		got = leastWindow
+		w.flags |= least
+	}
+	w.size = uint32(got) - InitialWindow
+}
+
+// promise is what the Granter has on account for this stream.
+func (w *ReceiveWindow) promise() int {
+	if w.flags&opened == 0 || w.flags&(finished|least) != 0 {
+		return 0
+	}
+	return int(w.size + InitialWindow)
+}
+
+func grant(g Granter, have, want int) int {
+	if g == nil {
+		return min(want, InitialWindow)
+	}
+	return max(0, min(want, g.Grant(have, want)))
+}
+
+// odd makes a window size odd, so that no limit falls where frames of a usual
+// size end by themselves.
+func odd(n int) int { return (n - 1) | 1 }
+
+// after reports whether position a lies beyond b, modulo 2^32.
+func after(a, b uint32) bool { return int32(a-b) > 0 }
+
+func micros(now time.Duration) uint32 { return uint32(now / time.Microsecond) }

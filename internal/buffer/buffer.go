@@ -1,0 +1,96 @@
+// Package buffer lends byte buffers of a few sizes and takes them back.
+//
+// A Buf is a link of a queue: payload that waits for its reader, or for its turn
+// to be sent. Get chooses the smallest class that holds what is asked for, so a
+// stream with 64 unread bytes pins 512 and not 32,768.
+package buffer
+
+import "sync"
+
+// Max is the capacity of the largest class: the payload of a default frame with
+// its header.
+const Max = 32768
+
+// classes are the capacities that Get hands out, in growing order.
+var classes = [...]int{512, 2048, 8192, Max}
+
+var pools [len(classes)]sync.Pool
+
+// A Buf is a buffer that holds the bytes Data[R:W] and is empty when R == W.
+// It has one owner at a time, who may write its fields.
+type Buf struct {
+	Next  *Buf
+	R, W  int
+	Data  []byte
+	class int
+}
+
+// Get returns an empty Buf with room for n bytes, or for Max if n is more.
+// The contents of Data are what the last owner left there.
+func Get(n int) *Buf {
+	class := 0
+	for class < len(classes)-1 && classes[class] < n {
+		class++
+	}
+	if b, ok := pools[class].Get().(*Buf); ok {
+		return b
+	}
+	return &Buf{Data: make([]byte, classes[class]), class: class}
+}
+
+// Free gives b back. The caller must not use b or its Data again.
+func (b *Buf) Free() {
+	b.Next, b.R, b.W = nil, 0, 0
+	pools[b.class].Put(b)
+}
+
+// Len returns the number of bytes b holds.
+func (b *Buf) Len() int { return b.W - b.R }
+
+// Room returns the free space behind the bytes b holds.
+func (b *Buf) Room() []byte { return b.Data[b.W:] }
+
+// Bytes returns what b holds. It is valid until b is freed.
+func (b *Buf) Bytes() []byte { return b.Data[b.R:b.W] }
+
+// Append copies as much of p as fits behind the bytes b holds and returns how
+// much that was.
+func (b *Buf) Append(p []byte) int {
+	n := copy(b.Data[b.W:], p)
+	b.W += n
+	return n
+}
+
+// A Queue is a list of buffers in the order in which they were filled.
+// The zero value is an empty queue.
+type Queue struct {
+	Head, Tail *Buf
+}
+
+// Push puts b, which must be in no queue, at the end.
+func (q *Queue) Push(b *Buf) {
+	if q.Tail == nil {
+		q.Head = b
+	} else {
+		q.Tail.Next = b
+	}
+	q.Tail = b
+}
+
+// Pop takes the first buffer off the queue. The queue must not be empty.
+func (q *Queue) Pop() *Buf {
+	b := q.Head
+	q.Head = b.Next
+	if q.Head == nil {
+		q.Tail = nil
+	}
+	b.Next = nil
+	return b
+}
+
+// Free frees all the buffers of the queue and leaves it empty.
+func (q *Queue) Free() {
+	for q.Head != nil {
+		q.Pop().Free()
+	}
+}

@@ -1,0 +1,69 @@
+package interop
+
+import (
+	"bytes"
+	"io"
+	"sync"
+	"testing"
+)
+
+func TestTenThousandStreamsOpenAndCloseInARow(t *testing.T) {
+	const streams = 10_000
+	matrix(t, []setting{defaults}, func(t *testing.T, l *link) {
+		openers(t, l, func(t *testing.T, opener, acceptor end) {
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				for range streams {
+					s, err := acceptor.Accept()
+					if err != nil {
+						t.Errorf("%s: accept: %v", acceptor.name, err)
+						return
+					}
+					wg.Go(func() {
+						if _, err := io.Copy(s, s); err != nil {
+							t.Errorf("%s: echo: %v", acceptor.name, err)
+						}
+						mustClose(t, acceptor.name, s)
+					})
+				}
+			})
+			for i := range streams {
+				if err := openAndClose(opener, i); err != nil {
+					t.Errorf("%s: stream %d: %v", opener.name, i, err)
+					opener.Close()
+					break
+				}
+			}
+			wg.Wait()
+			wantNoStreams(t, l)
+		})
+	})
+}
+
+// openAndClose does what short-lived streams do: mostly a question and its
+// answer, sometimes a question that nobody waits for, sometimes nothing at all.
+func openAndClose(e end, i int) error {
+	s, err := e.Open()
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if i%10 == 0 {
+		return s.Close()
+	}
+	question := bytes.Repeat([]byte{byte(i)}, 1+i%100)
+	if _, err := s.Write(question); err != nil {
+		return err
+	}
+	if i%10 == 1 && !e.losesUnread {
+		return s.Close()
+	}
+	answer := make([]byte, len(question))
+	if _, err := io.ReadFull(s, answer); err != nil {
+		return err
+	}
+	if !bytes.Equal(answer, question) {
+		return io.ErrUnexpectedEOF
+	}
+	return s.Close()
+}

@@ -1,0 +1,207 @@
+package interop
+
+import (
+	"errors"
+	"io"
+	"os"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/xtaci/smux"
+)
+
+// Three times our receive buffer passes through streams that are closed with
+// most of their data unread: had any of it stayed accounted for, the session
+// would stop.
+func TestOurCloseWithUnreadDataGivesItsSpaceBack(t *testing.T) {
+	const (
+		buffer  = 1 << 20
+		size    = 60_000 // the writer never waits, whatever the window
+		streams = 3 * buffer / size
+	)
+	small := setting{name: "our small buffer", ours: ourConfig{MaxReceiveBuffer: buffer, MaxStreamWindow: 256 << 10}}
+	matrix(t, []setting{defaults, small}, func(t *testing.T, l *link) {
+		openers(t, l, func(t *testing.T, opener, acceptor end) {
+			data := make([]byte, size)
+			for range streams {
+				ours, theirs := connect(t, opener, acceptor)
+				mustWrite(t, "theirs", theirs, data)
+				if _, err := io.ReadFull(ours, make([]byte, 1000)); err != nil {
+					t.Errorf("ours: read: %v", err)
+				}
+				mustClose(t, "ours", ours)
+				readAll(t, "theirs", theirs, nil)
+				mustClose(t, "theirs", theirs)
+			}
+			wantNoStreams(t, l)
+			echo(t, l)
+		})
+	})
+}
+
+func TestTheirCloseWithUnreadDataLeavesTheSessionUsable(t *testing.T) {
+	const (
+		buffer  = 1 << 20
+		size    = 60_000 // their first read lowers the window to 65,536 bytes
+		streams = 3 * buffer / size
+	)
+	small := setting{name: "their small buffer", theirs: func(c *smux.Config) { c.MaxReceiveBuffer = buffer }}
+	matrix(t, []setting{defaults, small}, func(t *testing.T, l *link) {
+		openers(t, l, func(t *testing.T, opener, acceptor end) {
+			data := make([]byte, size)
+			for range streams {
+				ours, theirs := connect(t, opener, acceptor)
+				mustWrite(t, "ours", ours, data)
+				if _, err := io.ReadFull(theirs, make([]byte, 1000)); err != nil {
+					t.Errorf("theirs: read: %v", err)
+				}
+				mustClose(t, "theirs", theirs)
+				readAll(t, "ours", ours, nil)
+				mustClose(t, "ours", ours)
+			}
+			wantNoStreams(t, l)
+			echo(t, l)
+		})
+	})
+}
+
+// A writer whose peer is gone must not stop the session, whether the protocol
+// lets it know (we answer the original's data with FIN, which it ignores) or
+// leaves it to its own deadline (version 2, when the window is used up).
+func TestWritingToAStreamThatTheOtherSideHasClosedHarmsNobodyElse(t *testing.T) {
+	for _, writer := range []string{"ours", "theirs"} {
+		t.Run(writer+" writes", func(t *testing.T) {
+			matrix(t, []setting{defaults}, func(t *testing.T, l *link) {
+				openers(t, l, func(t *testing.T, opener, acceptor end) {
+					ours, theirs := connect(t, opener, acceptor)
+					w, r, reader := ours, theirs, "theirs"
+					if writer == "theirs" {
+						w, r, reader = theirs, ours, "ours"
+					}
+					var wg sync.WaitGroup
+					wg.Go(func() {
+						data := make([]byte, 16<<10)
+						if err := w.SetWriteDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+							t.Error(err)
+						}
+						for range 256 {
+							if _, err := w.Write(data); err != nil {
+								t.Logf("write by %s: %v", writer, err)
+								return
+							}
+						}
+					})
+					if _, err := io.ReadFull(r, make([]byte, 40_000)); err != nil {
+						t.Errorf("%s: read: %v", reader, err)
+					}
+					mustClose(t, reader, r)
+					echo(t, l)
+					wg.Wait()
+					mustClose(t, writer, w)
+					wantNoStreams(t, l)
+					echo(t, l)
+				})
+			})
+		})
+	}
+}
+
+// CloseWrite followed by Close is how the original says that it will not read
+// any more: it sends a second FIN.
+func TestOurWriteFailsWhenTheirSideHasClosedBothDirections(t *testing.T) {
+	skipStandIn(t, "never learns")
+	matrix(t, []setting{defaults}, func(t *testing.T, l *link) {
+		openers(t, l, func(t *testing.T, opener, acceptor end) {
+			ours, theirs := connect(t, opener, acceptor)
+			mustCloseWrite(t, "theirs", theirs)
+			readAll(t, "ours", ours, nil)
+			mustWrite(t, "ours", ours, []byte("nobody reads this"))
+			mustClose(t, "theirs", theirs)
+
+			if err := ours.SetWriteDeadline(time.Now().Add(10 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			var err error
+			for err == nil {
+				_, err = ours.Write([]byte("nor this"))
+			}
+			if !errors.Is(err, peerClosed) {
+				t.Errorf("write: %v, want %v", err, peerClosed)
+			}
+			// Close may say the same, of bytes that Write had accepted before.
+			if err := ours.Close(); err != nil && !errors.Is(err, peerClosed) {
+				t.Errorf("close: %v", err)
+			}
+			wantNoStreams(t, l)
+			echo(t, l)
+		})
+	})
+}
+
+func TestTheirSessionsEndReachesEverybodyOnOurSide(t *testing.T) {
+	skipStandIn(t, "keeps it to itself")
+	matrix(t, []setting{defaults}, func(t *testing.T, l *link) {
+		ours, theirs := connect(t, l.our(), l.their())
+		stuck, unread := connect(t, l.their(), l.our())
+
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if s, err := l.ours.Accept(); err == nil {
+				t.Error("accept: a stream that nobody opened")
+				s.Close()
+			}
+		})
+		wg.Go(func() {
+			if n, err := ours.Read(make([]byte, 1)); n != 0 || err == nil || err == io.EOF {
+				t.Errorf("read = %d, %v; want an error other than io.EOF, for there was no FIN", n, err)
+			}
+		})
+		wg.Go(func() {
+			data := make([]byte, 1<<20) // more than any window and buffer holds in the end
+			for {
+				if _, err := stuck.Write(data); err != nil {
+					return
+				}
+			}
+		})
+		time.Sleep(50 * time.Millisecond) // so that the three wait
+		if err := l.theirs.Close(); err != nil {
+			t.Errorf("close of their session: %v", err)
+		}
+		wg.Wait()
+		if s, err := l.ours.Open(); err == nil {
+			t.Error("open: no error after the end")
+			s.Close()
+		}
+		ours.Close()
+		stuck.Close()
+		// The original sends FIN for an accepted stream that is garbage.
+		runtime.KeepAlive(theirs)
+		runtime.KeepAlive(unread)
+	})
+}
+
+func TestOurSessionsEndReachesTheirs(t *testing.T) {
+	matrix(t, []setting{defaults}, func(t *testing.T, l *link) {
+		_, theirs := connect(t, l.our(), l.their())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if s, err := l.theirs.Accept(); err == nil {
+				t.Error("accept: a stream that nobody opened")
+				s.Close()
+			}
+		})
+		wg.Go(func() {
+			if n, err := theirs.Read(make([]byte, 1)); n != 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("read = %d, %v", n, err)
+			}
+		})
+		time.Sleep(50 * time.Millisecond) // so that both wait
+		if err := l.ours.Close(); err != nil {
+			t.Errorf("close of our session: %v", err)
+		}
+		wg.Wait()
+	})
+}

@@ -1,0 +1,89 @@
+package interop
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/xtaci/smux"
+)
+
+// The session that a keep-alive test watches gives its peer up after timeout;
+// the peer, if it sends keep-alives, does so every interval. The original looks
+// once per time-out, so an idle time of more than two is enough for it to act.
+const (
+	interval = 200 * time.Millisecond
+	timeout  = 1 * time.Second
+	idle     = 2500 * time.Millisecond
+	never    = time.Hour
+)
+
+func theirKeepAlive(every, giveUp time.Duration) theirConfig {
+	return func(c *smux.Config) { c.KeepAliveInterval, c.KeepAliveTimeout = every, giveUp }
+}
+
+func TestKeepAliveHoldsAnIdleSession(t *testing.T) {
+	matrix(t, []setting{
+		{
+			name:   "theirs would end without our NOPs",
+			ours:   ourConfig{Interval: interval, Timeout: never},
+			theirs: theirKeepAlive(timeout, timeout),
+		},
+		{
+			name:   "ours would end without their NOPs",
+			ours:   ourConfig{Interval: timeout / 2, Timeout: timeout},
+			theirs: theirKeepAlive(interval, never),
+		},
+		{
+			name:   "both would",
+			ours:   ourConfig{Interval: interval, Timeout: timeout},
+			theirs: theirKeepAlive(interval, timeout),
+		},
+	}, func(t *testing.T, l *link) {
+		if l.setting.name == "both would" {
+			time.Sleep(idle) // before the first stream
+		} else {
+			ours, theirs := connect(t, l.our(), l.their())
+			time.Sleep(idle) // with a stream open
+			mustClose(t, "ours", ours)
+			mustClose(t, "theirs", theirs)
+		}
+		echo(t, l)
+	})
+}
+
+// Without this the test above proves nothing.
+func TestASilentPeerIsGivenUp(t *testing.T) {
+	matrix(t, []setting{
+		{
+			name:   "ours is silent",
+			ours:   ourConfig{NoKeepAlive: true},
+			theirs: theirKeepAlive(interval, timeout),
+		},
+		{
+			name:   "theirs is silent",
+			ours:   ourConfig{Interval: interval, Timeout: timeout},
+			theirs: func(c *smux.Config) { c.KeepAliveDisabled = true },
+		},
+	}, func(t *testing.T, l *link) {
+		start := time.Now()
+		var wg sync.WaitGroup
+		for _, e := range []end{l.our(), l.their()} {
+			if standIn && e.name == "ours" && l.setting.ours.NoKeepAlive == false {
+				continue // the original does not tell who waits in Accept
+			}
+			wg.Go(func() {
+				s, err := e.Accept()
+				if err == nil {
+					t.Errorf("%s accepted a stream that nobody opened", e.name)
+					s.Close()
+				}
+				t.Logf("%s: accept: %v", e.name, err)
+			})
+		}
+		wg.Wait()
+		if d := time.Since(start); d < timeout/2 || d > idle+timeout {
+			t.Errorf("the sessions ended after %v, want about %v to %v", d, timeout, 2*timeout)
+		}
+	})
+}

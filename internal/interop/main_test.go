@@ -1,0 +1,22 @@
+package interop
+
+import (
+	"flag"
+	"testing"
+)
+
+// parallel is how many subtests run at once unless -parallel says otherwise:
+// most of them wait, for a deadline or a keep-alive, and not for a processor.
+const parallel = "12"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		if err := flag.Set("test.parallel", parallel); err != nil {
+			panic(err)
+		}
+	}
+	m.Run()
+}

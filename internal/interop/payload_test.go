@@ -1,0 +1,230 @@
+package interop
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+var seedFlag = flag.Uint64("seed", 0, "sizes and bytes of the payloads; 0 means new ones in each run")
+
+// newSeed returns the seed of a test and logs it.
+func newSeed(t *testing.T) uint64 {
+	seed := *seedFlag
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("seed %d", seed)
+	return seed
+}
+
+// payload is the bytes that one end of a stream sends: random, so that no two
+// places look alike, but the same on both sides.
+type payload struct {
+	seed   uint64
+	stream uint32
+	up     bool // sent by the end that opened the stream
+	size   int
+}
+
+// newPayload returns a payload with a size of 1 to largest bytes, small ones as
+// likely as large ones; the first four streams get the extremes.
+func newPayload(seed uint64, stream uint32, up bool, largest int) payload {
+	p := payload{seed: seed, stream: stream, up: up}
+	switch {
+	case stream == 0, stream == 1 && up, stream == 2 && !up:
+		p.size = largest
+	case stream <= 3:
+		p.size = 1
+	default:
+		p.size = int(math.Exp(p.rand("size").Float64() * math.Log(float64(largest))))
+	}
+	return p
+}
+
+// rand returns a source of random bytes that is used for one purpose.
+func (p payload) rand(purpose string) *rand.Rand { return rand.New(p.source(purpose)) }
+
+func (p payload) source(purpose string) *rand.ChaCha8 {
+	var key [32]byte
+	binary.LittleEndian.PutUint64(key[:], p.seed)
+	binary.LittleEndian.PutUint32(key[8:], p.stream)
+	if p.up {
+		key[12] = 1
+	}
+	copy(key[16:], purpose)
+	return rand.NewChaCha8(key)
+}
+
+// bytes returns the whole payload.
+func (p payload) bytes() []byte {
+	b := make([]byte, p.size)
+	p.source("data").Read(b)
+	return b
+}
+
+// writeTo writes the payload in writes of random sizes.
+func (p payload) writeTo(w io.Writer) error {
+	data, sizes := p.source("data"), p.rand("write")
+	buf := make([]byte, 64<<10)
+	for left := p.size; left > 0; {
+		chunk := buf[:min(left, chunkSize(sizes, len(buf)))]
+		data.Read(chunk)
+		n, err := w.Write(chunk)
+		if err != nil {
+			return fmt.Errorf("write of %d bytes, %d to go: %w", len(chunk), left-n, err)
+		}
+		if n != len(chunk) {
+			return fmt.Errorf("write of %d bytes returned %d and no error", len(chunk), n)
+		}
+		left -= n
+	}
+	return nil
+}
+
+// readFrom reads the payload in reads of random sizes and checks every byte. It
+// does not wait for the end of the stream.
+func (p payload) readFrom(r io.Reader) error {
+	data, sizes := p.source("data"), p.rand("read")
+	got, want := make([]byte, 64<<10), make([]byte, 64<<10)
+	for off := 0; off < p.size; {
+		n, err := r.Read(got[:min(p.size-off, chunkSize(sizes, len(got)))])
+		data.Read(want[:n])
+		if i := mismatch(got[:n], want[:n]); i >= 0 {
+			return fmt.Errorf("byte %d of %d is %#02x, want %#02x", off+i, p.size, got[i], want[i])
+		}
+		off += n
+		if err != nil && off < p.size {
+			return fmt.Errorf("read %d of %d bytes: %w", off, p.size, err)
+		}
+	}
+	return nil
+}
+
+// wantEOF reads the end of the stream.
+func wantEOF(r io.Reader) error {
+	n, err := io.CopyN(io.Discard, r, 1)
+	if n != 0 {
+		return errors.New("bytes after the last one that was sent")
+	}
+	if err != io.EOF {
+		return fmt.Errorf("read at the end: %w, want io.EOF", err)
+	}
+	return nil
+}
+
+// chunkSize returns 1 to largest bytes. Most chunks are large: the many small
+// ones in between find the edges, without costing the time of a test.
+func chunkSize(r *rand.Rand, largest int) int {
+	if r.IntN(4) == 0 {
+		return 1 + r.IntN(min(largest, 64))
+	}
+	return 1 + r.IntN(largest)
+}
+
+// mismatch returns the first index at which a and b differ, or -1.
+func mismatch(a, b []byte) int {
+	if bytes.Equal(a, b) {
+		return -1
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return -1
+}
+
+// converse sends one payload and receives another on the same stream at the
+// same time, half-closes, expects the peer's half-close, and closes.
+func converse(e end, s muxStream, send, receive payload) error {
+	sent := make(chan error, 1)
+	halfClose := func() error {
+		if err := s.CloseWrite(); err != nil {
+			return fmt.Errorf("half-close: %w", err)
+		}
+		return nil
+	}
+	go func() {
+		err := send.writeTo(s)
+		if err == nil && !e.losesUnread {
+			err = halfClose()
+		}
+		sent <- err
+	}()
+	if err := receive.readFrom(s); err != nil {
+		s.Close() // the writer gives up
+		return errors.Join(err, <-sent)
+	}
+	if err := <-sent; err != nil {
+		return err
+	}
+	if e.losesUnread {
+		if err := halfClose(); err != nil {
+			return err
+		}
+	}
+	if err := wantEOF(s); err != nil {
+		return err
+	}
+	if err := s.Close(); err != nil {
+		return fmt.Errorf("close: %w", err)
+	}
+	return nil
+}
+
+// exchange opens streams on e and holds a conversation on each, all at once.
+// The first four bytes on a stream say which one it is, so that the acceptor
+// (serve) knows what to expect, and send.
+func exchange(t *testing.T, e end, seed uint64, largest int, streams []uint32, wait func(func())) {
+	for _, id := range streams {
+		wait(func() {
+			s, err := e.Open()
+			if err != nil {
+				t.Errorf("%s: open stream %d: %v", e.name, id, err)
+				return
+			}
+			if _, err := s.Write(binary.LittleEndian.AppendUint32(nil, id)); err != nil {
+				t.Errorf("%s: first write on stream %d: %v", e.name, id, err)
+				s.Close()
+				return
+			}
+			up, down := newPayload(seed, id, true, largest), newPayload(seed, id, false, largest)
+			if err := converse(e, s, up, down); err != nil {
+				t.Errorf("%s: stream %d, which it opened: %v", e.name, id, err)
+			}
+		})
+	}
+}
+
+// serve accepts n streams of the peer's exchange.
+func serve(t *testing.T, e end, seed uint64, largest, n int, wait func(func())) {
+	wait(func() {
+		for range n {
+			s, err := e.Accept()
+			if err != nil {
+				t.Errorf("%s: accept: %v", e.name, err)
+				return
+			}
+			wait(func() {
+				var number [4]byte
+				if _, err := io.ReadFull(s, number[:]); err != nil {
+					t.Errorf("%s: first read on a stream: %v", e.name, err)
+					s.Close()
+					return
+				}
+				id := binary.LittleEndian.Uint32(number[:])
+				up, down := newPayload(seed, id, true, largest), newPayload(seed, id, false, largest)
+				if err := converse(e, s, down, up); err != nil {
+					t.Errorf("%s: stream %d, which it accepted: %v", e.name, id, err)
+				}
+			})
+		}
+	})
+}

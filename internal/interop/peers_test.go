@@ -1,0 +1,382 @@
+package interop
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"runtime/pprof"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/xtaci/smux"
+	"go.uber.org/goleak"
+)
+
+// muxSession is what the tests need of a session of either implementation.
+type muxSession interface {
+	Open() (muxStream, error)
+	Accept() (muxStream, error)
+	Close() error
+	NumStreams() int
+}
+
+// muxStream is what the tests need of a stream of either implementation.
+type muxStream interface {
+	net.Conn
+	CloseWrite() error
+}
+
+// ourConfig holds the settings of ours that the tests vary; a zero field means
+// the default. Version 0 is a setting too: whatever the client speaks.
+type ourConfig struct {
+	Version          int
+	MaxFrameSize     int
+	MaxReceiveBuffer int
+	MaxStreamWindow  int
+
+	Interval, Timeout time.Duration // of keep-alive
+	NoKeepAlive       bool
+}
+
+// theirConfig changes the original's defaults; nil leaves them.
+type theirConfig func(*smux.Config)
+
+// newTheirs starts a session of the original.
+func newTheirs(conn net.Conn, client bool, version int, change theirConfig) (muxSession, error) {
+	cfg := smux.DefaultConfig()
+	cfg.Version = version
+	if change != nil {
+		change(cfg)
+	}
+	start := smux.Server
+	if client {
+		start = smux.Client
+	}
+	s, err := start(conn, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return theirSession{s}, nil
+}
+
+type theirSession struct{ *smux.Session }
+
+func (s theirSession) Open() (muxStream, error) {
+	st, err := s.OpenStream()
+	if err != nil {
+		return nil, err
+	}
+	return &theirStream{Stream: st}, nil
+}
+
+func (s theirSession) Accept() (muxStream, error) {
+	st, err := s.AcceptStream()
+	if err != nil {
+		return nil, err
+	}
+	return &theirStream{Stream: st}, nil
+}
+
+// theirStream hides habits of the original that are no failures. Once both ends
+// have sent FIN it counts as closed, so Close says io.ErrClosedPipe, and Read
+// says either that or io.EOF, whichever it notices first. And WriteTo returns
+// io.EOF where io.WriterTo wants nil.
+type theirStream struct {
+	*smux.Stream
+	halfClosed atomic.Bool
+}
+
+func (s *theirStream) CloseWrite() error {
+	s.halfClosed.Store(true)
+	return s.Stream.CloseWrite()
+}
+
+func (s *theirStream) Read(p []byte) (int, error) {
+	n, err := s.Stream.Read(p)
+	if errors.Is(err, io.ErrClosedPipe) && s.halfClosed.Load() {
+		err = io.EOF
+	}
+	return n, err
+}
+
+func (s *theirStream) WriteTo(w io.Writer) (int64, error) {
+	n, err := s.Stream.WriteTo(w)
+	if err == io.EOF {
+		err = nil
+	}
+	return n, err
+}
+
+func (s *theirStream) Close() error {
+	err := s.Stream.Close()
+	if errors.Is(err, io.ErrClosedPipe) && s.halfClosed.Load() {
+		return nil
+	}
+	return err
+}
+
+// setting is one pair of configurations.
+type setting struct {
+	name         string
+	ours         ourConfig
+	theirs       theirConfig
+	largest      int  // size of the largest payload of TestEveryByteArrives…; 0 means 1 MiB
+	smallBuffers bool // the kernel holds little, so that a full transport is soon full
+}
+
+// defaults are those of both implementations.
+var defaults = setting{name: "defaults", largest: 4 << 20}
+
+// link is a session of ours and one of theirs over one TCP connection.
+type link struct {
+	ours, theirs muxSession
+	version      int
+	setting      setting
+}
+
+// end is one side of a link, with what a test has to know about it.
+type end struct {
+	muxSession
+	name string
+
+	// losesUnread: once both ends have sent FIN, what was not yet read is
+	// thrown away. Such an end must read everything before it half-closes.
+	losesUnread bool
+}
+
+func (l *link) our() end   { return end{l.ours, "ours", standIn} }
+func (l *link) their() end { return end{l.theirs, "theirs", true} }
+
+// openers runs test twice on each link: a stream of ours that they accept, and
+// the other way round.
+func openers(t *testing.T, l *link, test func(t *testing.T, opener, acceptor end)) {
+	t.Run("opened by us", func(t *testing.T) { test(t, l.our(), l.their()) })
+	t.Run("opened by them", func(t *testing.T) { test(t, l.their(), l.our()) })
+}
+
+// matrix runs test in both roles and both versions with every setting, each
+// with a link of its own and all of them in parallel. It reports goroutines
+// that are left when all have ended.
+func matrix(t *testing.T, settings []setting, test func(t *testing.T, l *link)) {
+	checkGoroutines(t)
+	for _, version := range []int{1, 2} {
+		for _, client := range []string{"our client", "their client"} {
+			for _, s := range settings {
+				name := "v1"
+				if version == 2 {
+					name = "v2"
+				}
+				t.Run(name+"/"+client+"/"+s.name, func(t *testing.T) {
+					t.Parallel()
+					test(t, newLink(t, version, client == "our client", s))
+				})
+			}
+		}
+	}
+}
+
+// checkGoroutines fails the test if goroutines are left when it has ended, its
+// parallel subtests included. No leftover of the original has to be excused: it
+// ends all its goroutines when its session is closed.
+func checkGoroutines(t *testing.T) {
+	current := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, current) })
+}
+
+// newLink connects two sessions, and closes them when the test ends.
+func newLink(t *testing.T, version int, ourClient bool, s setting) *link {
+	t.Helper()
+	clientConn, serverConn := tcpPair(t, s.smallBuffers)
+	ourConn, theirConn := clientConn, serverConn
+	if !ourClient {
+		ourConn, theirConn = serverConn, clientConn
+	}
+
+	oc := s.ours
+	oc.Version = version
+	ours, err := newOurs(ourConn, ourClient, oc)
+	if err != nil {
+		t.Fatalf("our session: %v", err)
+	}
+	t.Cleanup(func() { ours.Close() })
+	theirs, err := newTheirs(theirConn, !ourClient, version, s.theirs)
+	if err != nil {
+		t.Fatalf("their session: %v", err)
+	}
+	t.Cleanup(func() { theirs.Close() })
+	return &link{ours, theirs, version, s}
+}
+
+// tcpPair returns the two ends of a loopback connection. It closes them when
+// the test ends, or when it has hung for so long that it never will.
+func tcpPair(t *testing.T, smallBuffers bool) (client, server net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err = net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err = l.Accept()
+	if err != nil {
+		client.Close()
+		t.Fatal(err)
+	}
+	if smallBuffers {
+		for _, c := range []net.Conn{client, server} {
+			if err := c.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.(*net.TCPConn).SetWriteBuffer(64 << 10); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	t.Cleanup(func() { client.Close(); server.Close() })
+	watch(t, client, server)
+	return client, server
+}
+
+// hung is how long a link may live: many times what the slowest test needs.
+const hung = 60 * time.Second
+
+// watch closes the connections of a test that hangs, which lets it end, and
+// logs where it was. (Only the first stack dump of a run is worth reading.)
+func watch(t *testing.T, conns ...net.Conn) {
+	timer := time.AfterFunc(hung, func() {
+		dumpOnce.Do(func() {
+			var b bytes.Buffer
+			pprof.Lookup("goroutine").WriteTo(&b, 1)
+			t.Logf("goroutines:\n%s", b.Bytes())
+		})
+		t.Errorf("the test hung for %v", hung)
+		for _, c := range conns {
+			c.Close()
+		}
+	})
+	t.Cleanup(func() { timer.Stop() })
+}
+
+var dumpOnce sync.Once
+
+// connect opens a stream of opener and returns our end of it and theirs, once
+// the first bytes have been sent and read. The first bytes have to come from the
+// opener: the original sends SYN before it knows the stream itself, and loses
+// what a quick peer answers.
+func connect(t *testing.T, opener, acceptor end) (ours, theirs muxStream) {
+	t.Helper()
+	hello := make([]byte, 8)
+	for i := range hello {
+		hello[i] = byte(rand.Uint32())
+	}
+	opened, err := opener.Open()
+	if err != nil {
+		t.Fatalf("open by %s: %v", opener.name, err)
+	}
+	if _, err := opened.Write(hello); err != nil {
+		t.Fatalf("write by %s: %v", opener.name, err)
+	}
+	accepted, err := acceptor.Accept()
+	if err != nil {
+		t.Fatalf("accept by %s: %v", acceptor.name, err)
+	}
+	got := make([]byte, len(hello))
+	if _, err := io.ReadFull(accepted, got); err != nil {
+		t.Fatalf("read by %s: %v", acceptor.name, err)
+	}
+	if !bytes.Equal(got, hello) {
+		t.Fatalf("%s read %x, want %x", acceptor.name, got, hello)
+	}
+	if opener.name == "ours" {
+		return opened, accepted
+	}
+	return accepted, opened
+}
+
+// echo proves that a session still works: one small stream in each direction.
+func echo(t *testing.T, l *link) {
+	t.Helper()
+	for _, ends := range [][2]end{{l.our(), l.their()}, {l.their(), l.our()}} {
+		ours, theirs := connect(t, ends[0], ends[1])
+		mustWrite(t, "ours", ours, []byte("ping"))
+		mustWrite(t, "theirs", theirs, []byte("pong"))
+		got := make([]byte, 4)
+		if _, err := io.ReadFull(ours, got); err != nil || string(got) != "pong" {
+			t.Fatalf("ours read %q, %v", got, err)
+		}
+		if _, err := io.ReadFull(theirs, got); err != nil || string(got) != "ping" {
+			t.Fatalf("theirs read %q, %v", got, err)
+		}
+		mustClose(t, "ours", ours)
+		mustClose(t, "theirs", theirs)
+	}
+}
+
+// wantNoStreams waits until neither side knows of any stream.
+func wantNoStreams(t *testing.T, l *link) {
+	t.Helper()
+	for _, e := range []end{l.our(), l.their()} {
+		for start := time.Now(); e.NumStreams() != 0; time.Sleep(time.Millisecond) {
+			if time.Since(start) > 10*time.Second {
+				t.Errorf("%s still has %d streams", e.name, e.NumStreams())
+				break
+			}
+		}
+	}
+}
+
+// skipStandIn skips a test that holds for ours and not for the original.
+func skipStandIn(t *testing.T, why string) {
+	t.Helper()
+	if standIn {
+		t.Skip("the original " + why)
+	}
+}
+
+// timedOut reports whether err is a time-out as package net defines it.
+func timedOut(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}
+
+// readAll reads to the end of a stream and compares.
+func readAll(t *testing.T, who string, s muxStream, want []byte) {
+	t.Helper()
+	got, err := io.ReadAll(s)
+	if err != nil {
+		t.Errorf("%s: read: %v", who, err)
+	}
+	if i := mismatch(got[:min(len(got), len(want))], want[:min(len(got), len(want))]); i >= 0 || len(got) != len(want) {
+		t.Errorf("%s read %d bytes, want %d; first difference at %d", who, len(got), len(want), i)
+	}
+}
+
+// mustWrite writes all of b. An empty b is no write: the original sends nothing
+// for it, and so do we.
+func mustWrite(t *testing.T, who string, s muxStream, b []byte) {
+	t.Helper()
+	if n, err := s.Write(b); n != len(b) || err != nil {
+		t.Errorf("%s: write of %d bytes = %d, %v", who, len(b), n, err)
+	}
+}
+
+func mustCloseWrite(t *testing.T, who string, s muxStream) {
+	t.Helper()
+	if err := s.CloseWrite(); err != nil {
+		t.Errorf("%s: half-close: %v", who, err)
+	}
+}
+
+func mustClose(t *testing.T, who string, s muxStream) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Errorf("%s: close: %v", who, err)
+	}
+}

@@ -1,0 +1,35 @@
+//go:build self
+
+package interop
+
+import (
+	"net"
+
+	"github.com/xtaci/smux"
+)
+
+// standIn says that the original stands in our place.
+const standIn = true
+
+// newOurs starts a session of the original with the settings of ours.
+func newOurs(conn net.Conn, client bool, cfg ourConfig) (muxSession, error) {
+	return newTheirs(conn, client, max(cfg.Version, 1), func(c *smux.Config) {
+		c.KeepAliveDisabled = cfg.NoKeepAlive
+		if cfg.MaxFrameSize != 0 {
+			c.MaxFrameSize = cfg.MaxFrameSize
+		}
+		if cfg.Timeout != 0 {
+			c.KeepAliveInterval, c.KeepAliveTimeout = cfg.Interval, cfg.Timeout
+		}
+		if cfg.MaxStreamWindow != 0 {
+			c.MaxStreamBuffer = cfg.MaxStreamWindow
+		}
+		if cfg.MaxReceiveBuffer != 0 {
+			c.MaxReceiveBuffer = cfg.MaxReceiveBuffer
+			c.MaxStreamBuffer = min(c.MaxStreamBuffer, c.MaxReceiveBuffer)
+		}
+	})
+}
+
+// peerClosed has no counterpart there.
+var peerClosed error

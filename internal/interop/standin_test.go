@@ -1,0 +1,61 @@
+//go:build !self
+
+package interop
+
+import (
+	"context"
+	"net"
+
+	"github.com/smuxkit/smuxkit/keepalive"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
+)
+
+// standIn says that the original stands in our place.
+const standIn = false
+
+// newOurs starts a session of ours.
+func newOurs(conn net.Conn, client bool, cfg ourConfig) (muxSession, error) {
+	c := &session.Config{
+		Version:          cfg.Version,
+		MaxFrameSize:     cfg.MaxFrameSize,
+		MaxReceiveBuffer: cfg.MaxReceiveBuffer,
+		MaxStreamWindow:  cfg.MaxStreamWindow,
+	}
+	switch {
+	case cfg.NoKeepAlive:
+		c.KeepAlive = keepalive.Off{}
+	case cfg.Timeout != 0:
+		c.KeepAlive = keepalive.NOP{Interval: cfg.Interval, Timeout: cfg.Timeout}
+	}
+	start := session.Server
+	if client {
+		start = session.Client
+	}
+	s, err := start(conn, c)
+	if err != nil {
+		return nil, err
+	}
+	return ourSession{s}, nil
+}
+
+type ourSession struct{ *session.Session }
+
+func (s ourSession) Open() (muxStream, error) {
+	st, err := s.OpenStream(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	return st, nil
+}
+
+func (s ourSession) Accept() (muxStream, error) {
+	st, err := s.AcceptStream(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	return st, nil
+}
+
+// peerClosed is what a Write says that nobody will ever read.
+var peerClosed = stream.ErrPeerClosed

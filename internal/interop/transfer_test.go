@@ -1,0 +1,69 @@
+package interop
+
+import (
+	"cmp"
+	"sync"
+	"testing"
+
+	"github.com/xtaci/smux"
+)
+
+// settings are the defaults of both, and what else users set: each limit much
+// smaller and much larger than its default, on either side.
+var settings = []setting{
+	defaults,
+	{name: "their frames of 512 bytes", theirs: func(c *smux.Config) { c.MaxFrameSize = 512 }},
+	{name: "their frames of 65535 bytes", theirs: func(c *smux.Config) { c.MaxFrameSize = 65535 }},
+	{name: "their small buffers", theirs: func(c *smux.Config) { c.MaxReceiveBuffer, c.MaxStreamBuffer = 64<<10, 16<<10 }},
+	{name: "their tiny window", theirs: func(c *smux.Config) { c.MaxStreamBuffer = 1000 }, largest: 256 << 10},
+	{name: "their large buffers", theirs: func(c *smux.Config) { c.MaxReceiveBuffer, c.MaxStreamBuffer = 64<<20, 16<<20 }},
+	{name: "our frames of 512 bytes", ours: ourConfig{MaxFrameSize: 512}},
+	{name: "our frames of 65535 bytes", ours: ourConfig{MaxFrameSize: 65535}},
+	{name: "our small buffers", ours: ourConfig{MaxReceiveBuffer: 512 << 10, MaxStreamWindow: 256 << 10}},
+	{name: "our large buffers", ours: ourConfig{MaxReceiveBuffer: 256 << 20, MaxStreamWindow: 64 << 20}},
+	{
+		name:   "small buffers on both sides",
+		ours:   ourConfig{MaxReceiveBuffer: 512 << 10, MaxStreamWindow: 256 << 10, MaxFrameSize: 4096},
+		theirs: func(c *smux.Config) { c.MaxReceiveBuffer, c.MaxStreamBuffer, c.MaxFrameSize = 64<<10, 16<<10, 4096 },
+	},
+}
+
+func TestEveryByteArrivesBothWaysAtOnce(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		ours, theirs int // streams opened by each side
+	}{
+		{"one stream of ours", 1, 0},
+		{"one stream of theirs", 0, 1},
+		{"64 streams of ours", 64, 0},
+		{"64 streams of theirs", 0, 64},
+		{"64 streams of each", 64, 64},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			some := settings
+			if c.ours == 0 || c.theirs == 0 {
+				some = settings[:1] // who opens a stream matters little to the settings
+			}
+			matrix(t, some, func(t *testing.T, l *link) {
+				seed := newSeed(t)
+				largest := cmp.Or(l.setting.largest, 1<<20)
+				var wg sync.WaitGroup
+				serve(t, l.their(), seed, largest, c.ours, wg.Go)
+				serve(t, l.our(), seed, largest, c.theirs, wg.Go)
+				exchange(t, l.our(), seed, largest, numbers(0, c.ours), wg.Go)
+				exchange(t, l.their(), seed, largest, numbers(c.ours, c.theirs), wg.Go)
+				wg.Wait()
+				wantNoStreams(t, l)
+			})
+		})
+	}
+}
+
+// numbers returns n consecutive numbers.
+func numbers(first, n int) []uint32 {
+	s := make([]uint32, n)
+	for i := range s {
+		s[i] = uint32(first + i)
+	}
+	return s
+}

@@ -1,0 +1,40 @@
+package simnet
+
+import (
+	"net"
+	"time"
+)
+
+// SetDeadline sets the deadlines of Read and Write, for blocked calls too.
+func (c *Conn) SetDeadline(t time.Time) error { return c.setDeadline(t, true, true) }
+
+// SetReadDeadline sets the deadline of Read, for blocked calls too. The zero time is
+// no deadline.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.setDeadline(t, true, false) }
+
+// SetWriteDeadline sets the deadline of Write, for blocked calls too. The zero time is
+// no deadline.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.setDeadline(t, false, true) }
+
+func (c *Conn) setDeadline(t time.Time, read, write bool) error {
+	p := c.pair
+	p.mu.Lock()
+	defer p.unlock()
+	p.now()
+	if c.closed {
+		return c.error("set", net.ErrClosed)
+	}
+	at := never
+	if !t.IsZero() {
+		at = t.Sub(p.start)
+	}
+	if read {
+		c.in.readDeadline = at
+		c.in.readable.Broadcast()
+	}
+	if write {
+		c.out.writeDeadline = at
+		c.out.writable.Broadcast()
+	}
+	return nil
+}

@@ -1,0 +1,124 @@
+package simnet_test
+
+import (
+	"io"
+	"os"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/smuxkit/smuxkit/internal/simnet"
+)
+
+func TestNothingIsDeliveredDuringAStall(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		do   func(t *testing.T, a, b *simnet.Conn)
+	}{
+		{"written before, and arrived", func(t *testing.T, a, b *simnet.Conn) {
+			mustWrite(t, a, count(5))
+			time.Sleep(20 * ms)
+			a.Out().Stall()
+		}},
+		{"written before, and in flight", func(t *testing.T, a, b *simnet.Conn) {
+			mustWrite(t, a, count(5))
+			a.Out().Stall()
+		}},
+		{"written during it", func(t *testing.T, a, b *simnet.Conn) {
+			a.Out().Stall()
+			a.Out().Stall()
+			mustWrite(t, a, count(5))
+		}},
+		{"the end of the stream", func(t *testing.T, a, b *simnet.Conn) {
+			a.Out().Stall()
+			a.Close()
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, b := pair(t, simnet.Link{Delay: 10 * ms})
+				c.do(t, a, b)
+				elapsed := clock()
+				if err := b.SetReadDeadline(time.Now().Add(time.Hour)); err != nil {
+					t.Fatal(err)
+				}
+				n, err := b.Read(make([]byte, 10))
+				if n != 0 {
+					t.Errorf("Read returned %d bytes", n)
+				}
+				wantError(t, "Read", err, os.ErrDeadlineExceeded)
+				wantTime(t, "Read returned", elapsed(), time.Hour)
+			})
+		})
+	}
+}
+
+func TestAStallInOneDirectionLeavesTheOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := pair(t, simnet.Link{Delay: 10 * ms})
+		a.Out().Stall()
+		elapsed := clock()
+		mustWrite(t, b, count(5))
+		mustRead(t, a, count(5))
+		wantTime(t, "it arrived", elapsed(), 10*ms)
+	})
+}
+
+func TestAfterAStallWhatWasInFlightIsThereAtOnceAndTheRestInItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := pair(t, simnet.Link{Rate: 1000, Delay: 100 * ms, Segment: 100})
+		mustWrite(t, a, count(300))
+		time.Sleep(110 * ms) // 100 bytes are in flight, 100 on their way out
+		a.Out().Stall()
+		time.Sleep(time.Hour)
+		elapsed := clock()
+		time.AfterFunc(500*ms, b.In().Unstall)
+		mustRead(t, b, count(200))
+		wantTime(t, "what was in flight", elapsed(), 500*ms)
+		mustRead(t, b, count(300)[200:])
+		wantTime(t, "what was queued", elapsed(), 700*ms)
+	})
+}
+
+func TestAfterAStallBytesThatHadArrivedAreReadAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := pair(t, simnet.Link{})
+		mustWrite(t, a, count(5))
+		a.Out().Stall()
+		a.Out().Unstall()
+		a.Out().Unstall()
+		a.Out().Stall()
+		elapsed := clock()
+		time.AfterFunc(time.Minute, a.Out().Unstall)
+		mustRead(t, b, count(5))
+		wantTime(t, "Read returned", elapsed(), time.Minute)
+	})
+}
+
+func TestAfterAStallABlockedWriteGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := pair(t, simnet.Link{Buffer: 10})
+		a.Out().Stall()
+		elapsed := clock()
+		time.AfterFunc(time.Minute, a.Out().Unstall)
+		mustWrite(t, a, count(15))
+		wantTime(t, "Write returned", elapsed(), time.Minute)
+		mustRead(t, b, count(15))
+	})
+}
+
+func TestTheNewsThatTheReaderClosedWaitsForTheEndOfAStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := pair(t, simnet.Link{Delay: 10 * ms})
+		b.Out().Stall()
+		b.Close()
+		time.Sleep(time.Hour)
+		mustWrite(t, a, count(1)) // and is lost
+		a.In().Unstall()
+		_, err := a.Write(count(1))
+		wantError(t, "Write", err, syscall.EPIPE)
+		_, err = a.Read(make([]byte, 1))
+		wantError(t, "Read", err, io.EOF)
+	})
+}

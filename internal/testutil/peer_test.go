@@ -1,0 +1,238 @@
+package testutil
+
+import (
+	"errors"
+	"io"
+	"os"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+func TestTwoPeersTalkOverEveryTransport(t *testing.T) {
+	for _, tr := range Transports() {
+		t.Run(tr.Name, func(t *testing.T) {
+			LeakCheck(t)
+			client, server := tr.Pair(t)
+			a, b := NewPeer(t, client), NewPeer(t, server)
+			sent := make(chan struct{})
+			go func() { // a net.Pipe takes nothing before it is read
+				defer close(sent)
+				var buf []byte
+				for _, f := range []Frame{SYN(2, 1), PSH(2, 1, []byte("hello")), UPD(2, 1, 1, 2), FIN(2, 1)} {
+					buf = f.Append(buf)
+				}
+				if _, err := a.Conn.Write(buf); err != nil {
+					t.Error(err)
+				}
+			}()
+			b.ExpectFrame(t, SYN(2, 1))
+			b.ExpectFrame(t, PSH(2, 1, []byte("hello")))
+			if got := b.Next(t).Update(); got != (wire.WindowUpdate{Consumed: 1, Window: 2}) {
+				t.Errorf("Update = %+v", got)
+			}
+			b.ExpectFrame(t, FIN(2, 1))
+			<-sent
+			if err := a.Close(); err != nil {
+				t.Error(err)
+			}
+			b.ExpectEOF(t)
+		})
+	}
+}
+
+// scripted runs a test of a Peer in a bubble, with the other end of its connection.
+func scripted(t *testing.T, test func(t testing.TB, p *Peer, other *simnet.Conn)) *recorder {
+	t.Helper()
+	var r *recorder
+	synctest.Test(t, func(t *testing.T) {
+		r = record(func(t testing.TB) {
+			a, b := SimPair(t, simnet.Link{Delay: 10 * time.Millisecond, Buffer: 1000})
+			test(t, NewPeer(t, a), b)
+		})
+	})
+	return r
+}
+
+func send(other io.Writer, frames ...Frame) {
+	var b []byte
+	for _, f := range frames {
+		b = f.Append(b)
+	}
+	_, _ = other.Write(b)
+}
+
+func TestExpectationsThatHoldPass(t *testing.T) {
+	r := scripted(t, func(t testing.TB, p *Peer, other *simnet.Conn) {
+		send(other, PSH(1, 3, []byte("one")), PSH(1, 3, nil), NOP(1), PSH(1, 3, []byte("two")), FIN(1, 3))
+		p.Ignore(wire.NOP, wire.UPD)
+		p.ExpectData(t, 3, []byte("onetwo"))
+		p.ExpectFrame(t, FIN(1, 3))
+		p.ExpectNothing(t, time.Hour)
+		send(other, PSH(1, 5, []byte{}))
+		p.ExpectFrame(t, Frame{Header: wire.Header{Version: 1, Command: wire.PSH, StreamID: 5}, Data: []byte{}})
+		p.ExpectData(t, 5, nil)
+		other.Close()
+		p.ExpectEOF(t)
+	})
+	if r.failed {
+		t.Error(r.log)
+	}
+}
+
+func TestExpectationsThatDoNotHoldFailAndSayWhatCame(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		test func(t testing.TB, p *Peer, other *simnet.Conn)
+		want []string
+	}{
+		{"another frame", func(t testing.TB, p *Peer, other *simnet.Conn) {
+			send(other, FIN(1, 5))
+			p.ExpectFrame(t, SYN(1, 3))
+		}, []string{"want frame v1 SYN stream=3 length=0, got v1 FIN stream=5 length=0", "StreamID"}},
+		{"other data", func(t testing.TB, p *Peer, other *simnet.Conn) {
+			send(other, PSH(1, 3, []byte("no")))
+			p.ExpectFrame(t, PSH(1, 3, []byte("ya")))
+		}, []string{`got v1 PSH stream=3 length=2 "no"`}},
+		{"no frame", func(t testing.TB, p *Peer, other *simnet.Conn) {
+			p.ExpectFrame(t, SYN(1, 3))
+		}, []string{"want frame v1 SYN stream=3", "nothing came for 5s"}},
+		{"no next frame", func(t testing.TB, p *Peer, other *simnet.Conn) {
+			p.Timeout = time.Minute
+			p.Next(t)
+		}, []string{"no frame: nothing came for 1m0s"}},
+		{"only ignored frames", func(t testing.TB, p *Peer, other *simnet.Conn) {
+			p.Ignore(wire.NOP)
+			for i := range 10 {
+				time.AfterFunc(time.Duration(i)*time.Second, func() { send(other, NOP(1)) })
+			}
+			p.Next(t)
+		}, []string{"nothing came for 5s"}},
+		{"a frame instead of nothing", func(t testing.TB, p *Peer, other *simnet.Conn) {
+			send(other, NOP(1))
+			p.ExpectNothing(t, 10*time.Millisecond+1)
+		}, []string{"got v1 NOP"}},
+		{"the end instead of nothing", func(t testing.TB, p *Peer, other *simnet.Conn) {
+			other.Close()
+			p.ExpectNothing(t, time.Second)
+		}, []string{"the connection ended: EOF"}},
+		{"a frame instead of the end", func(t testing.TB, p *Peer, other *simnet.Conn) {
+			send(other, NOP(1))
+			p.ExpectEOF(t)
+		}, []string{"want the end of the connection, got v1 NOP"}},
+		{"an unclean end", func(t testing.TB, p *Peer, other *simnet.Conn) {
+			_, _ = other.Write([]byte{1, 0, 0})
+			other.Close()
+			p.ExpectEOF(t)
+		}, []string{"want the end of the connection, got: unexpected EOF"}},
+		{"no end", func(t testing.TB, p *Peer, other *simnet.Conn) {
+			p.ExpectEnd(t)
+		}, []string{"after 0 frames got: nothing came for 5s"}},
+		{"garbage instead of the end", func(t testing.TB, p *Peer, other *simnet.Conn) {
+			send(other, NOP(1), NOP(7))
+			p.ExpectEnd(t)
+		}, []string{"after 1 frames got: "}},
+		{"data of another stream", func(t testing.TB, p *Peer, other *simnet.Conn) {
+			send(other, PSH(1, 3, []byte("on")), PSH(1, 5, []byte("e")))
+			p.ExpectData(t, 3, []byte("one"))
+		}, []string{"want 3 bytes of stream 3, got 2 and then v1 PSH stream=5"}},
+		{"too much data", func(t testing.TB, p *Peer, other *simnet.Conn) {
+			send(other, PSH(1, 3, []byte("one and more")))
+			p.ExpectData(t, 3, []byte("one"))
+		}, []string{"want 3 bytes of stream 3, got 12"}},
+		{"wrong data", func(t testing.TB, p *Peer, other *simnet.Conn) {
+			send(other, PSH(1, 3, []byte("on")), PSH(1, 3, []byte("o")))
+			p.ExpectData(t, 3, []byte("one"))
+		}, []string{"stream 3 from byte 2 on (-want +got)"}},
+		{"too little data", func(t testing.TB, p *Peer, other *simnet.Conn) {
+			send(other, PSH(1, 3, []byte("on")))
+			other.Close()
+			p.ExpectData(t, 3, []byte("one"))
+		}, []string{"want 3 bytes of stream 3, got 2: EOF"}},
+		{"a Send that nobody takes", func(t testing.TB, p *Peer, other *simnet.Conn) {
+			other.In().Stall()
+			p.Send(t, PSH(1, 3, make([]byte, 2000)))
+		}, []string{"2008 bytes were not taken in 5s"}},
+		{"a Send on a broken connection", func(t testing.TB, p *Peer, other *simnet.Conn) {
+			other.Break(syscall.ECONNRESET)
+			p.Send(t, NOP(1))
+		}, []string{"sending 8 bytes", "connection reset by peer"}},
+	} {
+		t.Run(c.name, func(t *testing.T) { wantFailure(t, scripted(t, c.test), c.want...) })
+	}
+}
+
+func TestAFrameThatIsLateIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := SimPair(t, simnet.Link{Delay: time.Second})
+		p, other := NewPeer(t, a), NewPeer(t, b)
+		other.Send(t, SYN(1, 3), PSH(1, 3, []byte("late")))
+		start := time.Now()
+		if _, err := p.TryNext(time.Second - 1); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("TryNext: %v", err)
+		}
+		if got := time.Since(start); got != time.Second-1 {
+			t.Errorf("TryNext waited for %v", got)
+		}
+		p.ExpectFrame(t, SYN(1, 3))
+		p.ExpectFrame(t, PSH(1, 3, []byte("late")))
+	})
+}
+
+func TestAPeerReadsOnlyWhenItIsAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := SimPair(t, simnet.Link{})
+		p := NewPeer(t, a)
+		send(b, SYN(1, 3), SYN(1, 5))
+		synctest.Wait()
+		if c := a.In().Counters(); c.Reads != 0 {
+			t.Errorf("it has read: %+v", c)
+		}
+		p.ExpectFrame(t, SYN(1, 3))
+		synctest.Wait()
+		if c := a.In().Counters(); c.Read != wire.HeaderSize {
+			t.Errorf("it has read more than the frame: %+v", c)
+		}
+	})
+}
+
+func TestAWrongFrameIsReportedWithItsHeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := SimPair(t, simnet.Link{})
+		p := NewPeer(t, a)
+		send(b, Frame{Header: wire.Header{Version: 1, Command: 77, StreamID: 3}})
+		f, err := p.TryNext(time.Second)
+		if !errors.Is(err, wire.ErrCommand) || f.Command != 77 {
+			t.Errorf("TryNext = %v, %v", f, err)
+		}
+	})
+}
+
+func TestExpectEndReturnsWhatStillCame(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		end  func(other *simnet.Conn)
+	}{
+		{"closed", func(other *simnet.Conn) { other.Close() }},
+		{"reset", func(other *simnet.Conn) { other.Break(syscall.ECONNRESET) }},
+		{"in a header", func(other *simnet.Conn) { _, _ = other.Write([]byte{1}); other.Close() }},
+		{"in a payload", func(other *simnet.Conn) { _, _ = other.Write(PSH(1, 3, []byte("x")).Append(nil)[:8]); other.Close() }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, b := SimPair(t, simnet.Link{})
+				p := NewPeer(t, a)
+				send(b, SYN(1, 3), FIN(1, 3))
+				c.end(b)
+				if diff := cmp.Diff([]Frame{SYN(1, 3), FIN(1, 3)}, p.ExpectEnd(t)); diff != "" {
+					t.Errorf("(-want +got)\n%s", diff)
+				}
+			})
+		})
+	}
+}

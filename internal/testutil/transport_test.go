@@ -1,0 +1,82 @@
+package testutil
+
+import (
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+)
+
+func TestEveryTransportCarriesBytesBothWaysAndCloses(t *testing.T) {
+	for _, tr := range Transports() {
+		t.Run(tr.Name, func(t *testing.T) { carry(t, tr) })
+		if tr.Bubble {
+			t.Run(tr.Name+" in a bubble", func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { carry(t, tr) })
+			})
+		}
+	}
+}
+
+func carry(t *testing.T, tr Transport) {
+	LeakCheck(t)
+	const size = 200_000
+	client, server := tr.Pair(t)
+	for _, way := range []struct{ from, to io.ReadWriteCloser }{{client, server}, {server, client}} {
+		sent := make(chan error, 1)
+		go func() {
+			_, err := Pattern(1).Send(way.from, size, 3000)
+			sent <- err
+		}()
+		v := Pattern(1).Verifier()
+		if _, err := io.CopyN(v, way.to, size); err != nil {
+			t.Error(err)
+		}
+		if err := <-sent; err != nil {
+			t.Error(err)
+		}
+	}
+	if tr.Buffered {
+		if _, err := client.Write([]byte("small")); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := client.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := io.Copy(io.Discard, server); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestATransportWithDeadlinesIsANetConnAndOneWithoutIsNot(t *testing.T) {
+	for _, tr := range Transports() {
+		t.Run(tr.Name, func(t *testing.T) {
+			client, server := tr.Pair(t)
+			_, c := client.(net.Conn)
+			_, s := server.(net.Conn)
+			if c != tr.Deadlines || s != tr.Deadlines {
+				t.Errorf("client is a net.Conn: %v, server: %v, want %v", c, s, tr.Deadlines)
+			}
+		})
+	}
+}
+
+func TestBothEndsOfAPairAreClosedWhenTheTestEnds(t *testing.T) {
+	for _, tr := range Transports() {
+		t.Run(tr.Name, func(t *testing.T) {
+			var ends []io.ReadWriteCloser
+			if r := record(func(t testing.TB) {
+				client, server := tr.Pair(t)
+				ends = append(ends, client, server)
+			}); r.failed {
+				t.Fatal(r.log)
+			}
+			for _, end := range ends {
+				if _, err := end.Write([]byte{1}); err == nil {
+					t.Error("an end is open")
+				}
+			}
+		})
+	}
+}

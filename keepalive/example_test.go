@@ -1,0 +1,163 @@
+package keepalive_test
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/smuxkit/smuxkit/keepalive"
+)
+
+// A keeper is what a session does with a policy, for somebody else's transport:
+// it notes when bytes pass and keeps one timer. Here the clock is a number.
+type keeper struct {
+	policy   keepalive.Policy
+	activity keepalive.Activity
+	timer    time.Duration // when to ask; 0 is never
+}
+
+func start(p keepalive.Policy) *keeper {
+	k := &keeper{policy: p}
+	k.ask()
+	return k
+}
+
+func (k *keeper) sent(now time.Duration)     { k.activity.LastSent = now }
+func (k *keeper) received(now time.Duration) { k.activity.LastReceived = now }
+
+// ask is what the timer calls.
+func (k *keeper) ask() keepalive.Action {
+	k.activity.Now = k.timer
+	action, again := k.policy.Next(k.activity)
+	k.timer = 0
+	if again > 0 {
+		k.timer = k.activity.Now + again
+	}
+	k.activity.Due = k.timer
+	return action
+}
+
+// run lets the clock go on to until, and prints what the policy wants done.
+func (k *keeper) run(until time.Duration) {
+	for k.timer != 0 && k.timer <= until {
+		now := k.timer
+		switch k.ask() {
+		case keepalive.Probe:
+			fmt.Println(now, "send PING")
+			k.sent(now)
+		case keepalive.GiveUp:
+			fmt.Println(now, "close the connection")
+			return
+		}
+	}
+}
+
+// A connection with a line protocol of its own is kept alive: it sends at 4 s,
+// hears from its peer at 25 s, and then never again.
+func Example() {
+	k := start(keepalive.NOP{Interval: 10 * time.Second, Timeout: 30 * time.Second})
+	k.run(4 * time.Second)
+	k.sent(4 * time.Second)
+	k.run(25 * time.Second)
+	k.received(25 * time.Second)
+	k.run(time.Hour)
+	// Output:
+	// 14s send PING
+	// 24s send PING
+	// 34s send PING
+	// 44s send PING
+	// 54s send PING
+	// 55s close the connection
+}
+
+// keepIdle never closes a session that nobody uses: as long as no stream is
+// open, silence matters to no one. It goes on probing, which keeps the path open
+// through NATs and firewalls. The peer's time-out starts when it was last idle.
+//
+// It keeps state, so every session needs one of its own.
+type keepIdle struct {
+	nop  keepalive.NOP
+	idle time.Duration // when no stream was last seen open
+}
+
+func (p *keepIdle) Next(a keepalive.Activity) (keepalive.Action, time.Duration) {
+	if a.Streams == 0 {
+		p.idle = a.Now
+	}
+	a.LastReceived = max(a.LastReceived, p.idle)
+	return p.nop.Next(a)
+}
+
+// A policy can be built around another one: this one gives a silent peer up only
+// while streams are open.
+func ExamplePolicy_keepIdleSessions() {
+	k := start(&keepIdle{nop: keepalive.NOP{Interval: 60 * time.Second, Timeout: 150 * time.Second}})
+	k.run(280 * time.Second)
+	fmt.Println("a stream opens")
+	k.activity.Streams = 1
+	k.run(time.Hour)
+	// Output:
+	// 1m0s send PING
+	// 2m0s send PING
+	// 3m0s send PING
+	// 4m0s send PING
+	// a stream opens
+	// 5m0s send PING
+	// 6m0s send PING
+	// 6m30s close the connection
+}
+
+// adaptive learns what silence is normal on its path. It gives up after four
+// times the longest gap it saw between what came, so a slow or loaded path with
+// long gaps is not taken for dead, and a lively one is noticed early. Without an
+// answer to probes in the protocol this is what a round trip can be replaced by.
+//
+// It keeps state, so every session needs one of its own.
+type adaptive struct {
+	nop               keepalive.NOP
+	shortest, longest time.Duration // limits of the time-out
+	last, gap         time.Duration
+}
+
+func (p *adaptive) Next(a keepalive.Activity) (keepalive.Action, time.Duration) {
+	heard := max(a.LastReceived, a.ReadResumed)
+	if a.LastReceived > p.last {
+		p.gap = max(p.gap, a.LastReceived-max(p.last, a.ReadResumed))
+		p.last = a.LastReceived
+	}
+	p.nop.Timeout = p.longest // until something came there is nothing to learn from
+	if heard > 0 {
+		p.nop.Timeout = min(max(4*p.gap, p.shortest), p.longest)
+	}
+	return p.nop.Next(a)
+}
+
+// A policy may learn: here the peer turns out to speak every 12 s, so it is given
+// up after 48 s of silence.
+func ExamplePolicy_adaptive() {
+	k := start(&adaptive{
+		nop:      keepalive.NOP{Interval: 10 * time.Second},
+		shortest: 15 * time.Second,
+		longest:  5 * time.Minute,
+	})
+	for at := 12 * time.Second; at <= 36*time.Second; at += 12 * time.Second {
+		k.run(at - 1)
+		k.received(at)
+		k.sent(at) // our answer
+	}
+	k.run(time.Hour)
+	// Output:
+	// 10s send PING
+	// 22s send PING
+	// 34s send PING
+	// 46s send PING
+	// 56s send PING
+	// 1m6s send PING
+	// 1m16s send PING
+	// 1m24s close the connection
+}
+
+func ExampleNOP_Validate() {
+	fmt.Println(keepalive.NOP{Interval: time.Minute}.Validate())
+	// Output:
+	// keepalive: NOP.Timeout is 30s by default: it must exceed NOP.Interval, which is 1m0s
+}

@@ -1,0 +1,69 @@
+package session
+
+import (
+	"context"
+	"io"
+	"net"
+	"sync"
+
+	"github.com/smuxkit/smuxkit/stream"
+)
+
+// AcceptStream waits for the peer to open a stream and returns it. It fails with ctx's error; with
+// net.ErrClosed once this side has closed the session; and when the session has ended for another
+// reason, with that, after the streams that had arrived were accepted: with a bare io.EOF if the peer
+// closed the transport between two frames.
+func (s *Session) AcceptStream(ctx context.Context) (*stream.Stream, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, s.opError("accept", err)
+		}
+		if s.phase == phaseClosing || s.phase == phaseEnded && s.err == net.ErrClosed {
+			return nil, s.opError("accept", net.ErrClosed)
+		}
+		if len(s.backlog) > 0 {
+			m := s.backlog[0]
+			s.backlog[0] = nil
+			s.backlog = s.backlog[1:]
+			if len(s.backlog) == 0 {
+				s.backlog = nil
+			}
+			return m.port.Stream(), nil
+		}
+		if s.phase == phaseEnded {
+			return nil, s.opError("accept", s.err)
+		}
+		s.wait(ctx, &s.accepting)
+	}
+}
+
+// Accept is AcceptStream without a context, as a net.Listener has it.
+func (s *Session) Accept() (net.Conn, error) {
+	st, err := s.AcceptStream(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	return st, nil
+}
+
+var (
+	_ net.Listener = (*Session)(nil)
+	_ io.Closer    = (*Session)(nil)
+)
+
+// wait waits for c, or for ctx to end. The caller holds s.mu.
+func (s *Session) wait(ctx context.Context, c *sync.Cond) {
+	if ctx.Done() == nil {
+		c.Wait()
+		return
+	}
+	stop := context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		c.Broadcast()
+	})
+	defer stop()
+	c.Wait()
+}

@@ -1,0 +1,201 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"time"
+
+	"github.com/smuxkit/smuxkit/stream"
+)
+
+// Close closes the session: no call on it or its streams succeeds any more, and those that are blocked
+// end, with net.ErrClosed. What had been written before is sent first, for at most
+// Config.CloseTimeout; then the transport is closed, and the peer finds streams that were not
+// closed ended without a FIN. The error is ErrNotFlushed if not everything was sent, and otherwise
+// that of closing the transport. Closing again waits for the first Close and returns nil.
+func (s *Session) Close() error {
+	s.mu.Lock()
+	if s.phase >= phaseClosing {
+		s.mu.Unlock()
+		<-s.done
+		return nil
+	}
+	s.phase = phaseClosing
+	s.err = net.ErrClosed
+	members := s.list()
+	s.wakeAll()
+	s.mu.Unlock()
+
+	for _, m := range members {
+		m.port.Abort(net.ErrClosed, stream.KeepWritten)
+	}
+	flushed := s.flush(members)
+	err := s.end(net.ErrClosed)
+	if !flushed {
+		err = ErrNotFlushed
+	}
+	return s.opError("close", err)
+}
+
+// Shutdown closes the session gracefully: no more streams can be opened, by either side; those that are
+// open go on, and when all of them are closed, the session is. If ctx ends before, Shutdown returns
+// its error and leaves the session so; Close ends it.
+func (s *Session) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	if s.phase == phaseOpen {
+		s.phase = phaseShutdown
+		s.wakeAll()
+	}
+	for len(s.members) > 0 && s.phase == phaseShutdown {
+		if s.emptied == nil {
+			s.emptied = make(chan struct{})
+		}
+		emptied := s.emptied
+		s.mu.Unlock()
+		select {
+		case <-emptied:
+		case <-s.done:
+		case <-ctx.Done():
+			return s.opError("shutdown", ctx.Err())
+		}
+		s.mu.Lock()
+	}
+	s.mu.Unlock()
+	return s.Close()
+}
+
+// flush waits until the streams' data was handed to the transport, and a socket's peer has
+// acknowledged it, for at most CloseTimeout, and reports whether that was done.
+func (s *Session) flush(members []*member) bool {
+	timeout := time.NewTimer(s.config.CloseTimeout)
+	defer timeout.Stop()
+	for {
+		freed, idle := s.out.watch()
+		if idle {
+			// What is left waits for the peer's window.
+			if members = unsent(members); len(members) == 0 {
+				break
+			}
+		}
+		select {
+		case <-freed:
+		case <-s.done:
+			return len(unsent(members)) == 0
+		case <-timeout.C:
+			return false
+		}
+	}
+	if s.raw == nil || s.out.failure() != nil {
+		return true
+	}
+	// Closing a socket with unread data resets the connection, and that may overtake
+	// what the peer's host does not have yet.
+	for pause := 50 * time.Microsecond; s.raw.unacknowledged() > 0; pause = min(2*pause, 5*time.Millisecond) {
+		again := time.NewTimer(pause)
+		select {
+		case <-again.C:
+		case <-s.done:
+			again.Stop()
+			return true
+		case <-timeout.C:
+			again.Stop()
+			return false
+		}
+	}
+	return true
+}
+
+// unsent returns those of the members that have something to send.
+func unsent(members []*member) []*member {
+	var rest []*member
+	for _, m := range members {
+		if m.port.Unsent() {
+			rest = append(rest, m)
+		}
+	}
+	return rest
+}
+
+// list returns the streams. The caller holds s.mu.
+func (s *Session) list() []*member {
+	members := make([]*member, 0, len(s.members))
+	for _, m := range s.members {
+		members = append(members, m)
+	}
+	return members
+}
+
+// wakeAll wakes all who wait for the session. The caller holds s.mu.
+func (s *Session) wakeAll() {
+	s.accepting.Broadcast()
+	s.opening.Broadcast()
+}
+
+// end ends the session for reason err, unless it has ended, and returns the error of closing
+// the transport.
+func (s *Session) end(err error) error {
+	s.mu.Lock()
+	if s.phase == phaseEnded {
+		s.mu.Unlock()
+		return nil
+	}
+	s.phase = phaseEnded
+	if s.err == nil {
+		s.err = err
+	}
+	err = s.err
+	members := s.list()
+	clear(s.members)
+	s.wakeAll()
+	grace := s.graceEnd
+	close(s.done)
+	s.mu.Unlock()
+
+	s.out.stop(err)
+	s.alive.stop()
+	if grace != nil {
+		grace.Stop()
+	}
+	cause := err
+	if cause == io.EOF {
+		cause = io.ErrUnexpectedEOF // to a stream, io.EOF is FIN and nothing else
+	}
+	for _, m := range members {
+		m.port.Abort(cause, stream.DropWritten)
+	}
+	cerr := s.conn.Close()
+	s.budget.Leave()
+	s.log("session ends", "reason", err)
+	if errors.Is(cerr, net.ErrClosed) {
+		return nil
+	}
+	return cerr
+}
+
+// writeFailed ends the session after a failed write, for reason err: the streams' writes at once, and
+// the rest when what the peer had sent has been read.
+func (s *Session) writeFailed(err error) {
+	s.mu.Lock()
+	if s.phase == phaseEnded {
+		s.mu.Unlock()
+		return
+	}
+	s.broken = err
+	members := s.list()
+	s.wakeAll()
+	s.graceEnd = time.AfterFunc(writeGrace, func() { s.end(err) })
+	s.mu.Unlock()
+	for _, m := range members {
+		m.port.Abort(err, stream.KeepReading)
+	}
+	s.wakeReader()
+}
+
+// wakeReader has a reader that waits for a socket look whether writing has failed.
+func (s *Session) wakeReader() {
+	if s.raw != nil {
+		s.conn.(net.Conn).SetReadDeadline(time.Unix(1, 0))
+	}
+}

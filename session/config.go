@@ -1,0 +1,153 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/smuxkit/smuxkit/flow"
+	"github.com/smuxkit/smuxkit/keepalive"
+	"github.com/smuxkit/smuxkit/shaper"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// Defaults of the fields of Config.
+const (
+	// DefaultMaxFrameSize is the largest payload that every deployed peer accepts.
+	DefaultMaxFrameSize = 32760
+	// DefaultMaxReceiveBuffer holds twice what is under way on a path of 1 Gbit/s and
+	// 100 ms, and the first 262,144 bytes of 128 streams.
+	DefaultMaxReceiveBuffer = 32 << 20
+	// DefaultMaxStreamWindow lets one stream fill a path of 1 Gbit/s and 100 ms,
+	// which takes 12.5 MB.
+	DefaultMaxStreamWindow = 16 << 20
+	// DefaultAcceptBacklog is as many streams as xtaci/smux lets wait.
+	DefaultAcceptBacklog = 1024
+	// DefaultMaxStreams bounds what a peer can make this side hold: idle streams
+	// take some 400 bytes each.
+	DefaultMaxStreams = 128 << 10
+	// DefaultCloseTimeout is how long Close waits for a peer that takes no data.
+	DefaultCloseTimeout = 5 * time.Second
+)
+
+// Limits of the fields of Config.
+const (
+	minReceiveBuffer = wire.MaxPayload + 1
+	maxStreamWindow  = 1 << 30
+)
+
+// Config says how a session is to work. The zero value of each field, and a nil
+// Config, mean the default. A Config may be used for many sessions, also at once,
+// and must not be changed once it was used.
+type Config struct {
+	// Version is the version of the protocol: 1, or 2 for flow control of each stream.
+	// There is no negotiation, both ends must agree. The default is 1 for a client;
+	// and for a server, whatever version the first frame that it receives has.
+	Version int
+
+	// KeepAlive says when to probe the peer and when to give it up. The default is
+	// keepalive.NOP{}: 10 s and 30 s. keepalive.Off{} does neither. A policy with state
+	// must not be shared between sessions.
+	KeepAlive keepalive.Policy
+
+	// MaxFrameSize is the most payload bytes of a frame that is sent, from 1 to
+	// 65,535. The default is 32,760; the Rust crate smux accepts no more.
+	MaxFrameSize int
+
+	// MaxReceiveBuffer is the most bytes that are held for the application to
+	// read, of all streams. When it is reached the transport is not read until the
+	// application has read some; one frame may exceed it. At least 65,536; the
+	// default is 32 MiB.
+	MaxReceiveBuffer int
+
+	// Budget, if not nil, is used in place of MaxReceiveBuffer. Several sessions
+	// may share one, and then hold no more than that together.
+	Budget *flow.Budget
+
+	// MaxStreamWindow is how far the receive window of one stream may grow, in version 2. It
+	// starts at 262,144 bytes and grows as the path and the reader need. From
+	// 262,144 to 2^30; the default is 16 MiB.
+	MaxStreamWindow int
+
+	// AcceptBacklog is how many streams that the peer has opened may wait for
+	// AcceptStream. Any more are refused: the peer gets a FIN. The default is 1,024.
+	AcceptBacklog int
+
+	// MaxStreams is how many streams the peer may have open at once. Any more are
+	// refused. The default is 131,072.
+	MaxStreams int
+
+	// CloseTimeout is for how long Close may send what has been written. The default
+	// is 5 s.
+	CloseTimeout time.Duration
+
+	// NewScheduler returns the scheduler of one session, which decides whose frame is
+	// sent next. The default is shaper.NewFair.
+	NewScheduler func() shaper.Scheduler
+
+	// Logger, if not nil, gets a line when a session begins and when it ends, and
+	// why. Nothing else is ever logged.
+	Logger *slog.Logger
+}
+
+// withDefaults returns a copy of c, which may be nil, with every field set.
+func (c *Config) withDefaults() Config {
+	var d Config
+	if c != nil {
+		d = *c
+	}
+	setDefault(&d.MaxFrameSize, DefaultMaxFrameSize)
+	setDefault(&d.MaxReceiveBuffer, DefaultMaxReceiveBuffer)
+	setDefault(&d.MaxStreamWindow, DefaultMaxStreamWindow)
+	setDefault(&d.AcceptBacklog, DefaultAcceptBacklog)
+	setDefault(&d.MaxStreams, DefaultMaxStreams)
+	setDefault(&d.CloseTimeout, DefaultCloseTimeout)
+	if d.KeepAlive == nil {
+		d.KeepAlive = keepalive.NOP{}
+	}
+	if d.NewScheduler == nil {
+		d.NewScheduler = func() shaper.Scheduler { return shaper.NewFair() }
+	}
+	return d
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Validate returns nil if c, which may be nil, can be used, and otherwise an error
+// that names every field that is wrong, its value, and what is allowed.
+func (c *Config) Validate() error {
+	d := c.withDefaults()
+	var errs []error
+	within := func(field string, value, low, high int) {
+		if value < low || value > high {
+			errs = append(errs, fmt.Errorf("%s is %d, must be from %d to %d", field, value, low, high))
+		}
+	}
+	within("Version", d.Version, 0, 2)
+	within("MaxFrameSize", d.MaxFrameSize, 1, wire.MaxPayload)
+	within("MaxReceiveBuffer", d.MaxReceiveBuffer, minReceiveBuffer, 1<<40)
+	within("MaxStreamWindow", d.MaxStreamWindow, flow.InitialWindow, maxStreamWindow)
+	within("AcceptBacklog", d.AcceptBacklog, 1, 1<<30)
+	within("MaxStreams", d.MaxStreams, 1, 1<<30)
+	if d.CloseTimeout < 0 {
+		errs = append(errs, fmt.Errorf("CloseTimeout is %v, must not be negative", d.CloseTimeout))
+	}
+	if v, ok := d.KeepAlive.(interface{ Validate() error }); ok {
+		if err := v.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("KeepAlive: %w", err))
+		}
+	}
+	if c != nil && c.Budget != nil && c.MaxReceiveBuffer != 0 {
+		errs = append(errs, errors.New("Budget and MaxReceiveBuffer are both set, only one may be"))
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return fmt.Errorf("session: bad Config: %w", errors.Join(errs...))
+}

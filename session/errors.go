@@ -1,0 +1,57 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+var (
+	// ErrIDsExhausted is why a stream cannot be opened once the session has used all
+	// the stream ids of its side. The open streams go on.
+	ErrIDsExhausted = errors.New("stream ids exhausted")
+	// ErrShutdown is why a stream cannot be opened after Shutdown was called.
+	ErrShutdown = errors.New("session is shutting down")
+	// ErrNotFlushed is why Close fails if it could not send all that had been written.
+	ErrNotFlushed = errors.New("session closed before everything written was sent")
+	// ErrStreamParity is the violation of a SYN with an id that is this side's to
+	// open: a client opens odd ids, a server even ones.
+	ErrStreamParity = errors.New("SYN with a stream id of the receiver's parity")
+	// ErrStreamInUse is the violation of a SYN with the id of an open stream.
+	ErrStreamInUse = errors.New("SYN with a stream id in use")
+)
+
+// ErrKeepAlive is why a session ends whose peer was given up by the keep-alive
+// policy. It is a net.Error with Timeout() true, and matches os.ErrDeadlineExceeded.
+var ErrKeepAlive error = keepAliveError{}
+
+// A ProtocolError is why a session ends whose peer broke the protocol.
+type ProtocolError struct {
+	// Header is that of the offending frame.
+	Header wire.Header
+	// Err is what is wrong with it: an error of package wire or flow,
+	// ErrStreamParity or ErrStreamInUse.
+	Err error
+}
+
+func (e *ProtocolError) Error() string {
+	var h *wire.HeaderError
+	if errors.As(e.Err, &h) {
+		return "peer broke the protocol: " + e.Err.Error()
+	}
+	return fmt.Sprintf("peer broke the protocol: %v: %v", e.Header, e.Err)
+}
+
+// Unwrap returns e.Err.
+func (e *ProtocolError) Unwrap() error { return e.Err }
+
+type keepAliveError struct{}
+
+func (keepAliveError) Error() string   { return "keep-alive timeout: nothing was received from the peer" }
+func (keepAliveError) Timeout() bool   { return true }
+func (keepAliveError) Temporary() bool { return false }
+
+// Is makes the error match os.ErrDeadlineExceeded, as time-outs of package net do.
+func (keepAliveError) Is(target error) bool { return target == os.ErrDeadlineExceeded }

@@ -1,0 +1,174 @@
+package session
+
+import (
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"unsafe"
+)
+
+// A rawConn reads from and writes to a socket without ever blocking in a system
+// call: what cannot be done at once is left, and the caller decides whether to wait.
+//
+// It is used for *net.TCPConn and *net.UnixConn themselves and not for types that
+// embed them: those may have a Read or Write of their own.
+type rawConn struct {
+	rc  syscall.RawConn
+	tcp bool
+}
+
+// maxVectors bounds the parts of one vectored write.
+const maxVectors = 64
+
+// newRawConn returns nil if conn is no socket.
+func newRawConn(conn io.ReadWriteCloser) *rawConn {
+	var sc syscall.Conn
+	tcp := false
+	switch c := conn.(type) {
+	case *net.TCPConn:
+		sc, tcp = c, true
+	case *net.UnixConn:
+		if c.LocalAddr().Network() != "unix" {
+			return nil // datagrams
+		}
+		sc = c
+	default:
+		return nil
+	}
+	rc, err := sc.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return &rawConn{rc: rc, tcp: tcp}
+}
+
+// rawWrite is one write at a time: the holder of the writer role's.
+type rawWrite struct {
+	iov   [maxVectors]syscall.Iovec
+	used  int
+	p     []byte // written instead of iov, if used is 0
+	n     int
+	errno syscall.Errno
+	try   func(fd uintptr) bool // bound once, so that it costs no allocation
+	wait  func(fd uintptr) bool
+}
+
+func newRawWrite() *rawWrite {
+	w := new(rawWrite)
+	w.try = func(fd uintptr) bool {
+		w.n, w.errno = 0, 0
+		r, _, errno := syscall.Syscall(syscall.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&w.iov[0])), uintptr(w.used))
+		if errno == 0 {
+			w.n = int(r)
+		} else if errno != syscall.EAGAIN && errno != syscall.EINTR {
+			w.errno = errno
+		}
+		return true
+	}
+	w.wait = func(fd uintptr) bool {
+		for len(w.p) > 0 {
+			r, _, errno := syscall.Syscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(&w.p[0])), uintptr(len(w.p)))
+			switch errno {
+			case 0:
+				w.p = w.p[r:]
+				w.n += int(r)
+			case syscall.EINTR:
+			case syscall.EAGAIN:
+				return false
+			default:
+				w.errno = errno
+				return true
+			}
+		}
+		return true
+	}
+	return w
+}
+
+// tryWrite writes what the socket takes of parts at once, and returns how many
+// bytes that was. Fewer than all, without an error, means that it is full.
+func (c *rawConn) tryWrite(w *rawWrite, parts [][]byte) (n int, err error) {
+	for len(parts) > 0 {
+		want := 0
+		w.used = 0
+		for _, p := range parts[:min(len(parts), maxVectors)] {
+			w.iov[w.used].Base = &p[0]
+			w.iov[w.used].SetLen(len(p))
+			w.used++
+			want += len(p)
+		}
+		err = c.rc.Write(w.try)
+		clear(w.iov[:w.used])
+		n += w.n
+		if err == nil && w.errno != 0 {
+			err = os.NewSyscallError("writev", w.errno)
+		}
+		if err != nil || w.n < want {
+			return n, err
+		}
+		parts = parts[w.used:]
+	}
+	return n, nil
+}
+
+// writeAll writes all of p, waiting where it must, and returns how much it wrote.
+func (c *rawConn) writeAll(w *rawWrite, p []byte) (n int, err error) {
+	w.p, w.n, w.errno = p, 0, 0
+	err = c.rc.Write(w.wait)
+	w.p = nil
+	if err == nil && w.errno != 0 {
+		err = os.NewSyscallError("write", w.errno)
+	}
+	return w.n, err
+}
+
+// tryRead fills p, and then q, with what is there. wouldBlock says that nothing is.
+// No error, nothing read and wouldBlock false is the end of the transport.
+func tryRead(fd uintptr, p, q []byte) (n int, wouldBlock bool, err error) {
+	var iov [2]syscall.Iovec
+	used := 0
+	for _, b := range [...][]byte{p, q} {
+		if len(b) > 0 {
+			iov[used].Base = &b[0]
+			iov[used].SetLen(len(b))
+			used++
+		}
+	}
+	for {
+		var r uintptr
+		var errno syscall.Errno
+		if used == 1 {
+			r, _, errno = syscall.Syscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(iov[0].Base)), uintptr(iov[0].Len))
+		} else {
+			r, _, errno = syscall.Syscall(syscall.SYS_READV, fd, uintptr(unsafe.Pointer(&iov[0])), uintptr(used))
+		}
+		switch errno {
+		case 0:
+			return int(r), false, nil
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return 0, true, nil
+		default:
+			return 0, false, os.NewSyscallError("read", errno)
+		}
+	}
+}
+
+// unacknowledged returns how many bytes that were written the peer's host has not
+// acknowledged yet.
+func (c *rawConn) unacknowledged() int {
+	if !c.tcp {
+		return 0
+	}
+	var n int32
+	err := c.rc.Control(func(fd uintptr) {
+		if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, fd, syscall.TIOCOUTQ, uintptr(unsafe.Pointer(&n))); errno != 0 {
+			n = 0
+		}
+	})
+	if err != nil {
+		return 0
+	}
+	return int(n)
+}

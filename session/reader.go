@@ -1,0 +1,241 @@
+package session
+
+import (
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// A reader is the way in of a session: one goroutine that reads the transport, decodes
+// frames and hands their payloads to the streams.
+//
+// Bytes are read into a staging buffer, which is decoded in place; its state is either
+// "at a header" (left is 0) or "in the payload of a PSH frame" (left bytes of it are to
+// come, for stream m). In a payload that is large, what is left is read straight into
+// memory that its stream lends, and behind it no more than the next header, so that the
+// payload after it can be read straight, too.
+type reader struct {
+	s *Session
+
+	staging *[stagingSize]byte // nil while there is nothing in it
+	r, w    int                // it holds staging[r:w]
+
+	left   uint32      // of the payload
+	m      *member     // whose it is; nil if it is thrown away
+	header wire.Header // of the payload's frame
+	lent   bool        // targets returned memory that m lent
+
+	last *member // the stream of the last PSH frame, which likely has the next
+}
+
+const (
+	stagingSize = 64 << 10
+	// directMin is the length from which what is left of a payload is read
+	// straight to its stream.
+	directMin = 8 << 10
+)
+
+var stagings = sync.Pool{New: func() any { return new([stagingSize]byte) }}
+
+// run reads until the transport ends, and returns why.
+func (r *reader) run() error {
+	if r.s.raw != nil {
+		return r.runRaw()
+	}
+	for {
+		if err := r.parse(); err != nil {
+			return err
+		}
+		direct, p := r.targets(false)
+		if direct != nil {
+			p = direct
+		}
+		n, err := r.s.conn.Read(p)
+		if n < 0 || n > len(p) {
+			return fmt.Errorf("transport's Read returned %d for %d bytes", n, len(p))
+		}
+		if n > 0 {
+			r.s.received(n)
+		}
+		if ferr := r.filled(n); ferr != nil {
+			return ferr
+		}
+		if err != nil {
+			if perr := r.parse(); perr != nil {
+				return perr
+			}
+			return err
+		}
+	}
+}
+
+// clean reports whether the reader stands between two frames.
+func (r *reader) clean() bool { return r.left == 0 && r.r == r.w }
+
+// rest gives the staging buffer back if it is empty: the reader is about to wait.
+func (r *reader) rest() {
+	if r.staging != nil && r.r == r.w {
+		stagings.Put(r.staging)
+		r.staging = nil
+	}
+}
+
+// targets returns where the next bytes are to be read: the payload into direct, if that
+// is not nil, and what follows into staged. If brief, the memory is used only until the
+// next call of filled, without waiting.
+func (r *reader) targets(brief bool) (direct, staged []byte) {
+	if r.staging == nil {
+		r.staging = stagings.Get().(*[stagingSize]byte)
+		r.r, r.w = 0, 0
+	}
+	switch {
+	case r.r == r.w:
+		r.r, r.w = 0, 0
+	case r.r > 0:
+		r.w = copy(r.staging[:], r.staging[r.r:r.w])
+		r.r = 0
+	}
+	staged = r.staging[r.w:]
+	if r.left < directMin || r.m == nil {
+		return nil, staged
+	}
+	direct = r.m.port.Lend(int(r.left), brief)
+	if direct == nil {
+		return nil, staged
+	}
+	r.lent = true
+	if len(direct) < int(r.left) {
+		return direct, nil
+	}
+	return direct, staged[:wire.HeaderSize]
+}
+
+// filled says that n bytes were read to the last targets.
+func (r *reader) filled(n int) error {
+	if !r.lent {
+		r.w += n
+		return nil
+	}
+	r.lent = false
+	// Lend promised the payload's rest, or less and nothing behind it.
+	payload := min(n, int(r.left))
+	r.w += n - payload
+	r.left -= uint32(payload)
+	open, err := r.m.port.Commit(payload)
+	return r.delivered(open, err)
+}
+
+// parse decodes what is staged.
+func (r *reader) parse() error {
+	for r.r < r.w {
+		if r.left > 0 {
+			n := min(int(r.left), r.w-r.r)
+			data := r.staging[r.r : r.r+n]
+			r.r += n
+			r.left -= uint32(n)
+			if r.m != nil {
+				open, err := r.m.port.Deliver(data)
+				if err := r.delivered(open, err); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		if r.w-r.r < wire.HeaderSize {
+			return nil
+		}
+		h, err := wire.ParseHeader(r.staging[r.r:r.w])
+		if err != nil {
+			return &ProtocolError{Header: h, Err: err}
+		}
+		if v := r.s.version(); h.Version != v && (v != 0 || !r.s.adopt(h.Version)) {
+			return &ProtocolError{Header: h, Err: wire.ErrVersion}
+		}
+		size := wire.HeaderSize
+		if h.Command == wire.UPD {
+			if size += wire.UpdateSize; r.w-r.r < size {
+				return nil
+			}
+		}
+		body := r.staging[r.r+wire.HeaderSize : r.r+size]
+		r.r += size
+		if err := r.frame(h, body); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// delivered deals with what became of a piece of payload.
+func (r *reader) delivered(open bool, err error) error {
+	if err != nil {
+		return &ProtocolError{Header: r.header, Err: err}
+	}
+	if !open {
+		r.s.unknown(r.header)
+	}
+	return nil
+}
+
+// frame acts on one frame; of PSH, the payload is still to come.
+func (r *reader) frame(h wire.Header, body []byte) error {
+	s := r.s
+	s.stats.framesReceived.Add(1)
+	switch h.Command {
+	case wire.NOP:
+		return nil
+	case wire.SYN:
+		return s.opened(h)
+	}
+	m := r.last
+	if m == nil || m.port.Stream().ID() != h.StreamID {
+		m = s.member(h.StreamID)
+	}
+	if h.Command == wire.PSH {
+		r.last = m
+		if h.Length == 0 {
+			return nil
+		}
+		r.header, r.left, r.m = h, uint32(h.Length), m
+		if m == nil {
+			s.unknown(h)
+		} else if s.budget.Full() {
+			return s.pause()
+		}
+		return nil
+	}
+	if m == nil {
+		s.unknown(h)
+		return nil
+	}
+	if h.Command == wire.FIN {
+		m.port.End()
+		return nil
+	}
+	u, err := wire.ParseWindowUpdate(body)
+	if err == nil {
+		err = m.port.WindowUpdate(u)
+	}
+	if err != nil {
+		return &ProtocolError{Header: h, Err: err}
+	}
+	return nil
+}
+
+// cause makes err, with which reading ended, the reason for the session's end.
+func (r *reader) cause(err error) error {
+	if err == io.EOF && !r.clean() {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// close ends the reader.
+func (r *reader) close() {
+	if r.staging != nil {
+		stagings.Put(r.staging)
+		r.staging = nil
+	}
+}

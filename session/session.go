@@ -1,0 +1,402 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/smuxkit/smuxkit/flow"
+	"github.com/smuxkit/smuxkit/shaper"
+	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// A Session carries many streams over one transport. Either side may open streams
+// and accept those of the other. All its methods may be called concurrently.
+//
+// A Session is a net.Listener: Accept returns the streams that the peer opens.
+type Session struct {
+	conn   io.ReadWriteCloser
+	raw    *rawConn // conn if it is a socket, or nil
+	client bool
+	config Config
+	begin  time.Time
+
+	ver     atomic.Uint32 // wire.Version; 0 until a server has learned it
+	streams stream.Config // what all streams have in common; Version is set with ver
+	budget  *flow.Share
+	out     writer
+	stats   counters
+	alive   alive
+
+	unsentSYN atomic.Int32 // streams that were opened and wait for the transport
+
+	// mu guards what follows. It is never held while a stream's or the writer's
+	// lock is.
+	mu        sync.Mutex
+	phase     phase
+	err       error               // why the session ends or ended
+	broken    error               // why nothing can be sent any more
+	members   map[uint32]*member  // the streams that are open
+	theirs    int                 // how many of them the peer has opened
+	forgotten map[uint32]struct{} // closed here, while the peer may still send
+	nextID    uint64
+
+	backlog   []*member     // streams to be accepted
+	accepting sync.Cond     // backlog or phase changed
+	opening   sync.Cond     // ver, unsentSYN or phase changed
+	emptied   chan struct{} // if not nil, closed when members becomes empty
+	graceEnd  *time.Timer
+	done      chan struct{} // closed when the session has ended
+}
+
+// The phases of a session's life, in their order.
+type phase uint8
+
+const (
+	phaseOpen     phase = iota
+	phaseShutdown       // Shutdown: no new streams
+	phaseClosing        // Close: what was written is being sent, all else has ended
+	phaseEnded          // the transport is closed
+)
+
+const (
+	// maxForgotten bounds the memory of streams that were closed here and not by
+	// the peer. A peer that writes to one beyond it is not told.
+	maxForgotten = 64 << 10
+	// maxUnsentSYN is how many streams may be opened ahead of a transport that
+	// takes no data.
+	maxUnsentSYN = 1024
+	// writeGrace is for how long the session lives on after writing has
+	// failed, to read what the peer had sent.
+	writeGrace = 100 * time.Millisecond
+)
+
+// Client starts a session over conn, as the side that dialed. conn is the session's from
+// now on, and closed with it. The peer must be a server; which side is the client decides
+// whose stream ids are odd, and nothing else.
+//
+// conn may be anything that is reliable and ordered. A *net.TCPConn or *net.UnixConn is served
+// best, without deadlines; for any other, one more goroutine runs while there is something to
+// send. Its Close must end a Read and a Write that are blocked.
+//
+// The error says what is wrong with conn or cfg; Client does not wait for the peer.
+func Client(conn io.ReadWriteCloser, cfg *Config) (*Session, error) {
+	return start(conn, cfg, true)
+}
+
+// Server is Client for the side that accepted conn.
+func Server(conn io.ReadWriteCloser, cfg *Config) (*Session, error) {
+	return start(conn, cfg, false)
+}
+
+func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) {
+	if v := reflect.ValueOf(conn); conn == nil || v.Kind() == reflect.Pointer && v.IsNil() {
+		return nil, errors.New("session: conn is nil")
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Session{
+		conn:   conn,
+		raw:    newRawConn(conn),
+		client: client,
+		config: cfg.withDefaults(),
+		begin:  time.Now(),
+		nextID: 2,
+		done:   make(chan struct{}),
+	}
+	if client {
+		s.nextID = 1
+		if s.config.Version == 0 {
+			s.config.Version = int(wire.V1)
+		}
+	}
+	budget := s.config.Budget
+	if budget == nil {
+		budget = flow.NewBudget(s.config.MaxReceiveBuffer)
+	}
+	s.budget = budget.Join()
+	s.budget.SetMaxWindow(s.config.MaxStreamWindow)
+	s.streams = stream.Config{
+		Version:    wire.Version(s.config.Version),
+		MaxFrame:   s.config.MaxFrameSize,
+		Budget:     s.budget,
+		LocalAddr:  transportAddr(conn, "LocalAddr"),
+		RemoteAddr: transportAddr(conn, "RemoteAddr"),
+	}
+	s.ver.Store(uint32(s.config.Version))
+	s.members = make(map[uint32]*member)
+	s.accepting.L = &s.mu
+	s.opening.L = &s.mu
+	s.out = writer{s: s, raw: s.raw, sched: s.config.NewScheduler()}
+	s.out.own.Owner = s
+	s.log("session begins")
+	s.alive.start(s)
+	if client {
+		// A server that waits for the version of the first frame has it now.
+		s.out.sendNOP()
+	}
+	go s.read()
+	return s, nil
+}
+
+// read is the session's one goroutine.
+func (s *Session) read() {
+	r := reader{s: s}
+	err := r.run()
+	s.end(r.cause(err))
+	r.close()
+}
+
+// version returns the protocol's version, or 0 if it is not known yet.
+func (s *Session) version() wire.Version { return wire.Version(s.ver.Load()) }
+
+// adopt takes v, the version of the first frame received.
+func (s *Session) adopt(v wire.Version) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.streams.Version = v
+	s.ver.Store(uint32(v))
+	s.opening.Broadcast()
+	return true
+}
+
+// now is the time since the session began.
+func (s *Session) now() time.Duration { return time.Since(s.begin) }
+
+// member returns the open stream id, or nil.
+func (s *Session) member(id uint32) *member {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.members[id]
+}
+
+// mine reports whether id is for this side to open.
+func (s *Session) mine(id uint32) bool { return id%2 == 1 == s.client }
+
+// opened acts on a SYN.
+func (s *Session) opened(h wire.Header) error {
+	if s.mine(h.StreamID) {
+		return &ProtocolError{Header: h, Err: ErrStreamParity}
+	}
+	s.mu.Lock()
+	if _, ok := s.members[h.StreamID]; ok {
+		s.mu.Unlock()
+		return &ProtocolError{Header: h, Err: ErrStreamInUse}
+	}
+	delete(s.forgotten, h.StreamID)
+	if s.phase != phaseOpen || len(s.backlog) >= s.config.AcceptBacklog || s.theirs >= s.config.MaxStreams {
+		refuse := s.phase <= phaseShutdown
+		s.forget(h.StreamID)
+		s.mu.Unlock()
+		if refuse {
+			s.stats.streamsRefused.Add(1)
+			s.out.refuse(h.StreamID)
+		}
+		return nil
+	}
+	m, control := s.newMember(h.StreamID, false)
+	s.theirs++
+	s.backlog = append(s.backlog, m)
+	s.accepting.Signal()
+	s.mu.Unlock()
+	s.stats.streamsAccepted.Add(1)
+	if control {
+		m.SendControl(stream.Lazily)
+	}
+	return nil
+}
+
+// unknown deals with a frame of a stream that is not open here. Data for one that this
+// side has closed is answered with FIN, once: its sender may be able to tell from that
+// that nobody will read it (PROTOCOL.md, "Lifetime of a stream").
+func (s *Session) unknown(h wire.Header) {
+	if h.Command != wire.PSH && h.Command != wire.FIN {
+		return
+	}
+	s.mu.Lock()
+	_, ok := s.forgotten[h.StreamID]
+	delete(s.forgotten, h.StreamID)
+	answer := ok && h.Command == wire.PSH && s.phase <= phaseShutdown
+	s.mu.Unlock()
+	if answer {
+		s.out.refuse(h.StreamID)
+	}
+}
+
+// forget remembers that id was closed here and may still be used by the peer. The
+// caller holds s.mu.
+func (s *Session) forget(id uint32) {
+	if len(s.forgotten) >= maxForgotten {
+		return
+	}
+	if s.forgotten == nil {
+		s.forgotten = make(map[uint32]struct{})
+	}
+	s.forgotten[id] = struct{}{}
+}
+
+// pause waits until the budget has room.
+func (s *Session) pause() error {
+	s.alive.pause(true)
+	ok := s.budget.Wait(s.done)
+	s.alive.pause(false)
+	if !ok {
+		return net.ErrClosed
+	}
+	return nil
+}
+
+// sent and received note that n bytes went over the transport.
+func (s *Session) sent(n int) {
+	s.stats.bytesSent.Add(uint64(n))
+	s.alive.sent.Store(int64(s.now()))
+}
+
+func (s *Session) received(n int) {
+	s.stats.bytesReceived.Add(uint64(n))
+	s.alive.received.Store(int64(s.now()))
+}
+
+// Done returns a channel that is closed when the session has ended, for whatever reason.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Err returns nil while the session lives, and then why it ended: net.ErrClosed if this side
+// closed it; io.EOF if the peer closed the transport between two frames, and io.ErrUnexpectedEOF
+// within one; a *ProtocolError; ErrKeepAlive; or the transport's error.
+func (s *Session) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.phase < phaseEnded {
+		return nil
+	}
+	return s.err
+}
+
+// NumStreams returns how many streams are open: those that were opened by either side, and
+// not yet closed by both or by this one.
+func (s *Session) NumStreams() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.members)
+}
+
+// Addr returns the local address, as a net.Listener does.
+func (s *Session) Addr() net.Addr { return s.streams.LocalAddr }
+
+// LocalAddr returns the transport's local address, or one that says "smux" if it has none.
+func (s *Session) LocalAddr() net.Addr { return s.streams.LocalAddr }
+
+// RemoteAddr returns the transport's remote address, or one that says "smux" if it has none.
+func (s *Session) RemoteAddr() net.Addr { return s.streams.RemoteAddr }
+
+// noAddr is the address of a transport that does not tell.
+type noAddr struct{}
+
+func (noAddr) Network() string { return "smux" }
+func (noAddr) String() string  { return "smux" }
+
+func transportAddr(conn any, which string) (a net.Addr) {
+	switch which {
+	case "LocalAddr":
+		if c, ok := conn.(interface{ LocalAddr() net.Addr }); ok {
+			a = c.LocalAddr()
+		}
+	case "RemoteAddr":
+		if c, ok := conn.(interface{ RemoteAddr() net.Addr }); ok {
+			a = c.RemoteAddr()
+		}
+	}
+	if a == nil {
+		return noAddr{}
+	}
+	return a
+}
+
+// opError wraps err, which ended op, as package net does. io.EOF stays bare.
+func (s *Session) opError(op string, err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	return &net.OpError{Op: op, Net: "smux", Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: err}
+}
+
+func (s *Session) log(msg string, args ...any) {
+	if l := s.config.Logger; l != nil {
+		args = append(args, "local", fmt.Sprint(s.LocalAddr()), "remote", fmt.Sprint(s.RemoteAddr()))
+		l.Log(context.Background(), slog.LevelInfo, msg, args...)
+	}
+}
+
+// newMember adds a stream, and reports whether it has to send a control frame. The caller holds s.mu.
+func (s *Session) newMember(id uint32, opened bool) (m *member, control bool) {
+	m = &member{s: s, opened: opened}
+	m.flow.Owner = m
+	control = m.port.Init(&s.streams, m, id, opened)
+	s.members[id] = m
+	return m, control
+}
+
+// A member is a stream of a session: its port, and its place in the writer's lines. It
+// is the stream's link to the session.
+type member struct {
+	s      *Session
+	opened bool // by this side, and its SYN waits for the transport
+	flow   shaper.Flow
+	port   stream.Port
+}
+
+var _ stream.Link = (*member)(nil)
+
+func (m *member) SendControl(u stream.Urgency) { m.s.out.send(&m.flow, shaper.Control, u) }
+func (m *member) SendData(u stream.Urgency)    { m.s.out.send(&m.flow, shaper.Data, u) }
+func (m *member) Flush()                       { m.s.out.flush() }
+func (m *member) Now() time.Duration           { return m.s.now() }
+
+// take adds to b what the stream has to send in class c, and reports whether there is more. It is
+// called by the holder of the writer role.
+func (m *member) take(b *stream.Batch, c shaper.Class, n int) (more bool) {
+	if c == shaper.Control {
+		m.port.Control(b)
+	} else {
+		more = m.port.Data(b, n)
+	}
+	if m.opened {
+		m.opened = false
+		if m.s.unsentSYN.Add(-1) == maxUnsentSYN-1 {
+			m.s.mu.Lock()
+			m.s.opening.Broadcast()
+			m.s.mu.Unlock()
+		}
+	}
+	return more
+}
+
+// Finished takes the stream off the session.
+func (m *member) Finished(peerDone bool) {
+	s := m.s
+	id := m.port.Stream().ID()
+	s.mu.Lock()
+	if s.members[id] == m {
+		delete(s.members, id)
+		if !s.mine(id) {
+			s.theirs--
+		}
+		if !peerDone {
+			s.forget(id)
+		}
+		if len(s.members) == 0 && s.emptied != nil {
+			close(s.emptied)
+			s.emptied = nil
+		}
+	}
+	s.mu.Unlock()
+}

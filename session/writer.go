@@ -1,0 +1,336 @@
+package session
+
+import (
+	"sync"
+	"time"
+
+	"github.com/smuxkit/smuxkit/shaper"
+	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// A writer is the way out of a session: streams stand in line at its scheduler, and
+// whoever holds the writer role collects frames from them in turn and writes them to
+// the transport, a batch at a time. There is always exactly one answer to who that is:
+//
+//	free --(send, Now, a socket)-----------------> held by the caller
+//	free --(send, otherwise)---> called --(its goroutine starts)--> held by it
+//	called --(send, Now, a socket)---------------> held by the caller
+//	held --(nothing is in line)------------------> free
+//	held by a caller --(the socket is full, or it has done enough)--> held by a goroutine
+//
+// A caller that holds the role never waits: it writes to a socket, without blocking, and
+// leaves the rest to a goroutine that may. A transport that is no socket may block in
+// any Write, so only a goroutine ever holds the role.
+//
+// The batch being written belongs to the holder. If a write stops in its middle, the rest of it is
+// kept, and goes out before anything else: a frame is never cut.
+type writer struct {
+	s   *Session
+	raw *rawConn // nil if the transport is no socket
+
+	mu       sync.Mutex // guards what follows
+	sched    shaper.Scheduler
+	role     role
+	err      error         // why nothing can be sent any more
+	lazy     *time.Timer   // sends what was sent Lazily
+	lazySet  bool          // lazy is running
+	freed    chan struct{} // if not nil, closed when the role becomes free
+	own      shaper.Flow   // the session's own frames:
+	nop      bool          // NOP is due
+	refusals []uint32      // streams whose frames are answered with FIN
+}
+
+type role uint8
+
+const (
+	roleFree   role = iota // nobody sends
+	roleCalled             // a goroutine has been started that will
+	roleHeld               // somebody does
+)
+
+const (
+	// lazyDelay is how long a frame may wait that nobody waits for.
+	lazyDelay = time.Millisecond
+	// callerBatches is how much a caller sends, of other streams too, before it
+	// leaves the rest to a goroutine.
+	callerBatches = 8
+	// maxRefusals bounds the answers that wait to be sent. Beyond it answers
+	// are left out, which a peer that reads none of them has no use for.
+	maxRefusals = 1024
+	// refusalsPerTurn bounds one turn of the session's own frames.
+	refusalsPerTurn = 64
+)
+
+// A sending is what a holder of the role works with.
+type sending struct {
+	batch *stream.Batch
+	raw   *rawWrite
+	rest  []byte // of a batch that could not be written at once
+}
+
+var (
+	gathering = sync.Pool{New: func() any { return &sending{batch: stream.NewBatch(true), raw: newRawWrite()} }}
+	copying   = sync.Pool{New: func() any { return &sending{batch: stream.NewBatch(false)} }}
+)
+
+func (w *writer) newSending() *sending {
+	if w.raw != nil {
+		return gathering.Get().(*sending)
+	}
+	return copying.Get().(*sending)
+}
+
+func (w *writer) freeSending(o *sending) {
+	o.batch.Release()
+	o.rest = o.rest[:0]
+	if w.raw != nil {
+		gathering.Put(o)
+	} else {
+		copying.Put(o)
+	}
+}
+
+// send puts f in line, and has it sent as soon as u says.
+func (w *writer) send(f *shaper.Flow, c shaper.Class, u stream.Urgency) {
+	w.mu.Lock()
+	if w.err != nil {
+		w.mu.Unlock()
+		return
+	}
+	w.sched.Push(f, c)
+	w.start(u)
+}
+
+// flush has sent what is in line.
+func (w *writer) flush() {
+	w.mu.Lock()
+	if w.err != nil || w.sched.Empty() {
+		w.mu.Unlock()
+		return
+	}
+	w.start(stream.Now)
+}
+
+// start has what is in line sent. The caller holds w.mu, start releases it.
+func (w *writer) start(u stream.Urgency) {
+	switch {
+	case w.role == roleHeld:
+		w.mu.Unlock() // the holder will see it
+	case u == stream.Lazily:
+		if w.role == roleFree && !w.lazySet {
+			w.lazySet = true
+			if w.lazy == nil {
+				w.lazy = time.AfterFunc(lazyDelay, w.lazyDue)
+			} else {
+				w.lazy.Reset(lazyDelay)
+			}
+		}
+		w.mu.Unlock()
+	case u == stream.Now && w.raw != nil:
+		w.role = roleHeld
+		w.mu.Unlock()
+		w.run(w.newSending(), callerBatches)
+	case w.role == roleFree:
+		w.role = roleCalled
+		w.mu.Unlock()
+		go w.called()
+	default:
+		w.mu.Unlock()
+	}
+}
+
+// called takes the role, if nobody has done so meanwhile.
+func (w *writer) called() {
+	w.mu.Lock()
+	if w.role != roleCalled {
+		w.mu.Unlock()
+		return
+	}
+	w.role = roleHeld
+	w.mu.Unlock()
+	w.run(w.newSending(), 0)
+}
+
+// lazyDue is called by the timer.
+func (w *writer) lazyDue() {
+	w.mu.Lock()
+	w.lazySet = false
+	if w.err != nil || w.sched.Empty() || w.role != roleFree {
+		w.mu.Unlock()
+		return
+	}
+	w.role = roleHeld
+	w.mu.Unlock()
+	w.run(w.newSending(), 0)
+}
+
+// run sends until nothing is in line. The caller holds the role; run gives it up. If
+// limit is not 0, run does not wait for the transport, and sends at most limit batches.
+func (w *writer) run(o *sending, limit int) {
+	for sent := 0; ; sent++ {
+		if len(o.rest) > 0 || limit > 0 && sent == limit {
+			if limit > 0 {
+				go w.run(o, 0)
+				return
+			}
+			n, err := w.raw.writeAll(o.raw, o.rest)
+			w.s.sent(n)
+			if err != nil {
+				w.fail(o, err)
+				return
+			}
+			o.rest = o.rest[:0]
+		}
+		if !w.collect(o.batch) {
+			w.freeSending(o)
+			return
+		}
+		if err := w.write(o); err != nil {
+			w.fail(o, err)
+			return
+		}
+	}
+}
+
+// write writes the batch and leaves in o.rest what a full socket did not take.
+func (w *writer) write(o *sending) error {
+	b := o.batch
+	var n int
+	var err error
+	if w.raw != nil {
+		n, err = w.raw.tryWrite(o.raw, b.Parts())
+		if n < b.Len() {
+			o.rest = b.AppendRest(o.rest[:0], n)
+		}
+	} else {
+		n, err = writeFull(w.s.conn, b.Bytes())
+	}
+	b.Release()
+	if n > 0 {
+		w.s.sent(n)
+	}
+	return err
+}
+
+// collect fills b with what is in line. If there is nothing, the role becomes free
+// and collect returns false.
+func (w *writer) collect(b *stream.Batch) bool {
+	w.mu.Lock()
+	for w.err == nil && !b.Full() {
+		f, c, n := w.sched.Pop()
+		if f == nil {
+			break
+		}
+		before := b.Len()
+		more := false
+		if f == &w.own {
+			more = w.takeOwn(b)
+		} else {
+			m := f.Owner.(*member)
+			w.mu.Unlock()
+			more = m.take(b, c, n)
+			w.mu.Lock()
+		}
+		w.sched.Sent(f, c, b.Len()-before, more)
+	}
+	if w.err == nil && b.Len() > 0 {
+		w.mu.Unlock()
+		return true
+	}
+	w.role = roleFree
+	if w.freed != nil {
+		close(w.freed)
+		w.freed = nil
+	}
+	w.mu.Unlock()
+	return false
+}
+
+// takeOwn adds the session's own frames to b.
+func (w *writer) takeOwn(b *stream.Batch) (more bool) {
+	v := w.s.version()
+	if w.nop {
+		w.nop = false
+		b.Frame(wire.Header{Version: v, Command: wire.NOP}, nil)
+	}
+	k := min(len(w.refusals), refusalsPerTurn)
+	for _, id := range w.refusals[:k] {
+		b.Frame(wire.Header{Version: v, Command: wire.FIN, StreamID: id}, nil)
+	}
+	w.refusals = append(w.refusals[:0], w.refusals[k:]...)
+	if len(w.refusals) == 0 {
+		w.refusals = nil
+		return false
+	}
+	return true
+}
+
+// sendNOP sends a NOP.
+func (w *writer) sendNOP() {
+	w.mu.Lock()
+	w.nop = true
+	w.mu.Unlock()
+	w.send(&w.own, shaper.Control, stream.Now)
+}
+
+// refuse answers a frame of stream id with FIN.
+func (w *writer) refuse(id uint32) {
+	w.mu.Lock()
+	if len(w.refusals) == maxRefusals {
+		w.mu.Unlock()
+		return
+	}
+	w.refusals = append(w.refusals, id)
+	w.mu.Unlock()
+	w.send(&w.own, shaper.Control, stream.Soon)
+}
+
+// fail ends the way out after a failed write.
+func (w *writer) fail(o *sending, err error) {
+	w.stop(err)
+	w.mu.Lock()
+	w.role = roleFree
+	if w.freed != nil {
+		close(w.freed)
+		w.freed = nil
+	}
+	w.mu.Unlock()
+	w.freeSending(o)
+	w.s.writeFailed(err)
+}
+
+// stop has nothing more sent, for reason err.
+func (w *writer) stop(err error) {
+	w.mu.Lock()
+	if w.err == nil {
+		w.err = err
+	}
+	if w.lazy != nil {
+		w.lazy.Stop()
+	}
+	w.mu.Unlock()
+}
+
+// failure returns why nothing can be sent any more, or nil.
+func (w *writer) failure() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
+
+// watch returns a channel that is closed when the role next becomes free, and
+// whether nothing is in line and nobody sends. What is in line is sent.
+func (w *writer) watch() (freed <-chan struct{}, idle bool) {
+	w.mu.Lock()
+	if w.freed == nil {
+		w.freed = make(chan struct{})
+	}
+	freed = w.freed
+	if w.err != nil || w.role == roleFree && w.sched.Empty() {
+		w.mu.Unlock()
+		return freed, true
+	}
+	w.start(stream.Soon)
+	return freed, false
+}

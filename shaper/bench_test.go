@@ -1,0 +1,108 @@
+package shaper_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/smuxkit/smuxkit/shaper"
+)
+
+// padded is a flow in something as large as a stream, so that many of them do not
+// share cache lines.
+type padded struct {
+	flow shaper.Flow
+	_    [400 - 56]byte
+}
+
+func manyFlows(n int) []*padded {
+	all := make([]*padded, n)
+	for i := range all {
+		all[i] = new(padded)
+	}
+	return all
+}
+
+func overFlows(b *testing.B, run func(b *testing.B, flows []*padded)) {
+	for _, n := range []int{1, 64, 1000, 100_000} {
+		b.Run(fmt.Sprintf("flows=%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			run(b, manyFlows(n))
+		})
+	}
+}
+
+// All flows always have more: one Pop and Sent of a whole quantum.
+func BenchmarkBulkTurn(b *testing.B) {
+	overFlows(b, func(b *testing.B, flows []*padded) {
+		s := shaper.Scheduler(shaper.NewFair())
+		for _, p := range flows {
+			s.Push(&p.flow, shaper.Data)
+		}
+		for b.Loop() {
+			f, c, _ := s.Pop()
+			s.Sent(f, c, shaper.DefaultQuantum, true)
+		}
+	})
+}
+
+// Beside that many bulk flows one sends a small frame: Push, Pop and Sent.
+func BenchmarkSmallTurnBesideBulk(b *testing.B) {
+	overFlows(b, func(b *testing.B, flows []*padded) {
+		s := shaper.Scheduler(shaper.NewFair())
+		for _, p := range flows {
+			s.Push(&p.flow, shaper.Data)
+		}
+		for range flows {
+			f, c, _ := s.Pop()
+			s.Sent(f, c, shaper.DefaultQuantum, true)
+		}
+		small := new(padded)
+		for b.Loop() {
+			s.Push(&small.flow, shaper.Data)
+			f, c, _ := s.Pop()
+			s.Sent(f, c, 72, false)
+		}
+	})
+}
+
+// Each flow in turn opens, sends a frame and goes: both classes and Remove.
+func BenchmarkOpenSendClose(b *testing.B) {
+	overFlows(b, func(b *testing.B, flows []*padded) {
+		s := shaper.Scheduler(shaper.NewFair())
+		i := 0
+		for b.Loop() {
+			f := &flows[i].flow
+			if i++; i == len(flows) {
+				i = 0
+			}
+			s.Push(f, shaper.Control)
+			s.Push(f, shaper.Data)
+			f, c, _ := s.Pop()
+			s.Sent(f, c, 8, false)
+			f, c, _ = s.Pop()
+			s.Sent(f, c, 80, false)
+			s.Remove(f)
+		}
+	})
+}
+
+// Remove of flows that wait, as when a session or many streams are closed; it
+// includes the Push in both classes.
+func BenchmarkPushRemove(b *testing.B) {
+	overFlows(b, func(b *testing.B, flows []*padded) {
+		s := shaper.Scheduler(shaper.NewFair())
+		for _, p := range flows {
+			s.Push(&p.flow, shaper.Data)
+		}
+		i := 0
+		for b.Loop() {
+			f := &flows[i].flow
+			if i++; i == len(flows) {
+				i = 0
+			}
+			s.Push(f, shaper.Control)
+			s.Remove(f)
+			s.Push(f, shaper.Data)
+		}
+	})
+}

@@ -1,0 +1,458 @@
+package shaper_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/smuxkit/smuxkit/shaper"
+)
+
+const q = shaper.DefaultQuantum
+
+// bench is a Fair with named flows.
+type bench struct {
+	*testing.T
+	*shaper.Fair
+	flows map[string]*shaper.Flow
+}
+
+func newBench(t *testing.T, options ...shaper.FairOption) *bench {
+	return &bench{T: t, Fair: shaper.NewFair(options...), flows: make(map[string]*shaper.Flow)}
+}
+
+func (b *bench) flow(name string) *shaper.Flow {
+	if b.flows[name] == nil {
+		b.flows[name] = &shaper.Flow{Owner: name}
+	}
+	return b.flows[name]
+}
+
+func (b *bench) push(names string, c shaper.Class) {
+	for name := range strings.FieldsSeq(names) {
+		b.Push(b.flow(name), c)
+	}
+}
+
+// turn is Pop and Sent.
+func (b *bench) turn(n int, more bool) string {
+	f, c, _ := b.Pop()
+	if f == nil {
+		return "-"
+	}
+	b.Sent(f, c, n, more)
+	if c == shaper.Control {
+		return "!" + f.Owner.(string)
+	}
+	return f.Owner.(string)
+}
+
+func (b *bench) turns(count, n int, more bool) string {
+	var order []string
+	for range count {
+		order = append(order, b.turn(n, more))
+	}
+	return strings.Join(order, " ")
+}
+
+func (b *bench) want(what, want, got string) {
+	b.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		b.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// old makes the flows old ones that always have more, in this order.
+func (b *bench) old(names string) {
+	b.push(names, shaper.Data)
+	for range strings.Fields(names) {
+		b.turn(q, true)
+	}
+}
+
+func TestAFlowIsAtMost56BytesLong(t *testing.T) {
+	if size := unsafe.Sizeof(shaper.Flow{}); unsafe.Sizeof(uintptr(0)) == 8 && size > 56 {
+		t.Errorf("it has %d bytes", size)
+	}
+}
+
+func TestZeroFairIsReady(t *testing.T) {
+	var s shaper.Fair
+	if f, _, _ := s.Pop(); f != nil || !s.Empty() {
+		t.Errorf("flow %v waits", f)
+	}
+	var f shaper.Flow
+	s.Sent(&f, shaper.Data, 10, true)
+	s.Remove(&f)
+	s.Push(&f, shaper.Data)
+	if got, c, n := s.Pop(); got != &f || c != shaper.Data || n != q {
+		t.Errorf("Pop = %p, %v, %d; want %p, data, %d", got, c, n, &f, q)
+	}
+}
+
+func TestOptionsAndWeightsAreKeptWithinTheirLimits(t *testing.T) {
+	for set, want := range map[int]int{-1: 1 << 10, 0: 1 << 10, 5000: 5000, 1 << 30: 4 << 20} {
+		s := shaper.NewFair(shaper.WithQuantum(set))
+		s.Push(new(shaper.Flow), shaper.Data)
+		if _, _, n := s.Pop(); n != want {
+			t.Errorf("WithQuantum(%d): the first turn is %d bytes, want %d", set, n, want)
+		}
+	}
+	var f shaper.Flow
+	if f.Weight() != 1 {
+		t.Errorf("a zero Flow has weight %d", f.Weight())
+	}
+	for set, want := range map[int]int{-5: 1, 0: 1, 1: 1, 7: 7, 256: 256, 257: 256} {
+		f.SetWeight(set)
+		if f.Weight() != want {
+			t.Errorf("SetWeight(%d): weight %d, want %d", set, f.Weight(), want)
+		}
+	}
+}
+
+func TestPushIsIdempotent(t *testing.T) {
+	b := newBench(t)
+	b.push("a a b a b", shaper.Data)
+	b.push("a b b a", shaper.Control)
+	b.want("turns", "!a !b a b -", b.turns(5, 16, false))
+}
+
+func TestControlGoesFirstInTheOrderOfPush(t *testing.T) {
+	b := newBench(t)
+	b.push("a b", shaper.Data)
+	b.push("c a", shaper.Control)
+	b.want("turns", "!c !a a b", b.turns(4, 16, false))
+}
+
+func TestControlFlowsTakeTurns(t *testing.T) {
+	b := newBench(t)
+	b.push("a b c", shaper.Control)
+	b.want("turns", "!a !b !c !a !b !c !a", b.turns(7, 16, true))
+}
+
+func TestAFloodOfControlLeavesDataOneTurnPer16KiB(t *testing.T) {
+	for _, flood := range []int{1, 10, 5000} {
+		for _, frame := range []int{8, 16, 1000} {
+			t.Run(fmt.Sprintf("%d flows, %d bytes a turn", flood, frame), func(t *testing.T) {
+				b := newBench(t)
+				for i := range flood {
+					b.push(fmt.Sprintf("c%d", i), shaper.Control)
+				}
+				b.push("data", shaper.Data)
+				run, dataTurns := 0, 0
+				for range 20_000 {
+					who := b.turn(frame, true)
+					if who == "data" {
+						dataTurns++
+						if run > 16*kib+frame || run < 14*kib {
+							t.Fatalf("data had a turn after %d bytes of control", run)
+						}
+						run = 0
+						continue
+					}
+					if run += frame; run > 16*kib+kib {
+						t.Fatalf("%d bytes of control in a row while data waits", run)
+					}
+				}
+				if dataTurns == 0 {
+					t.Error("data had no turn")
+				}
+			})
+		}
+	}
+}
+
+func TestControlThatWentOutWhileNoDataWaitedIsNotCounted(t *testing.T) {
+	b := newBench(t)
+	b.push("c", shaper.Control)
+	b.turns(5000, 16, true)
+	b.push("a", shaper.Data)
+	b.want("turns", "!c !c !c", b.turns(3, 16, true))
+}
+
+func TestControlWaitsForOneDataTurnAtMost(t *testing.T) {
+	b := newBench(t)
+	b.old("a b c")
+	for range 100 {
+		b.turn(q, true)
+		b.push("x", shaper.Control)
+		b.want("next", "!x", b.turn(16, false))
+	}
+}
+
+func TestOldFlowsTakeTurnsByQuantum(t *testing.T) {
+	b := newBench(t)
+	b.old("a b c")
+	b.want("whole quanta", "a b c a b c", b.turns(6, q, true))
+	b.want("halves", "a a b b c c a a b b", b.turns(10, q/2, true))
+}
+
+func TestAFlowKeepsItsPlaceWhileItsCreditLasts(t *testing.T) {
+	b := newBench(t)
+	b.flow("heavy").SetWeight(3)
+	b.push("heavy", shaper.Data)
+	b.turns(3, q, true)
+	b.old("a")
+	b.want("turns", "heavy heavy heavy a heavy heavy heavy a", b.turns(8, q, true))
+}
+
+func TestANewFlowGoesBeforeOldOnes(t *testing.T) {
+	b := newBench(t)
+	b.old("a b c")
+	b.turn(q/2, true)
+	b.push("n", shaper.Data)
+	b.want("turns", "n a b", b.turns(1, 72, false)+" "+b.turn(q/2, true)+" "+b.turn(q, true))
+}
+
+func TestANewFlowHasOneQuantumBeforeItIsOld(t *testing.T) {
+	b := newBench(t)
+	b.old("a b")
+	b.push("n", shaper.Data)
+	b.want("turns", "n n a a b b n n", b.turns(8, q/2, true))
+}
+
+func TestAHeavyNewFlowLetsOthersInAfterOneQuantum(t *testing.T) {
+	b := newBench(t)
+	b.flow("heavy").SetWeight(4)
+	b.push("heavy n", shaper.Data)
+	b.want("turns", "heavy heavy n n heavy", b.turns(5, q/2, true))
+}
+
+func TestAFlowWithoutCreditDoesNotCutInByEmptying(t *testing.T) {
+	b := newBench(t)
+	b.old("a b")
+	b.push("n", shaper.Data)
+	b.want("turn", "n", b.turn(q, false))
+	b.push("n", shaper.Data)
+	b.want("turns", "a b n", b.turns(3, q, true))
+}
+
+func TestTurnsAreNotBelowTheQuantum(t *testing.T) {
+	b := newBench(t)
+	b.flow("b").SetWeight(2)
+	b.push("a b", shaper.Data)
+	for _, want := range []struct {
+		flow string
+		n    int
+		sent int
+	}{
+		{"a", q, q - 1}, {"a", q, q}, // a byte of credit is a whole frame
+		{"b", q, q}, {"b", q, q}, // new: a quantum at a time
+		{"a", q, 1}, // its overdraft was charged
+		{"b", 2 * q, q / 2}, {"b", 3 * q / 2, q}, {"b", q, q},
+	} {
+		f, c, n := b.Pop()
+		if f.Owner != want.flow || n != want.n {
+			t.Fatalf("Pop: %v, %d bytes; want %v, %d", f.Owner, n, want.flow, want.n)
+		}
+		b.Sent(f, c, want.sent, true)
+	}
+}
+
+func TestAPushDuringATurnCountsAsMore(t *testing.T) {
+	for _, c := range []shaper.Class{shaper.Control, shaper.Data} {
+		t.Run(c.String(), func(t *testing.T) {
+			b := newBench(t)
+			b.push("a", c)
+			f, _, _ := b.Pop()
+			b.push("a", c)
+			if g, _, _ := b.Pop(); g != nil {
+				t.Fatal("a flow was served twice at once")
+			}
+			b.Sent(f, c, 100, false)
+			if g, gc, _ := b.Pop(); g != f || gc != c {
+				t.Fatalf("Pop = %v, %v", g, gc)
+			}
+			b.Sent(f, c, 100, false)
+			if !b.Empty() {
+				t.Error("the push counted twice")
+			}
+		})
+	}
+}
+
+func TestTheTwoClassesOfAFlowAreApart(t *testing.T) {
+	b := newBench(t)
+	b.push("a", shaper.Control)
+	b.push("a", shaper.Data)
+	f, c1, _ := b.Pop()
+	g, c2, _ := b.Pop()
+	if f != g || c1 != shaper.Control || c2 != shaper.Data {
+		t.Fatalf("Pop, Pop = %v %v, %v %v", f.Owner, c1, g.Owner, c2)
+	}
+	b.Sent(f, shaper.Data, 100, true)
+	b.Sent(f, shaper.Control, 8, false)
+	b.want("turns", "a -", b.turns(2, 100, false))
+}
+
+func TestAFlowThatCannotUseItsTurnPassesItOn(t *testing.T) {
+	b := newBench(t)
+	b.old("a b c")
+	f, c, _ := b.Pop()
+	b.Sent(f, c, 0, true)
+	b.want("turns", "b c a b c a", b.turns(6, q, true))
+
+	b.push("n", shaper.Data)
+	f, c, _ = b.Pop()
+	b.Sent(f, c, 0, true)
+	b.want("a new one too", "b c a n", b.turns(4, q, true))
+}
+
+func TestABlockedFlowCostsTheOthersNothing(t *testing.T) {
+	b := newBench(t)
+	b.old("a b c")
+	f, c, _ := b.Pop()
+	b.Sent(f, c, 0, false) // its window is used up
+	b.want("turns", "b c b c", b.turns(4, q, true))
+}
+
+func TestAFINCostsItsHeader(t *testing.T) {
+	b := newBench(t)
+	b.old("a b")
+	b.push("f", shaper.Data)
+	b.want("turns", "f a b a", b.turns(1, 8, false)+" "+b.turns(3, q, true))
+}
+
+func TestRemoveForgetsAFlowInAnyState(t *testing.T) {
+	const control, data = shaper.Control, shaper.Data
+	type call = func(*bench, *shaper.Flow)
+	push := func(c shaper.Class) call { return func(b *bench, f *shaper.Flow) { b.Push(f, c) } }
+	pop := func(b *bench, f *shaper.Flow) {
+		if got, _, _ := b.Pop(); got != f {
+			b.Fatalf("Pop = %v", got.Owner)
+		}
+	}
+	for _, tt := range []struct {
+		name  string
+		calls []call
+	}{
+		{"idle", nil},
+		{"control waits", []call{push(control)}},
+		{"control turn", []call{push(control), pop}},
+		{"control turn and again", []call{push(control), pop, push(control)}},
+		{"new", []call{push(data)}},
+		{"new turn", []call{push(data), pop}},
+		{"new turn and again", []call{push(data), pop, push(data)}},
+		{"both wait", []call{push(data), push(control)}},
+		{"both turns", []call{push(data), push(control), pop, pop}},
+		{"old", []call{push(data), pop, func(b *bench, f *shaper.Flow) { b.Sent(f, data, q, true) }}},
+		{"old turn", []call{push(data), pop, func(b *bench, f *shaper.Flow) {
+			b.Sent(f, data, q, true)
+			b.turns(2, q, true) // y, z
+			pop(b, f)
+		}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t)
+			b.old("y z")
+			b.push("y z", control)
+			b.turns(2, 16, false)
+			f := b.flow("f")
+			for _, call := range tt.calls {
+				call(b, f)
+			}
+			b.Remove(f)
+			b.Remove(f)
+			b.Sent(f, control, 100, true) // as of turns in progress
+			b.Sent(f, data, 100, true)
+			order := b.turns(4, q, true)
+			if order != "y z y z" && order != "z y z y" {
+				t.Errorf("turns afterwards: %s", order)
+			}
+
+			b.Push(f, control)
+			b.Push(f, data)
+			order = b.turns(4, 8, false)
+			if strings.Count(order, "!f") != 1 || strings.Count(order, "f") != 2 {
+				t.Errorf("turns after it was pushed again: %s", order)
+			}
+		})
+	}
+}
+
+// A stream that is removed while it waits must not gain by it.
+func TestRemoveAndPushGiveNoNewCredit(t *testing.T) {
+	b := newBench(t)
+	b.old("a b n")
+	b.Remove(b.flow("n"))
+	b.push("n", shaper.Data)
+	b.want("turns", "a b n a b n", b.turns(6, q, true))
+}
+
+// The rounds are counted in 16 bits, 0 left out.
+func TestSharesHoldAcrossTheEndOfTheRoundCounter(t *testing.T) {
+	b := newBench(t, shaper.WithQuantum(shaper.MinQuantum))
+	const q = shaper.MinQuantum
+	b.push("a b", shaper.Data)
+	b.turns(2, q, true)
+	for i := range 70_000 {
+		b.push("n", shaper.Data)
+		if got := b.turn(72, false); got != "n" {
+			t.Fatalf("round %d: %s had the turn of the new flow", i, got)
+		}
+		if got := b.turn(q, true) + b.turn(q, true); got != "ab" {
+			t.Fatalf("round %d: turns of %s", i, got)
+		}
+	}
+}
+
+func Test100000FlowsAreServedOnceARound(t *testing.T) {
+	const flows = 100_000
+	var s shaper.Fair
+	all := make([]shaper.Flow, flows)
+	for i := range all {
+		all[i].Owner = new(int)
+		s.Push(&all[i], shaper.Data)
+		s.Push(&all[i], shaper.Control)
+	}
+	for !s.Empty() {
+		f, c, _ := s.Pop()
+		if c == shaper.Data {
+			*f.Owner.(*int)++
+		}
+		s.Sent(f, c, q, c == shaper.Data && *f.Owner.(*int) < 5)
+	}
+	for i := range all {
+		if n := *all[i].Owner.(*int); n != 5 {
+			t.Fatalf("flow %d had %d turns, want 5", i, n)
+		}
+	}
+	for i := range all {
+		s.Push(&all[i], shaper.Data)
+	}
+	for i := range all {
+		s.Remove(&all[i*7919%flows])
+	}
+	if !s.Empty() {
+		t.Error("flows were left behind")
+	}
+}
+
+func TestSchedulingAllocatesNothing(t *testing.T) {
+	var s shaper.Scheduler = shaper.NewFair()
+	flows := make([]shaper.Flow, 64)
+	if n := testing.AllocsPerRun(100, func() {
+		for i := range flows {
+			s.Push(&flows[i], shaper.Data)
+			s.Push(&flows[i], shaper.Control)
+		}
+		for i := 0; !s.Empty(); i++ {
+			f, c, n := s.Pop()
+			s.Sent(f, c, n, i%3 == 0)
+		}
+		s.Push(&flows[0], shaper.Data)
+		s.Remove(&flows[0])
+	}); n != 0 {
+		t.Errorf("%v allocations, want 0", n)
+	}
+}
+
+func TestClassesHaveNames(t *testing.T) {
+	got := []string{shaper.Control.String(), shaper.Data.String(), shaper.Class(7).String()}
+	if diff := cmp.Diff([]string{"control", "data", "class 7"}, got); diff != "" {
+		t.Errorf("names (-want +got):\n%s", diff)
+	}
+}

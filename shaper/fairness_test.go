@@ -1,0 +1,212 @@
+package shaper_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/smuxkit/smuxkit/shaper"
+)
+
+const (
+	kib = 1 << 10
+	mib = 1 << 20
+)
+
+func TestFlowsOfAnyWriteSizeGetEqualBytes(t *testing.T) {
+	// With longer pauses a writer of 1 KiB does not ask for its 64th.
+	for _, pause := range []int{0, 1, 4 * kib} {
+		for _, quantum := range []int{4 * kib, shaper.DefaultQuantum, 128 * kib} {
+			t.Run(fmt.Sprintf("pause %d, quantum %d", pause, quantum), func(t *testing.T) {
+				senders := append(
+					copies(32, sender{write: 1 * kib, pause: pause}),
+					copies(32, sender{write: 128 * kib, pause: pause})...)
+				l := newLink(shaper.NewFair(shaper.WithQuantum(quantum)), senders...)
+				l.run(256 * mib)
+				if index := jain(senders); index < 0.99 {
+					t.Errorf("Jain's index is %.4f, want at least 0.99: 1 KiB writers sent %d, 128 KiB writers %d bytes",
+						index, senders[0].sent, senders[63].sent)
+				}
+			})
+		}
+	}
+}
+
+func TestWeightsHoldWithinFivePercent(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		write [3]int
+		pause int
+		off   float64
+	}{
+		{"always more", [3]int{1 << 40, 1 << 40, 1 << 40}, 0, 0.05},
+		{"small writes", [3]int{kib, kib, kib}, 0, 0.05},
+		{"the heaviest writes least", [3]int{128 * kib, 16 * kib, kib}, 0, 0.05},
+		{"the heaviest writes most", [3]int{kib, 16 * kib, 128 * kib}, 0, 0.05},
+		{"refilled a turn later", [3]int{128 * kib, 16 * kib, 20 * kib}, 1, 0.05},
+		// Away after each KiB, a flow may be so when a round ends, and the
+		// heaviest have most left to lose then.
+		{"a KiB refilled a turn later", [3]int{kib, kib, kib}, 1, 0.07},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var senders []*sender
+			for i, weight := range []int{1, 2, 4} {
+				senders = append(senders, copies(3, sender{write: tt.write[i], pause: tt.pause, weight: weight})...)
+			}
+			l := newLink(shaper.NewFair(), senders...)
+			l.run(64 * mib)
+			base := float64(l.now) / (3 * (1 + 2 + 4))
+			for _, w := range senders {
+				if got := float64(w.sent) / base; math.Abs(got/float64(w.weight)-1) > tt.off {
+					t.Errorf("weight %d got %.3f shares", w.weight, got)
+				}
+			}
+		})
+	}
+}
+
+// Credit must not be had by leaving and coming back, in whatever rhythm.
+func TestEmptyingAndRefillingGainsNothing(t *testing.T) {
+	for _, write := range []int{64, kib, 16 * kib, maxPayload, 33 * kib, 63 * kib, 2 * maxPayload} {
+		for _, pause := range []int{0, 1, 32 * kib, 64 * kib, 128 * kib, 250 * kib} {
+			t.Run(fmt.Sprintf("write %d, pause %d", write, pause), func(t *testing.T) {
+				gamer := &sender{write: write, pause: pause}
+				senders := append(copies(8, sender{write: 1 << 40}), gamer)
+				l := newLink(shaper.NewFair(), senders...)
+				l.run(64 * mib)
+				if share := float64(gamer.sent) / float64(l.now) * 9; share > 1.05 {
+					t.Errorf("it got %.3f of its share", share)
+				}
+			})
+		}
+	}
+}
+
+// What a flow may overdraw it pays back, however large its frames are.
+func TestOverdraftIsPaidBack(t *testing.T) {
+	fair := shaper.NewFair(shaper.WithQuantum(4 * kib))
+	frames := []int{100, 5 * kib, 65543}
+	flows := make([]shaper.Flow, len(frames))
+	sent := make([]int, len(frames))
+	for i := range flows {
+		flows[i].Owner = i
+		fair.Push(&flows[i], shaper.Data)
+	}
+	for range 200_000 {
+		f, c, _ := fair.Pop()
+		i := f.Owner.(int)
+		sent[i] += frames[i]
+		fair.Sent(f, c, frames[i], true)
+	}
+	if low, high := slices.Min(sent), slices.Max(sent); high-low > 2*65543 {
+		t.Errorf("bytes sent: %v: they differ by more than two frames", sent)
+	}
+}
+
+// A flow that asks for less than its share waits for the frame that is going out
+// and for nothing else, whether it is seldom there or back at once.
+func TestASmallFlowGoesNextBesideBulk(t *testing.T) {
+	for _, pause := range []int{1, 10 * kib, 100 * kib, 300 * kib, 10 * mib} {
+		t.Run(fmt.Sprintf("pause %d", pause), func(t *testing.T) {
+			small := &sender{write: 64, pause: pause}
+			bulk := copies(8, sender{write: 128 * kib})
+			l := newLink(shaper.NewFair(), append(bulk, small)...)
+			l.run(8 * mib)
+			small.waited = nil
+			l.run(512 * mib)
+			slices.Sort(small.waited)
+			n := len(small.waited)
+			if worst := small.waited[n-1]; worst > maxPayload+header {
+				t.Errorf("of %d writes, half waited up to %d bytes, 99%% %d, all %d; want at most one frame, %d",
+					n, small.waited[n/2], small.waited[n*99/100], worst, maxPayload+header)
+			}
+			if index := jain(bulk); index < 0.999 {
+				t.Errorf("Jain's index of the bulk flows is %.4f", index)
+			}
+		})
+	}
+}
+
+// Streams that are opened, write once and are never seen again go first, but not
+// without end.
+func TestNewFlowsCannotStarveOldOnes(t *testing.T) {
+	fair := shaper.NewFair()
+	var bulk shaper.Flow
+	fair.Push(&bulk, shaper.Data)
+	f, c, _ := fair.Pop()
+	fair.Sent(f, c, shaper.DefaultQuantum, true)
+
+	const batch = 4
+	var bulkSent, newSent, run, worst int
+	for range 20_000 {
+		for range batch {
+			fair.Push(new(shaper.Flow), shaper.Data)
+		}
+		f, c, n := fair.Pop()
+		if f == &bulk {
+			bulkSent += n
+			run = 0
+		} else {
+			n = 2000
+			newSent += n
+			run += n
+		}
+		worst = max(worst, run)
+		fair.Sent(f, c, n, f == &bulk)
+	}
+	if worst > 9*shaper.DefaultQuantum {
+		t.Errorf("%d bytes of new flows went out in a row", worst)
+	}
+	if share := float64(bulkSent) / float64(bulkSent+newSent); share < 0.10 {
+		t.Errorf("the old flow got %.3f of the bytes", share)
+	}
+}
+
+// The owner may collect a batch: many turns begun before the first is settled.
+// As a flow has one of them at most, it must be let use what the turn is meant for.
+func TestSharesHoldWithManyTurnsInProgress(t *testing.T) {
+	type turn struct {
+		flow *shaper.Flow
+		n    int
+	}
+	for _, batch := range []int{1, 2, 8} {
+		t.Run(fmt.Sprintf("batches of %d", batch), func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(1, uint64(batch)))
+			fair := shaper.NewFair()
+			flows := make([]shaper.Flow, 100)
+			sent := make([]int, len(flows))
+			for i := range flows {
+				flows[i].Owner = i
+				flows[i].SetWeight(1 << (i % 3))
+				fair.Push(&flows[i], shaper.Data)
+			}
+			total, weights := 0, 0
+			for i := range flows {
+				weights += flows[i].Weight()
+			}
+			var open []turn
+			for total < 1<<30 {
+				for len(open) < batch {
+					f, _, n := fair.Pop()
+					open = append(open, turn{f, n})
+				}
+				rnd.Shuffle(len(open), func(i, j int) { open[i], open[j] = open[j], open[i] })
+				for _, o := range open {
+					n := o.n - 5000 + rnd.IntN(10_000)
+					sent[o.flow.Owner.(int)] += n
+					total += n
+					fair.Sent(o.flow, shaper.Data, n, true)
+				}
+				open = open[:0]
+			}
+			for i, n := range sent {
+				share := float64(total) / float64(weights) * float64(flows[i].Weight())
+				if got := float64(n) / share; math.Abs(got-1) > 0.05 {
+					t.Errorf("flow %d of weight %d got %.3f of its share", i, flows[i].Weight(), got)
+				}
+			}
+		})
+	}
+}

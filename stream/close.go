@@ -1,0 +1,120 @@
+package stream
+
+// Close closes both directions and returns at once. Calls that are blocked end with
+// net.ErrClosed; what has not been read is thrown away, and so is what still
+// arrives; what Write has accepted is still sent, and FIN behind it. Closing again does
+// nothing. The error, if any, says that the session ended before everything that
+// Write had accepted was handed to the transport.
+func (s *Stream) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	var err error
+	if s.lost {
+		if err = s.err; err == nil {
+			err = ErrPeerClosed
+		}
+	}
+	dropped := s.dropUnread()
+	// A second FIN says that both directions are closed. It is due after that
+	// of CloseWrite; and to a peer that waits for a window update, as it will not
+	// send the data that would be answered with it.
+	blocked := s.windowed() && s.window.Exhausted()
+	s.finAgain = s.in == inOpen && (s.out != outOpen || blocked)
+	if s.out == outOpen {
+		s.out = outFinishing
+	}
+	s.window.Finish(s.cfg.Budget)
+	s.readLimit.stop()
+	s.writeLimit.stop()
+	s.endWrites()
+	done := s.finish()
+	if s.err != nil && !s.finished {
+		// There is no session left to send FIN.
+		s.finished, done = true, true
+	}
+	peerDone := s.in == inEnded
+	s.mu.Unlock()
+	if dropped > 0 {
+		s.cfg.Budget.Return(dropped)
+	}
+	if done {
+		s.link.Finished(peerDone)
+	}
+	return s.opError("close", err)
+}
+
+// CloseWrite closes the stream for writing: Write fails with net.ErrClosed, and the peer
+// reads io.EOF after what was written. It does not wait for that to be sent. Reading goes
+// on. Closing again does nothing.
+func (s *Stream) CloseWrite() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.out == outOpen {
+		s.out = outFinishing
+		s.endWrites()
+	}
+	return nil
+}
+
+// endWrites has FIN sent and Writes end. It releases s.mu meanwhile.
+func (s *Stream) endWrites() {
+	s.readers.wake()
+	s.writers.wake()
+	if s.err != nil {
+		return
+	}
+	// Somebody may be waiting for the end of what this side has said; if the
+	// last word was the peer's, nobody is.
+	urgency := Lazily
+	if s.spoke {
+		urgency = Now
+	}
+	s.submit(urgency)
+}
+
+// CloseRead closes the stream for reading: Read fails with net.ErrClosed, what has not
+// been read is thrown away, and so is what still arrives. The peer is not told, as
+// the protocol has no words for it; it can go on writing. Closing again does nothing.
+func (s *Stream) CloseRead() error {
+	s.mu.Lock()
+	if s.discard {
+		s.mu.Unlock()
+		return nil
+	}
+	dropped := s.dropUnread()
+	s.readers.wake()
+	update := dropped > 0 && s.credited(dropped)
+	done := s.finish()
+	peerDone := s.in == inEnded
+	s.mu.Unlock()
+	if dropped > 0 {
+		s.cfg.Budget.Return(dropped)
+	}
+	if done {
+		s.link.Finished(peerDone)
+	}
+	if update {
+		s.link.SendControl(Soon)
+	}
+	return nil
+}
+
+// dropUnread throws away what has not been read, and returns how much that was.
+func (s *Stream) dropUnread() int {
+	s.discard = true
+	n := s.unread
+	s.unread = 0
+	if s.lent == lentQueue {
+		// The session is filling the last buffer; Commit frees it.
+		for s.queue.Head != s.queue.Tail {
+			s.queue.Pop().Free()
+		}
+	} else {
+		s.queue.Free()
+	}
+	return n
+}

@@ -1,0 +1,8 @@
+package stream
+
+import "errors"
+
+// ErrPeerClosed is why a Write fails once the peer is known to have closed both
+// directions: what is written can reach nobody. The protocol tells in two ways:
+// by a second FIN, and by a FIN that answers data.
+var ErrPeerClosed = errors.New("stream closed by peer")

@@ -1,0 +1,182 @@
+package stream
+
+import (
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/smuxkit/smuxkit/flow"
+	"github.com/smuxkit/smuxkit/internal/buffer"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// Urgency says how soon a Link should send.
+type Urgency uint8
+
+const (
+	// Now: before the call returns, if that needs no waiting.
+	Now Urgency = iota
+	// Soon: without delay, but together with what else comes up meanwhile, as
+	// nobody is known to wait for it.
+	Soon
+	// Lazily: within a millisecond, or with the next frame that goes out.
+	Lazily
+)
+
+// A Link is what a Stream needs of its session; each Stream has its own. Its
+// methods are called without any lock of the Stream, by any goroutine and by
+// several at once, and must not wait for the transport.
+type Link interface {
+	// SendControl has the session call Control on the Port.
+	SendControl(Urgency)
+	// SendData has the session call Data on the Port, and again for as long as
+	// Data reports more.
+	SendData(Urgency)
+	// Flush has the session send, if it is not doing so, what waits to be sent:
+	// the application is about to wait for its peer.
+	Flush()
+	// Finished says that the Stream needs no more of the session: it has sent
+	// its FIN, and has read all it ever will. peerDone says that the peer's FIN
+	// has arrived, so that nothing more is to be expected for this stream's id.
+	// It is called once.
+	Finished(peerDone bool)
+	// Now returns the time since the session began, on a monotonic clock.
+	Now() time.Duration
+}
+
+// Config is what all streams of one session have in common.
+type Config struct {
+	Version wire.Version
+	// MaxFrame is the most payload bytes of a frame this side sends, from 1 to
+	// [wire.MaxPayload].
+	MaxFrame int
+	// Budget is charged for the bytes that wait for their reader.
+	Budget *flow.Share
+	// LocalAddr and RemoteAddr are the addresses that streams report.
+	LocalAddr, RemoteAddr net.Addr
+}
+
+// A Stream is one stream of a session, and a net.Conn. All its methods may be
+// called concurrently. Each Write goes out whole before the next one begins, each
+// Read takes bytes that no other Read sees.
+type Stream struct {
+	cfg  *Config
+	link Link
+	id   uint32
+
+	// mu guards all that follows. It is never held while a Link is called.
+	mu sync.Mutex
+
+	// What both directions share.
+	err        error // why the session ended; nil while it lives
+	arriving   bool  // despite err, data may still come
+	closed     bool  // Close was called
+	peerClosed bool  // the peer has closed both directions
+	finished   bool  // Link.Finished was called
+
+	// Lines of the session that this stream stands in.
+	controlQueued bool
+	dataQueued    bool
+
+	// The way in: queue holds unread bytes that came before the peer's FIN.
+	queue     buffer.Queue
+	unread    int       // bytes in queue
+	in        inState   // whether the peer's FIN has come
+	discard   bool      // CloseRead or Close was called: what arrives is thrown away
+	lent      lentState // which memory the session is reading into
+	updateDue bool      // an UPD should go out
+	window    flow.ReceiveWindow
+	reading   []byte         // the buffer of a Read that found nothing, and waits
+	filled    int            // how much of it has been filled
+	readers   *waiters       // who waits for something to read
+	readLimit *deadlineTimer // nil until the first SetReadDeadline
+
+	// The way out: pending, then lending, then FIN.
+	pending    buffer.Queue // accepted and copied; every buffer but the last fills a frame
+	unsent     int          // bytes in pending
+	lending    []byte       // the rest of a Write's buffer, which waits in Write
+	loans      int          // frames of that buffer that a Batch refers to
+	out        outState
+	synDue     bool // SYN has not gone out
+	finAgain   bool // a second FIN is due: closed both directions
+	lost       bool // data that Write accepted was thrown away
+	writing    bool // a Write is under way, others wait for their turn
+	spoke      bool // this side's was the last word: it has written since it last read
+	credit     flow.SendWindow
+	writers    *waiters       // who waits for a turn, for room or for the window
+	writeLimit *deadlineTimer // nil until the first SetWriteDeadline
+}
+
+// The states of the way in.
+type inState uint8
+
+const (
+	inOpen  inState = iota
+	inEnded         // the peer's FIN has come: what is queued, then io.EOF
+)
+
+// The states of the way out.
+type outState uint8
+
+const (
+	outOpen      outState = iota // Write takes data
+	outFinishing                 // closed for writing; FIN goes out behind the data
+	outFinished                  // FIN has gone out
+)
+
+// Which memory the session fills between Lend and Commit.
+type lentState uint8
+
+const (
+	lentNone   lentState = iota
+	lentReader           // the buffer of a waiting Read
+	lentQueue            // the free end of the queue's last buffer
+)
+
+var (
+	_ net.Conn      = (*Stream)(nil)
+	_ io.WriterTo   = (*Stream)(nil)
+	_ io.ReaderFrom = (*Stream)(nil)
+)
+
+// ID returns the stream's id, by which it is known on the wire.
+func (s *Stream) ID() uint32 { return s.id }
+
+// LocalAddr returns the session's local address.
+func (s *Stream) LocalAddr() net.Addr { return s.cfg.LocalAddr }
+
+// RemoteAddr returns the session's remote address.
+func (s *Stream) RemoteAddr() net.Addr { return s.cfg.RemoteAddr }
+
+// opError wraps err, which ended op, as package net does. io.EOF stays bare.
+func (s *Stream) opError(op string, err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	return &net.OpError{Op: op, Net: "smux", Source: s.cfg.LocalAddr, Addr: s.cfg.RemoteAddr, Err: err}
+}
+
+// windowed reports whether the stream has flow control of its own.
+func (s *Stream) windowed() bool { return s.cfg.Version == wire.V2 }
+
+// now is for the receive window, which alone needs the time.
+func (s *Stream) now() time.Duration {
+	if !s.windowed() {
+		return 0
+	}
+	return s.link.Now()
+}
+
+// finish reports whether the session must now be told that the stream is
+// finished. The caller then calls Link.Finished, without the lock.
+func (s *Stream) finish() bool {
+	if s.finished || s.synDue || s.out != outFinished || s.finAgain {
+		return false
+	}
+	if !s.closed && (s.in == inOpen || s.unread > 0) {
+		return false
+	}
+	s.finished = true
+	return true
+}
