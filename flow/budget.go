@@ -85,3 +85,6 @@ func (b *Budget) Used() int {
 
 // Promised returns the sum of the windows that are promised to peers now.
 func (b *Budget) Promised() int { return int(b.promised.Load()) }
+
+// Budget returns the budget that s is a share of.
+func (s *Share) Budget() *Budget { return s.budget }

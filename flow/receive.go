@@ -45,21 +45,21 @@ type ReceiveWindow struct {
 type flags uint16
 
 const (
-	opened   flags = 1 << iota // the first window is registered with the Granter
-	finished                   // no update is due any more
-	least                      // the window is leastWindow, and nothing is promised
-	lowered                    // size was lowered, and an update must say so
-	grow2                      // the window should be twice as large
-	grow4                      // the window should be four times as large
-	capped                     // the Granter gave less than was wanted
-	trial                      // the window grew, and has to prove its worth
-	failed                     // it has not
-	settled                    // a trial of a larger window has failed
-	withdrawn                  // the limit was lowered lately, at markTime
-	marked                     // an update is being timed
-	starved                    // the reader has read all up to mark
-	fed                        // the reader has read all there was since the last update
-	visited                    // nothing has arrived since the last visit of Reclaim
+	opened    flags = 1 << iota // the first window is registered with the Granter
+	finished                    // no update is due any more
+	least                       // the window is leastWindow, and nothing is promised
+	lowered                     // size was lowered, and an update must say so
+	grow2                       // the window should be twice as large
+	grow4                       // the window should be four times as large
+	capped                      // the Granter gave less than was wanted
+	trial                       // the window grew, and has to prove its worth
+	failed                      // it has not
+	settled                     // a trial of a larger window has failed
+	withdrawn                   // the limit was lowered lately, at markTime
+	marked                      // an update is being timed
+	starved                     // the reader has read all up to mark
+	fed                         // the reader has read all there was since the last update
+	visited                     // nothing has arrived since the last visit of Reclaim
 )
 
 // Open registers the stream's first window with g. If g grants less than

@@ -107,11 +107,9 @@ type transfer struct {
 
 	read      int
 	updates   int
-	sinceUpd  int
 	maxWindow int
 	maxUnread int
 	times     []time.Duration // when each MiB had been read
-	onRead    func()
 }
 
 func newTransfer(t testing.TB, sim *simulation, rate float64, rtt time.Duration, g flow.Granter) *transfer {
@@ -194,12 +192,8 @@ func (x *transfer) take() {
 		x.times = append(x.times, x.sim.now)
 	}
 	x.read += n
-	x.sinceUpd += n
 	if x.in.Read(n, x.sim.now) {
 		x.update()
-	}
-	if x.onRead != nil {
-		x.onRead()
 	}
 }
 
@@ -207,7 +201,6 @@ func (x *transfer) update() {
 	consumed, window := x.in.Update(x.g, x.sim.now)
 	x.maxWindow = max(x.maxWindow, int(window))
 	x.updates++
-	x.sinceUpd = 0
 	x.back.send(updateFrame, func() {
 		if err := x.out.Update(consumed, window); err != nil {
 			x.t.Fatalf("at %v: %v", x.sim.now, err)

@@ -12,6 +12,8 @@ const (
 	blindWindow = 512 << 10
 	// topWindow keeps the signed comparisons of both ends right.
 	topWindow = 1 << 30
+	// firstTrial is what a near path's window grows to first beyond blindWindow.
+	firstTrial = blindWindow + blindWindow/2
 	// pathRate bounds a window to what a path of 32 Gbit/s holds, in bytes a
 	// microsecond: the faster path is the inside of this machine.
 	pathRate = 4000
@@ -155,7 +157,10 @@ func (w *ReceiveWindow) grown(by flags) int {
 	case !w.known() || w.rtt < nearTime:
 		want = blindWindow
 		if size >= blindWindow-1 && w.samples >= trialSamples && w.flags&settled == 0 {
-			want = size + size/2
+			want = 2 * size
+			if size <= blindWindow {
+				want = firstTrial
+			}
 		}
 	}
 	return max(size, odd(min(want, w.most())))
@@ -173,10 +178,9 @@ func (w *ReceiveWindow) most() int {
 
 // Below nearTime a round trip may be work rather than distance: two processes that
 // take turns on one core look just like a path that the window limits. But there a
-// larger window brings nothing. So the window grows by halves, and each growth is
-// a trial: the rate of every chunk of it must beat the best chunk before by a
-// fifth, of the half that a limited path would give. If one fails, the window goes
-// back and is settled for a while.
+// larger window brings nothing. So each growth, the first by half and later ones to
+// the double, is a trial: the rate of every chunk of it must beat the best chunk
+// before by a fifth. If one fails, the window goes back and is settled for a while.
 
 // chunk counts a sample of a near path, and judges the rate of every chunkSamples.
 func (w *ReceiveWindow) chunk(now uint32) {
@@ -216,7 +220,11 @@ func (w *ReceiveWindow) sample(before, now uint32) {
 	}
 	if w.rtt != 0 {
 		need := uint32(uint64(w.credit) * uint64(w.rtt) / uint64(took))
-		w.need = max(need, w.need-w.need/8)
+		if w.flags&fed != 0 { // else the reader is what limits
+			need = max(need, w.need-w.need/8)
+		}
+		w.need = need
+		if Dbg != nil { Dbg("took %d idle %d exact %v win %d rtt %d run %d", took, idle, before==w.mark, w.Window(), w.rtt, w.slowRun) } //Dbg
 	}
 }
 
@@ -229,7 +237,6 @@ func (w *ReceiveWindow) learn(took, idle, now uint32) {
 	if w.rtt < nearTime {
 		w.chunk(now)
 	}
-	if Dbg != nil { Dbg("sample %d idle %d win %d credit %d samples %d best %d flags %x", took, idle, w.Window(), w.credit, w.samples, w.best, w.flags) } //DBG
 	switch {
 	case w.rtt == 0 || took < w.rtt:
 		w.rtt = took
@@ -251,7 +258,10 @@ func (w *ReceiveWindow) fit(g Granter) {
 	want := size
 	switch {
 	case w.flags&failed != 0:
-		want = odd(max(blindWindow, size*2/3))
+		want = blindWindow - 1
+		if size > firstTrial {
+			want = odd(size / 2)
+		}
 		w.flags = w.flags&^(trial|failed) | settled
 		w.samples = 0
 	case w.flags&(grow2|grow4) != 0:
@@ -268,11 +278,9 @@ func (w *ReceiveWindow) fit(g Granter) {
 	if got < want {
 		w.flags |= capped
 	}
-	if got > size && size >= blindWindow-1 {
+	if got > size && size >= blindWindow-1 && w.rtt < nearTime {
+		w.flags |= trial
 		w.samples = 0
-		if w.rtt < nearTime {
-			w.flags |= trial
-		}
 	}
 	w.resize(g, got)
 }

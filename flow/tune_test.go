@@ -14,38 +14,175 @@ const (
 	gbit = 1000 * mbit
 )
 
+// TestAStreamUsesThePathWithoutConfiguration has the targets of the project, for
+// the whole transfer and for its second half, and a few of this package's own.
 func TestAStreamUsesThePathWithoutConfiguration(t *testing.T) {
-	const size = 256 << 20
 	for _, tt := range []struct {
 		rate       float64
 		rtt        time.Duration
+		size       int
 		whole      float64
 		secondHalf float64
 	}{
-		{1 * gbit, 100 * time.Millisecond, 0.80, 0.95},
-		{1 * gbit, 10 * time.Millisecond, 0.95, 0.95},
-		{100 * mbit, 200 * time.Millisecond, 0.90, 0.95},
-		{10 * mbit, 300 * time.Millisecond, 0.95, 0.95},
+		{1 * gbit, 100 * time.Millisecond, 256 << 20, 0.80, 0.95},
+		{1 * gbit, 10 * time.Millisecond, 256 << 20, 0.95, 0.95},
+		{100 * mbit, 200 * time.Millisecond, 256 << 20, 0.90, 0.95},
+		{10 * mbit, 300 * time.Millisecond, 256 << 20, 0.95, 0.95},
+
+		{1 * gbit, 30 * time.Millisecond, 256 << 20, 0.90, 0.95},
+		{1 * gbit, 5 * time.Millisecond, 256 << 20, 0.85, 0.90},
+		{1 * gbit, 1 * time.Millisecond, 64 << 20, 0.95, 0.95},
+		{10 * gbit, 1 * time.Millisecond, 256 << 20, 0.75, 0.90},
+		{10 * gbit, 100 * time.Microsecond, 64 << 20, 0.95, 0.95},
+		{50 * mbit, 600 * time.Millisecond, 256 << 20, 0.90, 0.95},
+		{1 * mbit, 600 * time.Millisecond, 8 << 20, 0.95, 0.95},
 	} {
-		for _, buffer := range []int{32 << 10, 4 << 20} {
-			t.Run(fmt.Sprintf("%gMbit/%v/buffer=%dK", tt.rate/mbit, tt.rtt, buffer>>10), func(t *testing.T) {
+		for _, buffer := range []int{32 << 10, 4 << 20} { // bytes that wait in the sender's transport
+			for _, piece := range []int{4 << 10, 32 << 10, 1 << 20} { // bytes that a Read takes
+				name := fmt.Sprintf("%gMbit/s,%v/buffer=%dK,read=%dK", tt.rate/mbit, tt.rtt, buffer>>10, piece>>10)
+				t.Run(name, func(t *testing.T) {
+					sim := &simulation{}
+					x := newTransfer(t, sim, tt.rate, tt.rtt, flow.NewShare(32<<20))
+					x.link.buffer = buffer
+					x.piece = piece
+					x.write(tt.size)
+					sim.run(24 * time.Hour)
+					whole, second := x.share(tt.rate, tt.size)
+					t.Logf("%.3f of the rate, %.3f in the second half; window %d, round trip %v, %d updates",
+						whole, second, x.in.Window(), x.in.RTT(), x.updates)
+					if whole < tt.whole || second < tt.secondHalf {
+						t.Errorf("want %.2f and %.2f", tt.whole, tt.secondHalf)
+					}
+				})
+			}
+		}
+	}
+}
+
+// share is what part of a rate the transfer reached, in all and in its second half.
+func (x *transfer) share(rate float64, size int) (whole, second float64) {
+	x.t.Helper()
+	if x.read != size {
+		x.t.Fatalf("%d bytes of %d were read", x.read, size)
+	}
+	all, half := x.times[len(x.times)-1], x.times[len(x.times)/2-1]
+	return float64(size) / rate / all.Seconds(), float64(size) / 2 / rate / (all - half).Seconds()
+}
+
+func TestThePathIsUsedWhateverTheSizeOfFrames(t *testing.T) {
+	for _, frame := range []int{500, 1024, 4096, 16384, 32760, 32768, 65535} {
+		sim := &simulation{}
+		x := newTransfer(t, sim, gbit, 100*time.Millisecond, flow.NewShare(32<<20))
+		x.frame = frame
+		x.write(64 << 20)
+		sim.run(time.Hour)
+		if _, second := x.share(gbit, 64<<20); second < 0.80 {
+			t.Errorf("frames of %d bytes: %.2f of the rate", frame, second)
+		}
+	}
+}
+
+func TestASlowReaderKeepsTheWindowSmall(t *testing.T) {
+	for _, rtt := range []time.Duration{50 * time.Microsecond, time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond} {
+		for _, rate := range []float64{20 * mbit, gbit, 40 * gbit} {
+			for _, piece := range []int{4 << 10, 32 << 10, 128 << 10} {
 				sim := &simulation{}
-				x := newTransfer(t, sim, tt.rate, tt.rtt, flow.NewShare(32<<20))
-				x.link.buffer = buffer
-				x.write(size)
-				sim.run(time.Hour)
-				if x.read != size {
-					t.Fatalf("%d bytes of %d arrived", x.read, size)
+				x := newTransfer(t, sim, rate, rtt, flow.NewShare(32<<20))
+				x.piece = piece
+				x.readTime = time.Duration(piece) * time.Second / 1e6 // 1 MB/s
+				x.write(1 << 30)
+				sim.run(time.Minute)
+				if x.maxWindow >= 1<<20 {
+					t.Errorf("%v, %g Mbit/s, read %d: the window grew to %d", rtt, rate/mbit, piece, x.maxWindow)
 				}
-				all, half := x.times[len(x.times)-1], x.times[len(x.times)/2-1]
-				whole := size / tt.rate / all.Seconds()
-				second := size / 2 / tt.rate / (all - half).Seconds()
-				t.Logf("share of the rate %.3f, second half %.3f, window %d, rtt %v, %d updates",
-					whole, second, x.in.Window(), x.in.RTT(), x.updates)
-				if whole < tt.whole || second < tt.secondHalf {
-					t.Errorf("want %.2f and %.2f", tt.whole, tt.secondHalf)
+				if got := float64(x.read) / 60e6; got < 0.95 {
+					t.Errorf("%v, %g Mbit/s, read %d: the reader got %.2f MB/s", rtt, rate/mbit, piece, got)
 				}
-			})
+			}
+		}
+	}
+}
+
+func TestTheWindowShrinksWhenTheReaderSlowsDown(t *testing.T) {
+	sim := &simulation{}
+	share := flow.NewShare(32 << 20)
+	x := newTransfer(t, sim, gbit, 100*time.Millisecond, share)
+	x.write(1 << 30)
+	sim.run(3 * time.Second)
+	if x.in.Window() < 8<<20 {
+		t.Fatalf("the window grew to %d only", x.in.Window())
+	}
+	x.readTime = 32 * time.Millisecond // 1 MB/s
+	sim.run(2 * time.Minute)
+	if x.in.Window() >= 1<<20 {
+		t.Errorf("the window is still %d", x.in.Window())
+	}
+	if got := share.Budget().Promised(); got != x.in.Window() {
+		t.Errorf("%d promised for a window of %d", got, x.in.Window())
+	}
+	x.readTime = 0
+	before := x.read
+	sim.run(sim.now + 2*time.Second)
+	if rate := float64(x.read-before) / 2 / gbit; rate < 0.6 {
+		t.Errorf("%.2f of the rate once it reads again", rate)
+	}
+}
+
+func TestASenderThatHasLittleToSendDoesNotGrowTheWindow(t *testing.T) {
+	for _, rtt := range []time.Duration{50 * time.Microsecond, time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond} {
+		for _, size := range []int{1, 64, 1000, 1024, 4096, 32 << 10, 64 << 10} {
+			for _, every := range []time.Duration{100 * time.Microsecond, 10 * time.Millisecond, 500 * time.Millisecond} {
+				rate := float64(size) / every.Seconds()
+				if rate*rtt.Seconds() > flow.InitialWindow/2 || rate > 100e6 {
+					continue // the first window is indeed too small
+				}
+				sim := &simulation{}
+				x := newTransfer(t, sim, gbit, rtt, flow.NewShare(32<<20))
+				left := min(20_000, 32<<20/size)
+				var tick func()
+				tick = func() {
+					x.write(size)
+					if left--; left > 0 {
+						sim.after(every, tick)
+					}
+				}
+				tick()
+				sim.run(24 * time.Hour)
+				if x.maxWindow > 512<<10 {
+					t.Errorf("%d bytes each %v, round trip %v: the window grew to %d", size, every, rtt, x.maxWindow)
+				}
+			}
+		}
+	}
+}
+
+func TestTheWindowFollowsAPathThatGetsLonger(t *testing.T) {
+	sim := &simulation{}
+	x := newTransfer(t, sim, gbit, 20*time.Millisecond, flow.NewShare(32<<20))
+	x.write(1 << 34)
+	sim.run(2 * time.Second)
+	x.link.delay, x.back.delay = 50*time.Millisecond, 50*time.Millisecond
+	sim.run(40 * time.Second)
+	before := x.read
+	sim.run(50 * time.Second)
+	if rate := float64(x.read-before) / 10 / gbit; rate < 0.95 {
+		t.Errorf("%.2f of the rate, window %d", rate, x.in.Window())
+	}
+}
+
+func TestSteadyFlowHasAtMostOneUpdateAQuarterWindow(t *testing.T) {
+	for _, rtt := range []time.Duration{50 * time.Microsecond, 10 * time.Millisecond, 100 * time.Millisecond, 400 * time.Millisecond} {
+		for _, most := range []int{flow.InitialWindow, 1 << 20, 16 << 20} {
+			sim := &simulation{}
+			x := newTransfer(t, sim, gbit, rtt, flow.MaxWindow(most))
+			x.write(1 << 34)
+			sim.run(20 * time.Second) // it has found its size
+			updates, read, window := x.updates, x.read, x.in.Window()
+			sim.run(40 * time.Second)
+			updates, read = x.updates-updates, x.read-read
+			if updates > read/(window/4)+1 {
+				t.Errorf("%v, up to %d: %d updates for %d bytes with a window of %d", rtt, most, updates, read, window)
+			}
 		}
 	}
 }

@@ -9,7 +9,10 @@ require (
 	golang.ngrok.com/muxado/v2 v2.0.2
 )
 
-require github.com/libp2p/go-buffer-pool v0.0.2 // indirect
+require (
+	github.com/libp2p/go-buffer-pool v0.0.2 // indirect
+	golang.org/x/time v0.16.0 // indirect
+)
 
 require (
 	github.com/smuxkit/smuxkit v0.0.0

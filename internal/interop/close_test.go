@@ -2,6 +2,7 @@ package interop
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"runtime"
@@ -67,28 +68,36 @@ func TestTheirCloseWithUnreadDataLeavesTheSessionUsable(t *testing.T) {
 	})
 }
 
-// A writer whose peer is gone must not stop the session, whether the protocol
-// lets it know (we answer the original's data with FIN, which it ignores) or
-// leaves it to its own deadline (version 2, when the window is used up).
+// A writer whose peer is gone must not stop the session, nor stay in it when it
+// is closed, whether the protocol lets it know (we answer the original's data
+// with FIN, which it ignores) or leaves it to its own deadline (version 2, when
+// the window is used up).
 func TestWritingToAStreamThatTheOtherSideHasClosedHarmsNobodyElse(t *testing.T) {
-	for _, writer := range []string{"ours", "theirs"} {
-		t.Run(writer+" writes", func(t *testing.T) {
+	for _, c := range []struct {
+		writer string
+		chunk  int
+	}{
+		{"ours", 16 << 10},
+		{"ours", 100},
+		{"theirs", 16 << 10},
+	} {
+		t.Run(fmt.Sprintf("%s in writes of %d bytes", c.writer, c.chunk), func(t *testing.T) {
 			matrix(t, []setting{defaults}, func(t *testing.T, l *link) {
 				openers(t, l, func(t *testing.T, opener, acceptor end) {
 					ours, theirs := connect(t, opener, acceptor)
 					w, r, reader := ours, theirs, "theirs"
-					if writer == "theirs" {
+					if c.writer == "theirs" {
 						w, r, reader = theirs, ours, "ours"
 					}
 					var wg sync.WaitGroup
 					wg.Go(func() {
-						data := make([]byte, 16<<10)
+						data := make([]byte, c.chunk)
 						if err := w.SetWriteDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
 							t.Error(err)
 						}
-						for range 256 {
+						for range 4 << 20 / c.chunk {
 							if _, err := w.Write(data); err != nil {
-								t.Logf("write by %s: %v", writer, err)
+								t.Logf("write by %s: %v", c.writer, err)
 								return
 							}
 						}
@@ -99,7 +108,7 @@ func TestWritingToAStreamThatTheOtherSideHasClosedHarmsNobodyElse(t *testing.T) 
 					mustClose(t, reader, r)
 					echo(t, l)
 					wg.Wait()
-					mustClose(t, writer, w)
+					mustClose(t, c.writer, w)
 					wantNoStreams(t, l)
 					echo(t, l)
 				})

@@ -211,6 +211,10 @@ func newLink(t *testing.T, version int, ourClient bool, s setting) *link {
 	return &link{ours, theirs, version, s}
 }
 
+// kernelBuffer is small, but several segments of loopback TCP: with less, it
+// waits for timers.
+const kernelBuffer = 256 << 10
+
 // tcpPair returns the two ends of a loopback connection. It closes them when
 // the test ends, or when it has hung for so long that it never will.
 func tcpPair(t *testing.T, smallBuffers bool) (client, server net.Conn) {
@@ -231,10 +235,10 @@ func tcpPair(t *testing.T, smallBuffers bool) (client, server net.Conn) {
 	}
 	if smallBuffers {
 		for _, c := range []net.Conn{client, server} {
-			if err := c.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
+			if err := c.(*net.TCPConn).SetReadBuffer(kernelBuffer); err != nil {
 				t.Fatal(err)
 			}
-			if err := c.(*net.TCPConn).SetWriteBuffer(64 << 10); err != nil {
+			if err := c.(*net.TCPConn).SetWriteBuffer(kernelBuffer); err != nil {
 				t.Fatal(err)
 			}
 		}

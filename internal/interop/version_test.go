@@ -1,0 +1,167 @@
+//go:build !self
+
+package interop
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/wire"
+	"github.com/xtaci/smux"
+)
+
+// clientKind is one way to dial our version 0 server.
+type clientKind struct {
+	name  string
+	start func(net.Conn) (muxSession, error)
+}
+
+var clientKinds = []clientKind{
+	{"theirs v1", func(c net.Conn) (muxSession, error) { return newTheirs(c, true, 1, nil) }},
+	{"theirs v2", func(c net.Conn) (muxSession, error) { return newTheirs(c, true, 2, nil) }},
+	{"ours by default", func(c net.Conn) (muxSession, error) {
+		s, err := session.Client(c, nil)
+		return ourSession{s}, err
+	}},
+	{"ours v2", func(c net.Conn) (muxSession, error) { return newOurs(c, true, ourConfig{Version: 2}) }},
+}
+
+func TestOneVersion0ServerServesClientsOfBothVersionsAtOnce(t *testing.T) {
+	checkGoroutines(t)
+	const (
+		clientsOfAKind = 3
+		streams        = 8 // opened by each side of each session
+		largest        = 1 << 20
+	)
+	seed := newSeed(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+
+	var wg sync.WaitGroup
+	ended := make(chan struct{}) // closed when no conversation goes on
+	var sessions sync.WaitGroup
+
+	// The server: one listener, and nothing said about versions.
+	wg.Go(func() {
+		for range clientsOfAKind * len(clientKinds) {
+			conn, err := l.Accept()
+			if err != nil {
+				t.Errorf("accept a connection: %v", err)
+				return
+			}
+			watch(t, conn)
+			s, err := session.Server(conn, nil)
+			if err != nil {
+				t.Errorf("server: %v", err)
+				conn.Close()
+				return
+			}
+			sessions.Go(func() {
+				<-ended
+				s.Close()
+			})
+			e := end{ourSession{s}, "the server", false}
+			serve(t, e, seed, largest, streams, wg.Go)
+			// It opens streams at once, before it can know the version.
+			exchange(t, e, seed, largest, numbers(1000, streams), wg.Go)
+		}
+	})
+
+	for _, kind := range clientKinds {
+		for range clientsOfAKind {
+			wg.Go(func() {
+				conn, err := net.Dial("tcp", l.Addr().String())
+				if err != nil {
+					t.Errorf("dial: %v", err)
+					return
+				}
+				watch(t, conn)
+				s, err := kind.start(conn)
+				if err != nil {
+					t.Errorf("%s: %v", kind.name, err)
+					conn.Close()
+					return
+				}
+				sessions.Go(func() {
+					<-ended
+					s.Close()
+				})
+				_, theirs := s.(theirSession)
+				e := end{s, kind.name, theirs}
+				serve(t, e, seed, largest, streams, wg.Go)
+				exchange(t, e, seed, largest, numbers(0, streams), wg.Go)
+			})
+		}
+	}
+	wg.Wait()
+	close(ended)
+	sessions.Wait()
+}
+
+// A server that is to speak first waits for the client's first frame: for the
+// original, that is its first keep-alive.
+func TestAVersion0ServerThatOpensStreamsWaitsToHearTheVersion(t *testing.T) {
+	checkGoroutines(t)
+	for _, version := range []int{1, 2} {
+		client, server := tcpPair(t, false)
+		theirs, err := newTheirs(client, true, version, theirKeepAlive(interval, never))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer theirs.Close()
+		s, err := session.Server(server, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		l := &link{ours: ourSession{s}, theirs: theirs, version: version}
+		ourStream, theirStream := connect(t, l.our(), l.their())
+		mustClose(t, "ours", ourStream)
+		mustClose(t, "theirs", theirStream)
+	}
+}
+
+func TestAClientOfAnotherVersionGetsItsConnectionClosed(t *testing.T) {
+	checkGoroutines(t)
+	for _, c := range []struct{ ours, theirs int }{{1, 2}, {2, 1}} {
+		client, server := tcpPair(t, false)
+		theirs, err := newTheirs(client, true, c.theirs, func(c *smux.Config) { c.KeepAliveDisabled = true })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer theirs.Close()
+		ours, err := newOurs(server, false, ourConfig{Version: c.ours})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ours.Close()
+
+		theirs.Open() // its SYN is the first frame; the connection may be closed before it returns
+		_, err = ours.Accept()
+		if err == io.EOF || !errors.Is(err, wire.ErrVersion) {
+			t.Errorf("version %d, accept from version %d: %v, want %v", c.ours, c.theirs, err, wire.ErrVersion)
+		}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			if _, err := theirs.Accept(); err == nil {
+				t.Error("their side accepted a stream that nobody opened")
+			}
+		}()
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			t.Error("their side did not notice within 10 s")
+			theirs.Close()
+			<-ended
+		}
+	}
+}
