@@ -9,8 +9,11 @@ const (
 	// comes without a promise, that is version 1, smallest windows, and what peers
 	// send before they see that their first window was lowered.
 	reservePart = 8
-	// openPart: a new stream is promised at most this part of what is left of the
-	// first half, so that the half is never used up by streams that only opened.
+	// openLimit: streams that only opened are promised at most this part of what
+	// may be promised, so that most of it is left to those that work.
+	openLimit = 4
+	// openPart: each of them gets at most this part of what is left of that, so
+	// that it is never used up.
 	openPart = 4
 	// ringEvery: of so many refused grants in a row one rings for idle windows.
 	ringEvery = 64
@@ -24,9 +27,9 @@ func (s *Share) SetMaxWindow(n int) { s.maxWindow.Store(int64(n)) }
 // seven eighths of it; the last eighth stays free for what comes unpromised.
 //
 // A new stream, which asks with (0, InitialWindow), gets at most a quarter of
-// what is left of the first half, so that the streams of a busy session start
-// with less and less. What such a stream does need it then gets by growing: a
-// stream that asks for more gets up to half of all that is left. Streams that
+// what is left of the first quarter of that, so that the streams of a busy session
+// start with less and less. What such a stream does need it then gets by growing:
+// a stream that asks for more gets up to half of all that is left. Streams that
 // open and stay idle can thus never keep the ones that work from growing.
 func (s *Share) Grant(have, want int) int {
 	b := s.budget
@@ -77,7 +80,7 @@ func (s *Share) Grant(have, want int) int {
 func (b *Budget) grantable(promised int64, opening bool) int64 {
 	limit := b.size - b.size/reservePart
 	if opening {
-		return (limit/2 - promised) / openPart
+		return (limit/openLimit - promised) / openPart
 	}
 	left := limit - promised
 	return left - left/2

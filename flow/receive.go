@@ -117,8 +117,13 @@ func (w *ReceiveWindow) Due() bool {
 	if w.flags&(grow2|grow4) != 0 && w.flags&capped == 0 {
 		return true
 	}
-	// By how much an update would move the limit, which only grows by reading.
-	return int32(w.read+w.size-w.limit) >= int32(w.step())
+	// What the peer would gain by an update; it has none of what it overran after
+	// its window was lowered.
+	gain := int32(w.read + w.size - w.limit)
+	if over := int32(w.received - w.limit - InitialWindow); over > 0 {
+		gain -= over
+	}
+	return gain >= int32(w.step())
 }
 
 // Unread returns how many bytes arrived and were not read.

@@ -42,13 +42,14 @@ func (s *simulation) after(d time.Duration, run func()) {
 	heap.Push(&s.events, event{s.now + max(0, d), s.made, run})
 }
 
-// run runs events until none is left or the time is over.
+// run runs what happens until then.
 func (s *simulation) run(until time.Duration) {
 	for len(s.events) > 0 && s.events[0].at <= until {
 		e := heap.Pop(&s.events).(event)
 		s.now = e.at
 		e.run()
 	}
+	s.now = until
 }
 
 // A link carries frames one after the other at a rate, each arriving a delay

@@ -47,7 +47,7 @@ func (w *ReceiveWindow) Update(g Granter, now time.Duration) (consumed, window u
 		return w.read, uint32(max(0, int32(limit-w.read)))
 	}
 	w.Open(g)
-	if w.read == limit && w.received == limit {
+	if w.read == w.received && (w.read == limit || w.read == w.edge+InitialWindow) {
 		// The peer has used all it was ever told of: it waits for this update.
 		w.wantGrowth(grow4)
 	}
@@ -150,7 +150,7 @@ func (w *ReceiveWindow) grown(by flags) int {
 	size := int(w.size + InitialWindow)
 	want := 2 * size
 	if by&grow4 != 0 {
-		want = 4 * size
+		want = max(4*size, blindWindow)
 	}
 	switch {
 	case want <= blindWindow:
@@ -210,6 +210,10 @@ func (w *ReceiveWindow) sample(before, now uint32) {
 	idle := uint32(0)
 	if w.flags&starved != 0 {
 		idle = now - w.starvedAt
+		if w.credit > 0 { // part of that time the frame was on its way like those before
+			busy := uint64(w.received-before) * uint64(took-idle) / uint64(w.credit)
+			idle -= uint32(min(uint64(idle), busy))
+		}
 	}
 	w.flags &^= marked | starved
 	// A frame that ends right at the limit was cut there: the peer stood still, and
@@ -219,12 +223,12 @@ func (w *ReceiveWindow) sample(before, now uint32) {
 		w.learn(took, idle, now)
 	}
 	if w.rtt != 0 {
-		need := uint32(uint64(w.credit) * uint64(w.rtt) / uint64(took))
+		read := w.read - (w.mark - w.credit) // since the update was sent
+		need := uint32(uint64(read) * uint64(w.rtt) / uint64(took))
 		if w.flags&fed != 0 { // else the reader is what limits
-			need = max(need, w.need-w.need/8)
+			need = max(need, w.need/2)
 		}
 		w.need = need
-		if Dbg != nil { Dbg("took %d idle %d exact %v win %d rtt %d run %d", took, idle, before==w.mark, w.Window(), w.rtt, w.slowRun) } //Dbg
 	}
 }
 
@@ -241,10 +245,10 @@ func (w *ReceiveWindow) learn(took, idle, now uint32) {
 	case w.rtt == 0 || took < w.rtt:
 		w.rtt = took
 		w.slowRun = 0
-	case took > 2*w.rtt && took >= nearTime && idle > took/4:
+	case took > w.rtt+w.rtt/8 && took >= nearTime && idle > took/32:
 		// Not a queue that our own window fills, but a longer way.
 		if w.slowRun++; w.slowRun == slowSamples {
-			w.rtt *= 2
+			w.rtt = min(took, 2*w.rtt)
 			w.slowRun = 0
 		}
 	default:

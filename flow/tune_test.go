@@ -170,6 +170,19 @@ func TestTheWindowFollowsAPathThatGetsLonger(t *testing.T) {
 	}
 }
 
+func TestAQueueInThePathIsNotTakenForDistance(t *testing.T) {
+	for _, rtt := range []time.Duration{time.Millisecond, 30 * time.Millisecond, 100 * time.Millisecond} {
+		sim := &simulation{}
+		x := newTransfer(t, sim, 10*mbit, rtt, flow.NewShare(32<<20))
+		x.link.buffer = 64 << 20 // the sender is never told to wait
+		x.write(1 << 30)
+		sim.run(10 * time.Minute)
+		if x.in.Window() > 1<<20 {
+			t.Errorf("round trip %v: the window grew to %d where %d are needed", rtt, x.in.Window(), int(10*mbit*rtt.Seconds()))
+		}
+	}
+}
+
 func TestSteadyFlowHasAtMostOneUpdateAQuarterWindow(t *testing.T) {
 	for _, rtt := range []time.Duration{50 * time.Microsecond, 10 * time.Millisecond, 100 * time.Millisecond, 400 * time.Millisecond} {
 		for _, most := range []int{flow.InitialWindow, 1 << 20, 16 << 20} {

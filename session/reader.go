@@ -3,8 +3,10 @@ package session
 import (
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 
+	"github.com/smuxkit/smuxkit/stream"
 	"github.com/smuxkit/smuxkit/wire"
 )
 
@@ -14,7 +16,7 @@ import (
 // Bytes are read into a staging buffer, which is decoded in place; its state is either
 // "at a header" (left is 0) or "in the payload of a PSH frame" (left bytes of it are to
 // come, for stream m). In a payload that is large, what is left is read straight into
-// memory that its stream lends, and behind it no more than the next header, so that the
+// memory that its stream lends, and behind it little more than the next header, so that the
 // payload after it can be read straight, too.
 type reader struct {
 	s *Session
@@ -25,7 +27,13 @@ type reader struct {
 	left   uint32      // of the payload
 	m      *member     // whose it is; nil if it is thrown away
 	header wire.Header // of the payload's frame
+	bulk   bool        // the payload was large from the beginning
 	lent   bool        // targets returned memory that m lent
+
+	// A Read whose buffer is being filled waits for more as long as there is more
+	// to read at once; then, or when it has enough, it runs.
+	filling *member // whose Read waits like this
+	yield   bool    // one has got enough, and will want more
 
 	last *member // the stream of the last PSH frame, which likely has the next
 }
@@ -35,6 +43,9 @@ const (
 	// directMin is the length from which what is left of a payload is read
 	// straight to its stream.
 	directMin = 8 << 10
+	// ahead is how much is read together with, and behind, such a payload: the next
+	// header, a short payload that ends a Write, and one more header.
+	ahead = 64
 )
 
 var stagings = sync.Pool{New: func() any { return new([stagingSize]byte) }}
@@ -76,6 +87,7 @@ func (r *reader) clean() bool { return r.left == 0 && r.r == r.w }
 
 // rest gives the staging buffer back if it is empty: the reader is about to wait.
 func (r *reader) rest() {
+	r.wake()
 	if r.staging != nil && r.r == r.w {
 		stagings.Put(r.staging)
 		r.staging = nil
@@ -98,8 +110,18 @@ func (r *reader) targets(brief bool) (direct, staged []byte) {
 		r.r = 0
 	}
 	staged = r.staging[r.w:]
-	if r.left < directMin || r.m == nil {
+	if r.left == 0 && r.bulk {
+		// Likely, another large payload comes behind this header.
+		return nil, staged[:max(1, ahead-r.w)]
+	}
+	if r.left == 0 || !r.bulk {
 		return nil, staged
+	}
+	if r.yield {
+		// On a single core the reader's Read would otherwise be served last, from
+		// a queue that has grown out of the cache.
+		r.yield = false
+		runtime.Gosched()
 	}
 	direct = r.m.port.Lend(int(r.left), brief)
 	if direct == nil {
@@ -109,7 +131,7 @@ func (r *reader) targets(brief bool) (direct, staged []byte) {
 	if len(direct) < int(r.left) {
 		return direct, nil
 	}
-	return direct, staged[:wire.HeaderSize]
+	return direct, staged[:ahead]
 }
 
 // filled says that n bytes were read to the last targets.
@@ -123,8 +145,15 @@ func (r *reader) filled(n int) error {
 	payload := min(n, int(r.left))
 	r.w += n - payload
 	r.left -= uint32(payload)
-	open, err := r.m.port.Commit(payload)
-	return r.delivered(open, err)
+	return r.delivered(r.m.port.Commit(payload))
+}
+
+// wake has a Read go on whose buffer is partly filled.
+func (r *reader) wake() {
+	if r.filling != nil {
+		r.filling.port.Wake()
+		r.filling = nil
+	}
 }
 
 // parse decodes what is staged.
@@ -136,8 +165,7 @@ func (r *reader) parse() error {
 			r.r += n
 			r.left -= uint32(n)
 			if r.m != nil {
-				open, err := r.m.port.Deliver(data)
-				if err := r.delivered(open, err); err != nil {
+				if err := r.delivered(r.m.port.Deliver(data, r.bulk && r.left > 0)); err != nil {
 					return err
 				}
 			}
@@ -169,11 +197,16 @@ func (r *reader) parse() error {
 }
 
 // delivered deals with what became of a piece of payload.
-func (r *reader) delivered(open bool, err error) error {
+func (r *reader) delivered(became stream.Outcome, err error) error {
 	if err != nil {
 		return &ProtocolError{Header: r.header, Err: err}
 	}
-	if !open {
+	switch became {
+	case stream.Filling:
+		r.filling = r.m
+	case stream.Filled:
+		r.filling, r.yield = nil, true
+	case stream.Closed:
 		r.s.unknown(r.header)
 	}
 	return nil
@@ -198,10 +231,15 @@ func (r *reader) frame(h wire.Header, body []byte) error {
 		if h.Length == 0 {
 			return nil
 		}
+		if m != r.filling {
+			r.wake()
+		}
 		r.header, r.left, r.m = h, uint32(h.Length), m
+		r.bulk = m != nil && (r.left >= directMin || r.bulk && r.left < ahead)
 		if m == nil {
 			s.unknown(h)
 		} else if s.budget.Full() {
+			r.wake()
 			return s.pause()
 		}
 		return nil
@@ -234,6 +272,7 @@ func (r *reader) cause(err error) error {
 
 // close ends the reader.
 func (r *reader) close() {
+	r.wake()
 	if r.staging != nil {
 		stagings.Put(r.staging)
 		r.staging = nil

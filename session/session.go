@@ -338,7 +338,7 @@ func (s *Session) log(msg string, args ...any) {
 
 // newMember adds a stream, and reports whether it has to send a control frame. The caller holds s.mu.
 func (s *Session) newMember(id uint32, opened bool) (m *member, control bool) {
-	m = &member{s: s, opened: opened}
+	m = &member{s: s}
 	m.flow.Owner = m
 	control = m.port.Init(&s.streams, m, id, opened)
 	s.members[id] = m
@@ -348,10 +348,9 @@ func (s *Session) newMember(id uint32, opened bool) (m *member, control bool) {
 // A member is a stream of a session: its port, and its place in the writer's lines. It
 // is the stream's link to the session.
 type member struct {
-	s      *Session
-	opened bool // by this side, and its SYN waits for the transport
-	flow   shaper.Flow
-	port   stream.Port
+	s    *Session
+	flow shaper.Flow
+	port stream.Port
 }
 
 var _ stream.Link = (*member)(nil)
@@ -364,13 +363,13 @@ func (m *member) Now() time.Duration           { return m.s.now() }
 // take adds to b what the stream has to send in class c, and reports whether there is more. It is
 // called by the holder of the writer role.
 func (m *member) take(b *stream.Batch, c shaper.Class, n int) (more bool) {
+	opened := false
 	if c == shaper.Control {
-		m.port.Control(b)
+		opened = m.port.Control(b)
 	} else {
-		more = m.port.Data(b, n)
+		more, opened = m.port.Data(b, n)
 	}
-	if m.opened {
-		m.opened = false
+	if opened {
 		if m.s.unsentSYN.Add(-1) == maxUnsentSYN-1 {
 			m.s.mu.Lock()
 			m.s.opening.Broadcast()

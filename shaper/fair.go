@@ -39,7 +39,10 @@ const (
 // until the old flows have moved on to another round: if it is refilled before,
 // it joins the new flows with that remainder, or the old ones if there is none.
 // So a flow that sends less than its share always goes next, and emptying and
-// refilling never gains a byte.
+// refilling never gains a byte. (FQ-CoDel, whose two lists these are, leaves an
+// emptied flow in the old list instead. There a small flow that is back at once
+// waits a whole round, and one that empties just before its credit ends gets up to
+// 1.8 times its share.)
 //
 // Shares are exact when each turn is settled before the next begins, or uses about
 // the n it is meant for. A flow has one turn at a time, so with many short turns

@@ -106,7 +106,7 @@ func (s *Stream) CloseRead() error {
 // dropUnread throws away what has not been read, and returns how much that was.
 func (s *Stream) dropUnread() int {
 	s.discard = true
-	n := s.unread
+	n := int(s.unread)
 	s.unread = 0
 	if s.lent == lentQueue {
 		// The session is filling the last buffer; Commit frees it.

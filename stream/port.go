@@ -32,52 +32,91 @@ func (p *Port) Init(cfg *Config, link Link, id uint32, opened bool) (control boo
 // Stream returns the application's side of p.
 func (p *Port) Stream() *Stream { return &p.s }
 
-// Deliver hands over data that has arrived; it is copied. open is false if this side has
-// closed the stream, so that the data was thrown away and its sender should know. An error
-// means that the peer broke the rules of flow control.
-func (p *Port) Deliver(data []byte) (open bool, err error) {
+// Outcome is what became of data that arrived.
+type Outcome uint8
+
+const (
+	// Queued: it was put where a Read finds it, or into the buffer of one that
+	// waited and now goes on.
+	Queued Outcome = iota
+	// Filling: it was put into the buffer of a Read, which waits for more: for
+	// what Deliver or Commit add, or for Wake.
+	Filling
+	// Filled: it was put into the buffer of a Read, which has enough now and goes on.
+	Filled
+	// Closed: it was thrown away, as this side has closed the stream. Its sender
+	// should know.
+	Closed
+)
+
+// Deliver hands over data that has arrived; it is copied. If more says that more of it
+// is about to follow, a Read that waits may go on waiting for that. An error means that
+// the peer broke the rules of flow control.
+func (p *Port) Deliver(data []byte, more bool) (Outcome, error) {
 	s := &p.s
 	now := s.now()
 	s.mu.Lock()
-	open, err = s.arrived(len(data), now)
-	if !open || err != nil || s.in == inEnded || s.over() {
+	if err := s.arrived(len(data), now); err != nil || s.closed || s.in == inEnded || s.over() {
+		closed := s.closed
 		s.mu.Unlock()
-		return open, err
+		return outcome(closed), err
 	}
 	if s.discard {
 		s.mu.Unlock()
 		s.consumed(len(data))
-		return true, nil
+		return Queued, nil
 	}
-	if s.reading != nil && s.unread == 0 && s.lent == lentNone {
-		n := copy(s.reading[s.filled:], data)
-		s.filled += n
+	defer s.mu.Unlock()
+	if s.reading != nil && s.unread == 0 {
+		n := copy(s.reading.room(), data)
+		s.reading.n += n
 		data = data[n:]
 	}
 	kept := len(data)
+	if kept == 0 && more {
+		return s.filledMore(), nil
+	}
 	for len(data) > 0 {
 		tail := s.queue.Tail
-		if tail == nil || s.lent == lentQueue || len(tail.Room()) == 0 {
+		if tail == nil || len(tail.Room()) == 0 {
 			tail = buffer.Get(len(data))
 			s.queue.Push(tail)
 		}
 		data = data[tail.Append(data):]
 	}
-	s.unread += kept
 	if kept > 0 {
+		s.unread += int32(kept)
 		s.cfg.Budget.Take(kept)
 	}
 	s.readers.wake()
-	s.mu.Unlock()
-	return true, nil
+	return Queued, nil
+}
+
+func outcome(closed bool) Outcome {
+	if closed {
+		return Closed
+	}
+	return Queued
+}
+
+// filledMore has a Read whose buffer has been filled some more go on if it has enough.
+func (s *Stream) filledMore() Outcome {
+	if s.reading.n >= fillEnough || len(s.reading.room()) < lendMin || s.readErr() != nil || s.endErr() != nil {
+		s.readers.wake()
+		return Filled
+	}
+	if s.reading.n == 0 {
+		return Queued
+	}
+	return Filling
 }
 
 // Lend returns memory for up to n bytes of data that are still to be read from the
-// transport, for the caller to fill and Commit. It is the buffer of a waiting Read if brief
-// says that Commit follows without waiting, and otherwise memory of the stream's
-// own. It is nil if the data would be thrown away: the caller then reads it
-// elsewhere and calls Deliver. Lend and Commit are called by one goroutine, in
-// turns, and no Deliver between them.
+// transport, for the caller to fill and Commit. If brief says that Commit follows
+// without waiting, it may be the buffer of a Read that waits; otherwise it is
+// memory of the stream's own. It is nil if the data would be thrown away: the caller
+// then reads it elsewhere and calls Deliver. Lend, Commit and Deliver are called by one
+// goroutine, and Commit follows Lend.
 func (p *Port) Lend(n int, brief bool) []byte {
 	s := &p.s
 	s.mu.Lock()
@@ -85,9 +124,9 @@ func (p *Port) Lend(n int, brief bool) []byte {
 	if s.in == inEnded || s.discard || s.over() {
 		return nil
 	}
-	if free := s.reading[s.filled:]; brief && s.unread == 0 && len(free) >= min(n, lendMin) {
+	if room := s.reading.room(); brief && s.unread == 0 && len(room) >= min(n, lendMin) && len(room) > 0 {
 		s.lent = lentReader
-		return free[:min(n, len(free))]
+		return room[:min(n, len(room))]
 	}
 	tail := s.queue.Tail
 	if tail == nil || len(tail.Room()) < min(n, lendMin) {
@@ -103,38 +142,54 @@ func (p *Port) Lend(n int, brief bool) []byte {
 // is better.
 const lendMin = 4 << 10
 
+// fillEnough is how much is put into the buffer of a Read before it goes on: several
+// frames for one switch between goroutines, and less than a peer's window.
+const fillEnough = 64 << 10
+
 // Commit says that the first n bytes of what Lend returned have been filled with
-// data, n may be 0. Its results are those of Deliver.
-func (p *Port) Commit(n int) (open bool, err error) {
+// data; n may be 0.
+func (p *Port) Commit(n int) (Outcome, error) {
 	s := &p.s
 	now := s.now()
 	s.mu.Lock()
 	lent := s.lent
 	s.lent = lentNone
-	open, err = s.arrived(n, now)
+	err := s.arrived(n, now)
+	result := outcome(s.closed)
+	discarded := 0
 	switch {
 	case lent == lentReader:
-		s.filled += n
-		// A Read whose time is up waits for the loan to end.
-		s.readers.wake()
+		s.reading.n += n
+		if filled := s.filledMore(); result == Queued {
+			result = filled
+		}
 	case s.discard:
 		s.queue.Free()
+		if !s.closed {
+			discarded = n
+		}
 	default:
-		tail := s.queue.Tail
-		tail.W += n
-		s.unread += n
+		s.queue.Tail.W += n
 		if n > 0 {
+			s.unread += int32(n)
 			s.cfg.Budget.Take(n)
+			s.readers.wake()
 		}
 		s.dropEmpty()
-		s.readers.wake()
 	}
-	discarded := s.discard && !s.closed && n > 0
 	s.mu.Unlock()
-	if discarded {
-		s.consumed(n)
+	if discarded > 0 {
+		s.consumed(discarded)
 	}
-	return open, err
+	return result, err
+}
+
+// Wake ends the wait of a Read whose buffer Commit has partly filled.
+func (p *Port) Wake() {
+	s := &p.s
+	s.mu.Lock()
+	s.readers.wake()
+	s.mu.Unlock()
 }
 
 // dropEmpty frees the queue's last buffer if it is empty, the only one, and not lent:
@@ -245,13 +300,14 @@ func (s *Stream) dropUnsent() {
 	}
 }
 
-// Control adds to b what the stream has to say beside its data: SYN, UPD.
-func (p *Port) Control(b *Batch) {
+// Control adds to b what the stream has to say beside its data: SYN, UPD. opened
+// reports whether SYN was part of that.
+func (p *Port) Control(b *Batch) (opened bool) {
 	s := &p.s
 	now := s.now()
 	s.mu.Lock()
 	s.controlQueued = false
-	s.takeSYN(b)
+	opened = s.takeSYN(b)
 	if s.updateDue {
 		s.updateDue = false
 		if s.in == inOpen && !s.closed {
@@ -260,17 +316,19 @@ func (p *Port) Control(b *Batch) {
 		}
 	}
 	s.mu.Unlock()
+	return opened
 }
 
 // Data adds the stream's next frame to b, with about n bytes of data at the most,
 // and reports whether there is more to send now. SYN goes before it if it is due,
-// FIN behind the last data. Data is called by one goroutine at a time.
-func (p *Port) Data(b *Batch, n int) (more bool) {
+// FIN behind the last data; opened reports whether SYN was. Data is called by one goroutine
+// at a time.
+func (p *Port) Data(b *Batch, n int) (more, opened bool) {
 	s := &p.s
 	s.mu.Lock()
-	s.takeSYN(b)
+	opened = s.takeSYN(b)
 	s.takeData(b, min(n, s.cfg.MaxFrame))
-	if rest := s.unsent + len(s.lending); rest > 0 && rest <= copyMax && !b.Full() {
+	if rest := int(s.unsent) + len(s.lending); rest > 0 && rest <= copyMax && !b.Full() {
 		// A short end is not worth a transport write of its own.
 		s.takeData(b, min(rest, s.cfg.MaxFrame))
 	}
@@ -292,7 +350,7 @@ func (p *Port) Data(b *Batch, n int) (more bool) {
 	if done {
 		s.link.Finished(peerDone)
 	}
-	return more
+	return more, opened
 }
 
 // sendable reports whether Data would find something to send.
@@ -308,11 +366,13 @@ func (s *Stream) finDue() bool {
 	return s.unsent == 0 && len(s.lending) == 0 && (s.out == outFinishing || s.finAgain)
 }
 
-func (s *Stream) takeSYN(b *Batch) {
-	if s.synDue {
-		s.synDue = false
-		b.Frame(s.header(wire.SYN, 0), nil)
+func (s *Stream) takeSYN(b *Batch) bool {
+	if !s.synDue {
+		return false
 	}
+	s.synDue = false
+	b.Frame(s.header(wire.SYN, 0), nil)
+	return true
 }
 
 // takeData moves one PSH frame of at most n bytes to b, as the window allows.
@@ -329,7 +389,7 @@ func (s *Stream) takeData(b *Batch, n int) {
 		n = min(n, head.Len())
 		b.payload(s.header(wire.PSH, n), head.Bytes()[:n])
 		head.R += n
-		s.unsent -= n
+		s.unsent -= int32(n)
 		if head.Len() == 0 {
 			b.buffers = append(b.buffers, s.pending.Pop())
 		}
@@ -364,13 +424,10 @@ func (s *Stream) header(c wire.Command, n int) wire.Header {
 	return wire.Header{Version: s.cfg.Version, Command: c, Length: uint16(n), StreamID: s.id}
 }
 
-// arrived accounts for n bytes of data from the peer and reports whether this side
-// still has the stream open.
-func (s *Stream) arrived(n int, now time.Duration) (open bool, err error) {
+// arrived accounts for n bytes of data from the peer.
+func (s *Stream) arrived(n int, now time.Duration) error {
 	if s.windowed() && s.in == inOpen && !s.closed && n > 0 {
-		if err := s.window.Received(n, now); err != nil {
-			return true, err
-		}
+		return s.window.Received(n, now)
 	}
-	return !s.closed, nil
+	return nil
 }

@@ -61,12 +61,16 @@ func (s *Stream) read(p []byte) (int, error) {
 
 // readInto waits with p ready to be filled and returns how much of it was.
 func (s *Stream) readInto(p []byte) int {
-	s.reading, s.filled = p, 0
-	for s.lent == lentReader || s.filled == 0 && s.unread == 0 && s.readErr() == nil && s.endErr() == nil {
+	r := readingPool.Get().(*reading)
+	r.buf, r.n = p, 0
+	s.reading = r
+	for s.lent == lentReader || r.n == 0 && s.unread == 0 && s.readErr() == nil && s.endErr() == nil {
 		s.wait(&s.readers)
 	}
-	n := s.filled
-	s.reading, s.filled = nil, 0
+	n := r.n
+	s.reading = nil
+	r.buf = nil
+	readingPool.Put(r)
 	s.readers.wake() // the next Read that wants to be first
 	return n
 }
@@ -100,7 +104,7 @@ func (s *Stream) copyOut(p []byte) (n int) {
 		k := copy(p[n:], head.Bytes())
 		head.R += k
 		n += k
-		s.unread -= k
+		s.unread -= int32(k)
 		if head.Len() > 0 {
 			break
 		}
@@ -225,7 +229,7 @@ func (s *Stream) takeBuffer() *buffer.Buf {
 	} else {
 		s.queue.Pop()
 	}
-	s.unread -= b.Len()
+	s.unread -= int32(b.Len())
 	s.took(b.Len(), b.Len())
 	return b
 }

@@ -66,46 +66,43 @@ type Stream struct {
 	id   uint32
 
 	// mu guards all that follows. It is never held while a Link is called.
-	mu sync.Mutex
+	mu  sync.Mutex
+	err error // why the session ended; nil while it lives
 
 	// What both directions share.
-	err        error // why the session ended; nil while it lives
-	arriving   bool  // despite err, data may still come
-	closed     bool  // Close was called
-	peerClosed bool  // the peer has closed both directions
-	finished   bool  // Link.Finished was called
-
-	// Lines of the session that this stream stands in.
-	controlQueued bool
-	dataQueued    bool
-
-	// The way in: queue holds unread bytes that came before the peer's FIN.
-	queue     buffer.Queue
-	unread    int       // bytes in queue
-	in        inState   // whether the peer's FIN has come
-	discard   bool      // CloseRead or Close was called: what arrives is thrown away
-	lent      lentState // which memory the session is reading into
-	updateDue bool      // an UPD should go out
-	window    flow.ReceiveWindow
-	reading   []byte         // the buffer of a Read that found nothing, and waits
-	filled    int            // how much of it has been filled
-	readers   *waiters       // who waits for something to read
-	readLimit *deadlineTimer // nil until the first SetReadDeadline
+	arriving      bool // despite err, data may still come
+	closed        bool // Close was called
+	peerClosed    bool // the peer has closed both directions
+	finished      bool // Link.Finished was called
+	controlQueued bool // the stream stands in line to send control frames
+	dataQueued    bool // the stream stands in line to send data
 
 	// The way out: pending, then lending, then FIN.
-	pending    buffer.Queue // accepted and copied; every buffer but the last fills a frame
-	unsent     int          // bytes in pending
-	lending    []byte       // the rest of a Write's buffer, which waits in Write
-	loans      int          // frames of that buffer that a Batch refers to
 	out        outState
-	synDue     bool // SYN has not gone out
-	finAgain   bool // a second FIN is due: closed both directions
-	lost       bool // data that Write accepted was thrown away
-	writing    bool // a Write is under way, others wait for their turn
-	spoke      bool // this side's was the last word: it has written since it last read
+	synDue     bool  // SYN has not gone out
+	finAgain   bool  // a second FIN is due: closed both directions
+	lost       bool  // data that Write accepted was thrown away
+	writing    bool  // a Write is under way, others wait for their turn
+	spoke      bool  // this side has written since it last read
+	unsent     int32 // bytes in pending
+	loans      int32 // how often a Batch refers to the buffer of a Write
 	credit     flow.SendWindow
+	pending    buffer.Queue   // accepted and copied; every buffer but the last fills a frame
+	lending    []byte         // what is left of the buffer of a Write, which waits
 	writers    *waiters       // who waits for a turn, for room or for the window
 	writeLimit *deadlineTimer // nil until the first SetWriteDeadline
+
+	// The way in: queue holds unread bytes that came before the peer's FIN.
+	in        inState   // whether the peer's FIN has come
+	discard   bool      // CloseRead or Close was called: what arrives is thrown away
+	updateDue bool      // an UPD should go out
+	lent      lentState // which memory the session is reading into
+	unread    int32     // bytes in queue
+	window    flow.ReceiveWindow
+	queue     buffer.Queue
+	reading   *reading       // a Read that found nothing, and waits
+	readers   *waiters       // who waits for something to read
+	readLimit *deadlineTimer // nil until the first SetReadDeadline
 }
 
 // The states of the way in.

@@ -39,6 +39,22 @@ func (w *waiters) wake() {
 	}
 }
 
+// reading is the buffer of a Read that waits, to be filled without another copy.
+type reading struct {
+	buf []byte
+	n   int // how much of it has been filled
+}
+
+var readingPool = sync.Pool{New: func() any { return new(reading) }}
+
+// room returns what has not been filled. A nil reading has none.
+func (r *reading) room() []byte {
+	if r == nil {
+		return nil
+	}
+	return r.buf[r.n:]
+}
+
 // deadlineTimer is the deadline of one direction.
 type deadlineTimer struct {
 	at      time.Time // zero: none

@@ -45,7 +45,7 @@ func (s *Stream) write(p []byte) (n int, err error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if len(p) < lendWrite && s.unsent+len(p) <= maxPending {
+	if len(p) < lendWrite && int(s.unsent)+len(p) <= maxPending {
 		urgency := Soon
 		if !s.spoke {
 			s.spoke, urgency = true, Now
@@ -69,7 +69,7 @@ func (s *Stream) write(p []byte) (n int, err error) {
 
 // accept copies p to the pending data, in buffers that make one frame each.
 func (s *Stream) accept(p []byte) {
-	s.unsent += len(p)
+	s.unsent += int32(len(p))
 	for len(p) > 0 {
 		tail := s.pending.Tail
 		room := 0
@@ -77,7 +77,7 @@ func (s *Stream) accept(p []byte) {
 			room = min(len(tail.Room()), s.cfg.MaxFrame-tail.W)
 		}
 		if room <= 0 {
-			tail = buffer.Get(s.unsent)
+			tail = buffer.Get(int(s.unsent))
 			s.pending.Push(tail)
 			room = min(len(tail.Room()), s.cfg.MaxFrame)
 		}
@@ -88,7 +88,7 @@ func (s *Stream) accept(p []byte) {
 // writeCopied waits for room.
 func (s *Stream) writeCopied(p []byte) (n int, err error) {
 	for {
-		if room := maxPending - s.unsent; room > 0 {
+		if room := maxPending - int(s.unsent); room > 0 {
 			k := min(room, len(p)-n)
 			s.accept(p[n : n+k])
 			n += k

@@ -130,7 +130,7 @@ var rows = []*row{
 	{
 		name: "crowd", work: "100,000 idle streams on the session", processes: 1,
 		dial: crowd{100000}.dial, accept: crowd{100000}.accept,
-		peers: multiplexers, maxRounds: 2, limit: 45 * time.Second,
+		peers: multiplexers, maxRounds: 3, limit: 45 * time.Second,
 		lines: []line{
 			{table: speed, figure: "k/s", label: "open, echo, close", unit: "k/s", higher: true},
 			{table: speed, figure: "kept", label: "the same, over the rate with none open", unit: "", higher: true, targets: []target{{absolute, 0.8}}},

@@ -89,7 +89,7 @@ func TestOurWriteDeadlineLosesAndRepeatsNothing(t *testing.T) {
 	skipStandIn(t, "may send bytes that a timed-out Write did not count")
 	matrix(t, []setting{stalls}, func(t *testing.T, l *link) {
 		openers(t, l, func(t *testing.T, opener, acceptor end) {
-			want := payload{seed: newSeed(t), size: 8 << 20}.bytes()
+			want := payload{seed: newSeed(t), size: 4 << 20}.bytes()
 			ours, theirs := connect(t, opener, acceptor)
 
 			left := bytes.Clone(want)
@@ -130,7 +130,7 @@ func TestOurWriteDeadlineLosesAndRepeatsNothing(t *testing.T) {
 func TestTheirWriteDeadlineEndsTheWriteAndNotTheSession(t *testing.T) {
 	matrix(t, []setting{stalls}, func(t *testing.T, l *link) {
 		openers(t, l, func(t *testing.T, opener, acceptor end) {
-			want := payload{seed: newSeed(t), size: 8 << 20}.bytes()
+			want := payload{seed: newSeed(t), size: 4 << 20}.bytes()
 			ours, theirs := connect(t, opener, acceptor)
 			if err := theirs.SetWriteDeadline(soon()); err != nil {
 				t.Fatal(err)

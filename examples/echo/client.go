@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/smuxkit/smuxkit/session"
+)
+
+// atOnce is how many streams are open at a time. A server that falls behind
+// refuses streams when 1,024 wait to be accepted (session.Config.AcceptBacklog).
+const atOnce = 256
+
+// send runs a client over conn, which it closes: it sends data on opts.streams
+// streams and checks what comes back. The first error ends all.
+func send(ctx context.Context, conn net.Conn, opts options, stdout io.Writer) error {
+	sess, err := session.Client(conn, &session.Config{Version: opts.version, CloseTimeout: closeTimeout})
+	if err != nil {
+		conn.Close()
+		return err
+	}
+	defer sess.Close()
+
+	// Closing the session ends every call on its streams. That is how Ctrl-C,
+	// or the first failure, stops all that goes on.
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	stop := context.AfterFunc(ctx, func() { sess.Close() })
+	defer stop()
+
+	start := time.Now()
+	var checked atomic.Int64 // bytes
+	stopProgress := showProgress(stdout, &checked, int64(opts.streams)*opts.bytes)
+
+	var streams sync.WaitGroup
+	slots := make(chan struct{}, atOnce)
+	for i := 0; i < opts.streams && ctx.Err() == nil; i++ {
+		slots <- struct{}{}
+		streams.Go(func() {
+			defer func() { <-slots }()
+			if err := sendOne(ctx, sess, i, opts.bytes, &checked); err != nil {
+				fail(fmt.Errorf("stream %d of %d: %w", i+1, opts.streams, err))
+			}
+		})
+	}
+	streams.Wait()
+	stopProgress()
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+
+	took := time.Since(start)
+	fmt.Fprintf(stdout, "%d streams, %d bytes sent, echoed and checked in %v (%.0f MB/s each way)\n",
+		opts.streams, checked.Load(), took.Round(time.Millisecond), float64(checked.Load())/1e6/took.Seconds())
+	return nil
+}
+
+// sendOne sends n bytes on a stream of its own and checks what comes back.
+func sendOne(ctx context.Context, sess *session.Session, i int, n int64, checked *atomic.Int64) error {
+	s, err := sess.OpenStream(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+
+	// Sending and checking go on at the same time: otherwise both ends would
+	// in the end wait for each other to read.
+	sent := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(s, data(i, n))
+		if err == nil {
+			err = s.CloseWrite() // the server reads io.EOF, and closes
+		}
+		sent <- err
+	}()
+	if err := check(s, data(i, n), checked); err != nil {
+		s.Close() // ends the sending, too
+		<-sent
+		return err
+	}
+	return <-sent
+}
+
+// check reads r to its end and compares it with want.
+func check(r, want io.Reader, checked *atomic.Int64) error {
+	c := checker{want: want, checked: checked}
+	if _, err := io.Copy(&c, r); err != nil {
+		return err
+	}
+	if n, _ := io.Copy(io.Discard, want); n > 0 {
+		return fmt.Errorf("the last %d bytes did not come back", n)
+	}
+	return nil
+}
+
+// checker is a writer that accepts nothing but the bytes of want.
+type checker struct {
+	want    io.Reader
+	buf     []byte
+	checked *atomic.Int64
+}
+
+func (c *checker) Write(p []byte) (int, error) {
+	if len(c.buf) < len(p) {
+		c.buf = make([]byte, len(p))
+	}
+	n, err := io.ReadFull(c.want, c.buf[:len(p)])
+	if err != nil {
+		return 0, errors.New("more came back than was sent")
+	}
+	if !bytes.Equal(p, c.buf[:n]) {
+		return 0, errors.New("what came back is not what was sent")
+	}
+	c.checked.Add(int64(n))
+	return n, nil
+}
+
+// data returns the n bytes for stream i: random, different for every stream, and
+// the same each time.
+func data(i int, n int64) io.Reader {
+	var seed [32]byte
+	binary.LittleEndian.PutUint64(seed[:], uint64(i))
+	return io.LimitReader(rand.NewChaCha8(seed), n)
+}

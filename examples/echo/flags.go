@@ -1,0 +1,64 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+)
+
+// options is what the flags say.
+type options struct {
+	listen, connect string // both empty: server and client in this process
+	version         int    // 0: version 1 for the client, whatever the client speaks for the server
+	streams         int
+	bytes           int64 // per stream
+}
+
+func flags(o *options) *flag.FlagSet {
+	f := flag.NewFlagSet("echo", flag.ContinueOnError)
+	f.SetOutput(io.Discard) // run says what is wrong, in one line
+	f.StringVar(&o.listen, "listen", "", "run the server alone, on this `address`")
+	f.StringVar(&o.connect, "connect", "", "run the client alone, against the server at this `address`")
+	f.IntVar(&o.version, "version", 0, "protocol version, `1 or 2`; unset, the client speaks 1 and the server either")
+	f.IntVar(&o.streams, "streams", 100, "open `N` streams, at most 256 of them at a time")
+	f.Int64Var(&o.bytes, "bytes", 1<<20, "send `N` bytes on each stream")
+	return f
+}
+
+// parse returns the options, or an error that says in one line what is wrong.
+func parse(args []string) (options, error) {
+	var o options
+	f := flags(&o)
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	set := make(map[string]bool)
+	f.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	switch {
+	case f.NArg() > 0:
+		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	case set["listen"] && set["connect"]:
+		return o, errors.New("-listen and -connect exclude each other")
+	case set["listen"] && o.listen == "", set["connect"] && o.connect == "":
+		return o, errors.New("-listen and -connect need an address, such as 127.0.0.1:4000")
+	case set["listen"] && (set["streams"] || set["bytes"]):
+		return o, errors.New("-streams and -bytes are for the client, not for -listen")
+	case set["version"] && o.version != 1 && o.version != 2:
+		return o, fmt.Errorf("-version is %d, must be 1 or 2", o.version)
+	case o.streams < 1:
+		return o, fmt.Errorf("-streams is %d, must be 1 or more", o.streams)
+	case o.bytes < 1:
+		return o, fmt.Errorf("-bytes is %d, must be 1 or more", o.bytes)
+	}
+	return o, nil
+}
+
+func usage(w io.Writer) {
+	fmt.Fprintln(w, "Echo sends data over many streams of one connection and checks what comes back.")
+	fmt.Fprintln(w, "With neither -listen nor -connect it runs both ends itself, over loopback TCP.")
+	fmt.Fprintln(w)
+	f := flags(new(options))
+	f.SetOutput(w)
+	f.PrintDefaults()
+}

@@ -1,0 +1,109 @@
+// Echo sends data over many streams of one connection to a server that sends it
+// back, and checks every byte.
+//
+// With no arguments both ends run in this process, over loopback TCP. To run
+// them apart:
+//
+//	go run ./examples/echo -listen 127.0.0.1:4000
+//	go run ./examples/echo -connect 127.0.0.1:4000 -streams 1000 -bytes 100000
+//
+// Ctrl-C ends either.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"os"
+	"os/signal"
+)
+
+func main() {
+	// The first Ctrl-C ends the program cleanly; a second one kills it.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// Exit codes. A shell reports 130 for a program that Ctrl-C has ended.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+)
+
+// run is the program: it returns the exit code when it is done, or soon after ctx is.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	opts, err := parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		usage(stdout)
+		return exitOK
+	case err != nil:
+		fmt.Fprintf(stderr, "echo: %v (-help lists the flags)\n", err)
+		return exitUsage
+	}
+
+	switch {
+	case opts.listen != "":
+		err = listen(ctx, opts, stdout)
+	case opts.connect != "":
+		err = connect(ctx, opts, stdout)
+	default:
+		err = loopback(ctx, opts, stdout)
+	}
+	switch {
+	case err == nil:
+		return exitOK
+	case ctx.Err() != nil:
+		fmt.Fprintln(stderr, "echo: interrupted")
+		return exitInterrupted
+	default:
+		fmt.Fprintf(stderr, "echo: %v\n", err)
+		return exitFailed
+	}
+}
+
+// listen serves on an address until ctx is done, which is its good end.
+func listen(ctx context.Context, opts options, stdout io.Writer) error {
+	l, err := net.Listen("tcp", opts.listen)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "listening on %v, Ctrl-C ends\n", l.Addr())
+	return serve(ctx, l, opts.version, log.New(stdout, "", log.Ltime))
+}
+
+// connect runs the client against a server elsewhere.
+func connect(ctx context.Context, opts options, stdout io.Writer) error {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", opts.connect)
+	if err != nil {
+		return err
+	}
+	return send(ctx, conn, opts, stdout)
+}
+
+// loopback runs the server and the client in this process.
+func loopback(ctx context.Context, opts options, stdout io.Writer) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	serverCtx, stop := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	go func() { served <- serve(serverCtx, l, opts.version, log.New(io.Discard, "", 0)) }()
+
+	opts.connect = l.Addr().String()
+	err = connect(ctx, opts, stdout)
+	stop()
+	if serveErr := <-served; err == nil {
+		err = serveErr
+	}
+	return err
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
+)
+
+// closeTimeout is how long Ctrl-C may take, if the other end reads nothing.
+const closeTimeout = time.Second
+
+// serve echoes on every stream of every connection that l accepts. When ctx is
+// done it closes all of them, and returns nil.
+func serve(ctx context.Context, l net.Listener, version int, log *log.Logger) error {
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	defer l.Close()
+
+	var clients sync.WaitGroup
+	defer clients.Wait()
+	for {
+		conn, err := l.Accept()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		clients.Go(func() {
+			log.Printf("%v: connected", conn.RemoteAddr())
+			err := serveClient(ctx, conn, version)
+			if err == io.EOF || ctx.Err() != nil {
+				log.Printf("%v: disconnected", conn.RemoteAddr())
+			} else {
+				log.Printf("%v: disconnected: %v", conn.RemoteAddr(), err)
+			}
+		})
+	}
+}
+
+// serveClient echoes on every stream of one connection, which it closes. It
+// returns why there are no more streams: io.EOF if the client has closed the
+// connection.
+func serveClient(ctx context.Context, conn net.Conn, version int) error {
+	// With Version 0 a server speaks what its client speaks.
+	sess, err := session.Server(conn, &session.Config{Version: version, CloseTimeout: closeTimeout})
+	if err != nil {
+		conn.Close()
+		return err
+	}
+	var streams sync.WaitGroup
+	defer streams.Wait()
+	defer sess.Close() // ends what the streams are waiting for
+
+	for {
+		s, err := sess.AcceptStream(ctx)
+		if err != nil {
+			return err
+		}
+		streams.Go(func() { echo(s) })
+	}
+}
+
+// echo sends back what arrives until the client half-closes. Of an error the
+// client knows more than we do.
+func echo(s *stream.Stream) {
+	defer s.Close()
+	io.Copy(s, s)
+}

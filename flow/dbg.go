@@ -1,2 +1,0 @@
-package flow
-var Dbg func(string, ...any)

@@ -1,0 +1,289 @@
+package flow_test
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/smuxkit/smuxkit/flow"
+)
+
+// promisable is what a budget promises at most.
+func promisable(b *flow.Budget) int { return b.Size() - b.Size()/8 }
+
+func TestALoneStreamGetsTheWindowItNeeds(t *testing.T) {
+	share := flow.NewShare(32 << 20)
+	if got := share.Grant(0, flow.InitialWindow); got != flow.InitialWindow {
+		t.Fatalf("first window %d", got)
+	}
+	have := flow.InitialWindow
+	for _, want := range []int{1 << 20, 4 << 20, 16 << 20} {
+		if have = share.Grant(have, want); have != want {
+			t.Fatalf("asked for %d, got %d", want, have)
+		}
+	}
+	if got := share.Grant(have, 64<<20); got != flow.DefaultMaxWindow {
+		t.Errorf("beyond the largest window: got %d", got)
+	}
+	share.SetMaxWindow(1 << 20)
+	if got := share.Grant(have, have); got != 1<<20 {
+		t.Errorf("with a smaller largest window: got %d", got)
+	}
+	if got := share.Grant(1<<20, 0); got != 0 || share.Budget().Promised() != 0 {
+		t.Errorf("gave all back: %d, %d still promised", got, share.Budget().Promised())
+	}
+}
+
+func TestNewStreamsGetLessWhenMuchIsPromised(t *testing.T) {
+	share := flow.NewShare(32 << 20)
+	last, full, least := flow.InitialWindow, 0, 0
+	for i := range 100_000 {
+		var w flow.ReceiveWindow
+		due := w.Open(share)
+		if w.Window() > last+1 {
+			t.Fatalf("stream %d gets %d, more than the one before", i, w.Window())
+		}
+		if due != (w.Window() < flow.InitialWindow) {
+			t.Fatalf("stream %d gets %d: due=%v", i, w.Window(), due)
+		}
+		last = w.Window()
+		switch {
+		case last == flow.InitialWindow:
+			full++
+		case last == 16<<10-1:
+			least++
+		case last < 16<<10-1:
+			t.Fatalf("stream %d gets %d", i, last)
+		}
+	}
+	if full < 20 || least < 99_900 {
+		t.Errorf("%d streams of 100,000 got the first window, %d the least", full, least)
+	}
+	b := share.Budget()
+	if b.Promised() > promisable(b)/4 {
+		t.Errorf("streams that only opened were promised %d", b.Promised())
+	}
+	// A stream that works finds room to grow all the same.
+	if got := share.Grant(0, 8<<20); got < 6<<20 {
+		t.Errorf("a stream that needs 8 MiB got %d", got)
+	}
+}
+
+func TestIdleWindowsComeBackWhenPromisesAreScarce(t *testing.T) {
+	b := flow.NewBudget(32 << 20)
+	idleShare, busyShare := b.Join(), b.Join()
+	rang := 0
+	idleShare.OnPressure(func() { rang++ })
+
+	// Two streams of one session have grown, and fallen silent.
+	sim := &simulation{}
+	idle := make([]*transfer, 2)
+	for i := range idle {
+		idle[i] = newTransfer(t, sim, gbit, 100*time.Millisecond, idleShare)
+		idle[i].write(128 << 20)
+	}
+	sim.run(20 * time.Second)
+	held := b.Promised()
+	if held < 20<<20 {
+		t.Fatalf("only %d promised", held)
+	}
+	// A stream of another one needs a window, and cannot have it.
+	busy := newTransfer(t, sim, gbit, 100*time.Millisecond, busyShare)
+	busy.write(1 << 34)
+	sim.run(30 * time.Second)
+	if !idleShare.Pressed() || rang == 0 {
+		t.Errorf("pressed=%v, rang %d times", idleShare.Pressed(), rang)
+	}
+	if busy.in.Window() > promisable(b)-held+64<<10 {
+		t.Errorf("the busy stream got %d", busy.in.Window())
+	}
+	// The first visit spares a stream that was used since the last one.
+	for range 2 {
+		for _, x := range idle {
+			if x.in.Reclaim(idleShare) {
+				x.update()
+			}
+		}
+	}
+	sim.run(32 * time.Second)
+	before := busy.read
+	sim.run(42 * time.Second)
+	if rate := float64(busy.read-before) / 10 / gbit; rate < 0.95 {
+		t.Errorf("the busy stream then got %.2f of the rate, window %d", rate, busy.in.Window())
+	}
+	if got := b.Promised(); got != busy.in.Window() {
+		t.Errorf("%d promised for a window of %d", got, busy.in.Window())
+	}
+	// And a stream whose window was taken grows again.
+	busy.left = 0
+	busy.in.Finish(busyShare)
+	idle[0].write(64 << 20)
+	sim.run(60 * time.Second)
+	if idle[0].read != 192<<20 {
+		t.Errorf("%d bytes were read", idle[0].read)
+	}
+	if idle[0].in.Window() < 4<<20 {
+		t.Errorf("a window that was taken back grew to %d only", idle[0].in.Window())
+	}
+}
+
+func TestAStreamThatWorksGivesUpWhatItDoesNotNeedUnderPressure(t *testing.T) {
+	sim := &simulation{}
+	share := flow.NewShare(32 << 20)
+	x := newTransfer(t, sim, gbit, 100*time.Millisecond, share)
+	x.write(512 << 20)
+	sim.run(10 * time.Second)
+	big := x.in.Window()
+	if big < 15<<20 {
+		t.Fatalf("the window grew to %d only", big)
+	}
+	trickle := func(from, to time.Duration) {
+		for at := from; at < to; at += 10 * time.Millisecond {
+			sim.run(at)
+			x.write(8 << 10)
+		}
+	}
+	trickle(10*time.Second, 60*time.Second)
+	if x.in.Window() != big {
+		t.Errorf("without need the window went from %d to %d", big, x.in.Window())
+	}
+	share.Grant(0, 11<<20)
+	if !share.Pressed() {
+		t.Fatal("promises are not scarce")
+	}
+	trickle(60*time.Second, 120*time.Second)
+	if x.in.Window() > big/2 || share.Pressed() {
+		t.Errorf("the window is still %d, pressed=%v", x.in.Window(), share.Pressed())
+	}
+}
+
+func TestSixtyFourUnreadStreamsDoNotStopAnother(t *testing.T) {
+	const size = 256 << 20
+	for _, rtt := range []time.Duration{50 * time.Microsecond, 10 * time.Millisecond, 100 * time.Millisecond} {
+		run := func(unread int) float64 {
+			sim := &simulation{}
+			share := flow.NewShare(32 << 20)
+			var streams []*transfer
+			line := &link{sim: sim, rate: gbit, delay: rtt / 2, buffer: 64 << 10}
+			for range unread {
+				x := newTransfer(t, sim, gbit, rtt, share)
+				x.link = line
+				x.readEvery = 24 * time.Hour
+				x.write(1 << 30)
+				streams = append(streams, x)
+			}
+			sim.run(time.Second)
+			x := newTransfer(t, sim, gbit, rtt, share)
+			x.link = line
+			start := sim.now
+			x.write(size)
+			sim.run(time.Minute)
+			if x.read != size {
+				t.Fatalf("%v: %d bytes were read", rtt, x.read)
+			}
+			held := 0
+			for _, x := range streams {
+				held += x.in.Unread()
+			}
+			if b := share.Budget(); held > b.Size() || b.Promised() > promisable(b) {
+				t.Errorf("%v: %d bytes unread, %d promised", rtt, held, b.Promised())
+			}
+			return size / (x.times[len(x.times)-1] - start).Seconds()
+		}
+		alone := run(0)
+		got := run(64)
+		t.Logf("%v: %.3f of what it reaches alone", rtt, got/alone)
+		if got < 0.9*alone {
+			t.Errorf("%v: %.2f of what it reaches alone", rtt, got/alone)
+		}
+	}
+}
+
+func TestManyStreamsShareABudgetAndFillThePath(t *testing.T) {
+	for _, n := range []int{2, 8, 64, 500} {
+		sim := &simulation{}
+		b := flow.NewBudget(32 << 20)
+		line := &link{sim: sim, rate: gbit, delay: 25 * time.Millisecond, buffer: 64 << 10}
+		var streams []*transfer
+		for range n {
+			x := newTransfer(t, sim, gbit, 50*time.Millisecond, b.Join())
+			x.link = line
+			x.write(1 << 34)
+			streams = append(streams, x)
+		}
+		total := func() (read, windows int) {
+			for _, x := range streams {
+				read += x.read
+				windows += x.in.Window()
+			}
+			return
+		}
+		sim.run(5 * time.Second)
+		before, _ := total()
+		sim.run(8 * time.Second)
+		after, windows := total()
+		if rate := float64(after-before) / 3 / gbit; rate < 0.95 {
+			t.Errorf("%d streams: %.2f of the rate", n, rate)
+		}
+		if b.Promised() > promisable(b) || b.Promised() > windows+n {
+			t.Errorf("%d streams: %d promised, windows of %d", n, b.Promised(), windows)
+		}
+	}
+}
+
+func TestPromisesNeverExceedTheBudget(t *testing.T) {
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		b := flow.NewBudget(1 << (16 + rng.IntN(10)))
+		shares := []*flow.Share{b.Join(), b.Join(), b.Join()}
+		type stream struct {
+			w     flow.ReceiveWindow
+			share *flow.Share
+		}
+		var streams []*stream
+		now := time.Duration(0)
+		for range 20_000 {
+			now += time.Duration(rng.IntN(30_000)) * time.Microsecond
+			if len(streams) == 0 || rng.IntN(20) == 0 {
+				s := &stream{share: shares[rng.IntN(len(shares))]}
+				s.w.Open(s.share)
+				streams = append(streams, s)
+			}
+			i := rng.IntN(len(streams))
+			s := streams[i]
+			switch rng.IntN(20) {
+			case 0:
+				s.w.Finish(s.share)
+				streams[i] = streams[len(streams)-1]
+				streams = streams[:len(streams)-1]
+			case 1:
+				s.w.Reclaim(s.share)
+			default:
+				n := rng.IntN(s.w.Window() + 1)
+				if s.w.Received(n, now) != nil {
+					s.w.Finish(s.share)
+					streams[i] = streams[len(streams)-1]
+					streams = streams[:len(streams)-1]
+					break
+				}
+				if rng.IntN(2) == 0 {
+					n = s.w.Unread()
+				} else {
+					n = rng.IntN(s.w.Unread() + 1)
+				}
+				if s.w.Read(n, now) {
+					s.w.Update(s.share, now)
+				}
+			}
+			if got := b.Promised(); got < 0 || got > promisable(b) {
+				t.Fatalf("seed %d: %d promised of %d", seed, got, b.Size())
+			}
+		}
+		for _, s := range streams {
+			s.w.Finish(s.share)
+		}
+		if got := b.Promised(); got != 0 {
+			t.Errorf("seed %d: %d promised when all streams have finished", seed, got)
+		}
+	}
+}
