@@ -84,3 +84,16 @@ func (l *Limiter) Wait(ctx context.Context, n int) error {
 	}
 	return nil
 }
+
+// Delay returns how long to wait until n bytes may go at once, as far as can be told
+// at the time now; of more than Burst bytes, until Burst may. It takes nothing.
+func (l *Limiter) Delay(n int, now time.Time) time.Duration {
+	if l == nil {
+		return 0
+	}
+	missing := float64(min(n, l.bucket.Burst())) - l.bucket.TokensAt(now)
+	if missing <= 0 {
+		return 0
+	}
+	return time.Duration(math.Ceil(missing / float64(l.bucket.Limit()) * 1e9))
+}

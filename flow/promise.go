@@ -50,14 +50,13 @@ func (s *Share) Grant(have, want int) int {
 		total := b.promised.Load()
 		more := b.grantable(total, opening)
 		if more <= 0 {
-			b.ring()
+			if !opening {
+				b.ring()
+			}
 			return have
 		}
-		granted := int64(want - have)
-		short := granted > more
-		if short {
-			granted = more
-		}
+		granted := min(int64(want-have), more)
+		short := granted < int64(want-have)
 		if !b.promised.CompareAndSwap(total, total+granted) {
 			continue
 		}
@@ -69,7 +68,7 @@ func (s *Share) Grant(have, want int) int {
 		if s.waiters.Load() > 0 {
 			b.wake() // what was too much without the promise may now be allowed
 		}
-		if short && !opening {
+		if short && !opening && s.Pressed() {
 			b.ring()
 		}
 		return have + int(granted)
@@ -96,8 +95,9 @@ func (s *Share) Pressed() bool {
 }
 
 // OnPressure sets a function that is called when a stream of any session on the
-// budget was granted less than it needs: the time to offer idle streams to
-// ReceiveWindow.Reclaim. It is called now and then while that lasts, by whoever
+// budget was refused growth because promises are scarce: the time to offer idle
+// streams to ReceiveWindow.Reclaim. Streams that only open never cause it. It is
+// called now and then while that lasts, at one refusal in 64, by whoever
 // called Grant, possibly with locks of that session held. So it must neither
 // block nor take a lock that a caller of Grant may hold: let it wake somebody.
 func (s *Share) OnPressure(f func()) { s.pressure.Store(&f) }

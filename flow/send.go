@@ -24,7 +24,7 @@ type SendWindow struct {
 // The comparison is the protocol's, in signed 32-bit arithmetic: a window of
 // 2^31 or more counts as negative and stops the stream.
 func (w *SendWindow) Available() int {
-	return max(0, int(int32(w.window+InitialWindow))-int(w.sent-w.consumed))
+	return int(max(0, int64(int32(w.window+InitialWindow))-int64(w.sent-w.consumed)))
 }
 
 // Sent records that n bytes were sent, where 0 <= n <= Available.
@@ -37,12 +37,11 @@ func (w *SendWindow) Sent(n int) { w.sent += uint32(n) }
 // ignored. A *ConsumedError means that the peer claims bytes that were never
 // sent; the window is then unchanged.
 func (w *SendWindow) Update(consumed, window uint32) error {
-	advance := consumed - w.consumed
-	if advance > w.sent-w.consumed {
-		if int32(advance) < 0 {
-			return nil // stale
-		}
+	if int32(w.sent-consumed) < 0 {
 		return &ConsumedError{Consumed: consumed, Sent: w.sent}
+	}
+	if int32(consumed-w.consumed) < 0 {
+		return nil // stale
 	}
 	w.consumed = consumed
 	w.window = window - InitialWindow

@@ -31,7 +31,9 @@ const (
 	trialSamples = staleSamples + 3*chunkSamples
 	// staleSamples: so many samples after a growth still show the window before.
 	staleSamples = 2
+	// chunkSamples: the rate of so many samples together is not chance.
 	chunkSamples = 8
+	// retrySamples: after so many a failed trial may be repeated.
 	retrySamples = 255
 	// slowSamples in a row far above rtt mean that the path has changed.
 	slowSamples = 32
@@ -152,9 +154,7 @@ func (w *ReceiveWindow) grown(by flags) int {
 	if by&grow4 != 0 {
 		want = max(4*size, blindWindow)
 	}
-	switch {
-	case want <= blindWindow:
-	case !w.known() || w.rtt < nearTime:
+	if want > blindWindow && (!w.known() || w.rtt < nearTime) {
 		want = blindWindow
 		if size >= blindWindow-1 && w.samples >= trialSamples && w.flags&settled == 0 {
 			want = 2 * size
@@ -262,7 +262,7 @@ func (w *ReceiveWindow) fit(g Granter) {
 	want := size
 	switch {
 	case w.flags&failed != 0:
-		want = blindWindow - 1
+		want = min(size, blindWindow-1)
 		if size > firstTrial {
 			want = odd(size / 2)
 		}
@@ -282,7 +282,7 @@ func (w *ReceiveWindow) fit(g Granter) {
 	if got < want {
 		w.flags |= capped
 	}
-	if got > size && size >= blindWindow-1 && w.rtt < nearTime {
+	if got > size && size >= blindWindow-1 && w.rtt < nearTime { // see chunk
 		w.flags |= trial
 		w.samples = 0
 	}

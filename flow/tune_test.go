@@ -37,8 +37,8 @@ func TestAStreamUsesThePathWithoutConfiguration(t *testing.T) {
 		{50 * mbit, 600 * time.Millisecond, 256 << 20, 0.90, 0.95},
 		{1 * mbit, 600 * time.Millisecond, 8 << 20, 0.95, 0.95},
 	} {
-		for _, buffer := range []int{32 << 10, 4 << 20} { // bytes that wait in the sender's transport
-			for _, piece := range []int{4 << 10, 32 << 10, 1 << 20} { // bytes that a Read takes
+		for _, buffer := range some(32<<10, 4<<20) { // bytes that wait in the sender's transport
+			for _, piece := range some(1<<20, 4<<10) { // bytes that a Read takes
 				name := fmt.Sprintf("%gMbit/s,%v/buffer=%dK,read=%dK", tt.rate/mbit, tt.rtt, buffer>>10, piece>>10)
 				t.Run(name, func(t *testing.T) {
 					sim := &simulation{}
@@ -70,7 +70,7 @@ func (x *transfer) share(rate float64, size int) (whole, second float64) {
 }
 
 func TestThePathIsUsedWhateverTheSizeOfFrames(t *testing.T) {
-	for _, frame := range []int{500, 1024, 4096, 16384, 32760, 32768, 65535} {
+	for _, frame := range some(16384, 1000, 4096, 32760, 32768, 65535) {
 		sim := &simulation{}
 		x := newTransfer(t, sim, gbit, 100*time.Millisecond, flow.NewShare(32<<20))
 		x.frame = frame
@@ -130,7 +130,7 @@ func TestTheWindowShrinksWhenTheReaderSlowsDown(t *testing.T) {
 
 func TestASenderThatHasLittleToSendDoesNotGrowTheWindow(t *testing.T) {
 	for _, rtt := range []time.Duration{50 * time.Microsecond, time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond} {
-		for _, size := range []int{1, 64, 1000, 1024, 4096, 32 << 10, 64 << 10} {
+		for _, size := range some(1000, 1, 64, 1024, 4096, 32<<10, 64<<10) {
 			for _, every := range []time.Duration{100 * time.Microsecond, 10 * time.Millisecond, 500 * time.Millisecond} {
 				rate := float64(size) / every.Seconds()
 				if rate*rtt.Seconds() > flow.InitialWindow/2 || rate > 100e6 {
@@ -138,7 +138,7 @@ func TestASenderThatHasLittleToSendDoesNotGrowTheWindow(t *testing.T) {
 				}
 				sim := &simulation{}
 				x := newTransfer(t, sim, gbit, rtt, flow.NewShare(32<<20))
-				left := min(20_000, 32<<20/size)
+				left := min(10_000, 16<<20/size)
 				var tick func()
 				tick = func() {
 					x.write(size)
@@ -185,13 +185,13 @@ func TestAQueueInThePathIsNotTakenForDistance(t *testing.T) {
 
 func TestSteadyFlowHasAtMostOneUpdateAQuarterWindow(t *testing.T) {
 	for _, rtt := range []time.Duration{50 * time.Microsecond, 10 * time.Millisecond, 100 * time.Millisecond, 400 * time.Millisecond} {
-		for _, most := range []int{flow.InitialWindow, 1 << 20, 16 << 20} {
+		for _, most := range some(16<<20, 1<<20, flow.InitialWindow) {
 			sim := &simulation{}
 			x := newTransfer(t, sim, gbit, rtt, flow.MaxWindow(most))
 			x.write(1 << 34)
-			sim.run(20 * time.Second) // it has found its size
+			sim.run(6 * time.Second) // it has found its size
 			updates, read, window := x.updates, x.read, x.in.Window()
-			sim.run(40 * time.Second)
+			sim.run(10 * time.Second)
 			updates, read = x.updates-updates, x.read-read
 			if updates > read/(window/4)+1 {
 				t.Errorf("%v, up to %d: %d updates for %d bytes with a window of %d", rtt, most, updates, read, window)

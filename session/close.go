@@ -118,6 +118,13 @@ func unsent(members []*member) []*member {
 	return rest
 }
 
+// snapshot returns the streams.
+func (s *Session) snapshot() []*member {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.list()
+}
+
 // list returns the streams. The caller holds s.mu.
 func (s *Session) list() []*member {
 	members := make([]*member, 0, len(s.members))

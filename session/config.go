@@ -70,6 +70,15 @@ type Config struct {
 	// 262,144 to 2^30; the default is 16 MiB.
 	MaxStreamWindow int
 
+	// StallPolicy says what to do when MaxReceiveBuffer, or Budget, is used up by streams
+	// that are not read. The default is Wait.
+	StallPolicy StallPolicy
+
+	// SendRate and ReceiveRate limit how much goes over the transport, headers
+	// included. The transport is read no faster than ReceiveRate, so that its own flow
+	// control holds the peer back. The default is no limit.
+	SendRate, ReceiveRate Rate
+
 	// AcceptBacklog is how many streams that the peer has opened may wait for
 	// AcceptStream. Any more are refused: the peer gets a FIN. The default is 1,024.
 	AcceptBacklog int
@@ -86,8 +95,11 @@ type Config struct {
 	// sent next. The default is shaper.NewFair.
 	NewScheduler func() shaper.Scheduler
 
+	// OnEvent, if not nil, is called for each Event. It must not block.
+	OnEvent func(Event)
+
 	// Logger, if not nil, gets a line when a session begins and when it ends, and
-	// why. Nothing else is ever logged.
+	// why, and for each Event. Nothing else is ever logged.
 	Logger *slog.Logger
 }
 
@@ -105,6 +117,9 @@ func (c *Config) withDefaults() Config {
 	setDefault(&d.CloseTimeout, DefaultCloseTimeout)
 	if d.KeepAlive == nil {
 		d.KeepAlive = keepalive.NOP{}
+	}
+	if d.StallPolicy == nil {
+		d.StallPolicy = Wait
 	}
 	if d.NewScheduler == nil {
 		d.NewScheduler = func() shaper.Scheduler { return shaper.NewFair() }
@@ -138,13 +153,19 @@ func (c *Config) Validate() error {
 	if d.CloseTimeout < 0 {
 		errs = append(errs, fmt.Errorf("CloseTimeout is %v, must not be negative", d.CloseTimeout))
 	}
+	for field, r := range map[string]Rate{"SendRate": d.SendRate, "ReceiveRate": d.ReceiveRate} {
+		if !(r.BytesPerSecond >= 0) {
+			errs = append(errs, fmt.Errorf("%s.BytesPerSecond is %v, must not be negative; 0 is no limit", field, r.BytesPerSecond))
+		}
+		within(field+".Burst", r.Burst, 0, 1<<30)
+	}
 	if v, ok := d.KeepAlive.(interface{ Validate() error }); ok {
 		if err := v.Validate(); err != nil {
 			errs = append(errs, fmt.Errorf("KeepAlive: %w", err))
 		}
 	}
 	if c != nil && c.Budget != nil && c.MaxReceiveBuffer != 0 {
-		errs = append(errs, errors.New("Budget and MaxReceiveBuffer are both set, only one may be"))
+		errs = append(errs, errors.New("both Budget and MaxReceiveBuffer are set, only one may be"))
 	}
 	if len(errs) == 0 {
 		return nil

@@ -1,2 +1,84 @@
 // Package session carries many streams over one connection, as the smux protocol has it.
+//
+// A [Session] is made over one transport by [Client] on the side that dialed and by [Server]
+// on the side that accepted. The transport is anything reliable and ordered: a TCP or TLS
+// connection, a Unix socket, a pipe, any io.ReadWriteCloser. Either side opens streams and
+// accepts those of the other. A [stream.Stream] is a net.Conn with half-close, and a Session
+// is a net.Listener, so what works over TCP works over a session.
+//
+// A session runs one goroutine, which reads. What is written goes out from the call that
+// writes it where that needs no waiting, and otherwise from a goroutine that lasts as long as
+// there is something to send. Nothing is logged unless [Config] has a Logger.
+//
+// # Quick start
+//
+//	// The client, over a connection that it has dialed:
+//	s, err := session.Client(conn, nil)
+//	if err != nil {
+//		return err
+//	}
+//	defer s.Close()
+//	st, err := s.OpenStream(ctx)
+//
+//	// The server, over a connection that it has accepted:
+//	s, err := session.Server(conn, nil)
+//	if err != nil {
+//		return err
+//	}
+//	defer s.Close()
+//	for {
+//		st, err := s.AcceptStream(ctx)
+//		if err != nil {
+//			return err // io.EOF once the client has gone
+//		}
+//		go serve(st)
+//	}
+//
+// The examples below are whole programs.
+//
+// # Defaults
+//
+// A nil Config, and a zero field in one, mean the default:
+//
+//	Version           1 for a client; for a server, that of the first frame it receives
+//	KeepAlive         keepalive.NOP{}: probes after 10 s, gives up after 30 s
+//	MaxFrameSize      32,760 bytes of payload
+//	MaxReceiveBuffer  32 MiB of unread data, all streams together
+//	MaxStreamWindow   16 MiB, for version 2; a stream begins with 256 KiB
+//	AcceptBacklog     1,024 streams that wait for AcceptStream
+//	MaxStreams        131,072 streams that the peer may have open
+//	CloseTimeout      5 s for Close to send what was written
+//
+// Version 2 has flow control for each stream; version 1 has none, so that a stream nobody reads
+// stops all of them once MaxReceiveBuffer is full. Use version 2 where the peer speaks it.
+//
+// # Errors
+//
+// Errors are those of package net. A call fails with a *net.OpError, whose Net is "smux",
+// around the cause; match the cause with errors.Is and errors.As:
+//
+//	io.EOF                   from Read: the peer's FIN, and nothing else (returned bare);
+//	                         from AcceptStream: the peer closed the transport between frames
+//	io.ErrUnexpectedEOF      the transport ended and the stream had no FIN
+//	net.ErrClosed            this side closed the stream or the session
+//	os.ErrDeadlineExceeded   a deadline has passed; also a net.Error with Timeout() true
+//	stream.ErrPeerClosed     from Write: the peer has closed both directions
+//	ErrKeepAlive             the peer was silent for too long; a time-out, too
+//	*ProtocolError           the peer sent what the protocol does not allow; it says what
+//	ErrShutdown              from OpenStream: this side has called Shutdown
+//	ErrIDsExhausted          from OpenStream: all stream ids of this side were used
+//	ErrNotFlushed            from Close: CloseTimeout passed before everything was sent
+//
+// A context's error is passed on as it is, in a *net.OpError. [Session.Err] says why a session has
+// ended, [Session.Done] when.
+//
+// # Compatibility
+//
+// The protocol is that of github.com/xtaci/smux, versions 1 and 2; the module's internal/interop
+// runs both implementations against each other in all roles. There is no negotiation: the two
+// ends have to be set to the same version, except that a Server with Version 0 takes that of its
+// client. The defaults keep within what the Rust crates smux and async_smux accept: frames of at most
+// 32,768 bytes with their header, ids of the right parity, no data in control frames. Use
+// version 1 with them: smux (Rust) sends no window updates, so that a stream of version 2 would stop
+// after 262,144 bytes, and async_smux knows version 1 alone. docs/protocol.md has the rest.
 package session

@@ -35,6 +35,8 @@ type reader struct {
 	filling *member // whose Read waits like this
 	yield   bool    // one has got enough, and will want more
 
+	pace *pacer // limits the rate, if not nil
+
 	last *member // the stream of the last PSH frame, which likely has the next
 }
 
@@ -98,6 +100,18 @@ func (r *reader) rest() {
 // is not nil, and what follows into staged. If brief, the memory is used only until the
 // next call of filled, without waiting.
 func (r *reader) targets(brief bool) (direct, staged []byte) {
+	if r.pace != nil {
+		r.wake()
+		r.pace.wait()
+		direct, staged = r.memory(brief)
+		direct = direct[:min(len(direct), r.pace.piece)]
+		return direct, staged[:min(len(staged), r.pace.piece-len(direct))]
+	}
+	return r.memory(brief)
+}
+
+// memory returns the targets with no regard to the rate.
+func (r *reader) memory(brief bool) (direct, staged []byte) {
 	if r.staging == nil {
 		r.staging = stagings.Get().(*[stagingSize]byte)
 		r.r, r.w = 0, 0
@@ -136,6 +150,9 @@ func (r *reader) targets(brief bool) (direct, staged []byte) {
 
 // filled says that n bytes were read to the last targets.
 func (r *reader) filled(n int) error {
+	if r.pace != nil {
+		r.pace.went(n)
+	}
 	if !r.lent {
 		r.w += n
 		return nil

@@ -36,7 +36,8 @@ type Session struct {
 	stats   counters
 	alive   alive
 
-	unsentSYN atomic.Int32 // streams that were opened and wait for the transport
+	unsentSYN  atomic.Int32 // streams that were opened and wait for the transport
+	reclaiming atomic.Bool  // reclaim runs
 
 	// mu guards what follows. It is never held while a stream's or the writer's
 	// lock is.
@@ -136,7 +137,8 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 	s.members = make(map[uint32]*member)
 	s.accepting.L = &s.mu
 	s.opening.L = &s.mu
-	s.out = writer{s: s, raw: s.raw, sched: s.config.NewScheduler()}
+	s.budget.OnPressure(s.pressed)
+	s.out = writer{s: s, raw: s.raw, sched: s.config.NewScheduler(), pace: newPacer(s.config.SendRate, s.done)}
 	s.out.own.Owner = s
 	s.log("session begins")
 	s.alive.start(s)
@@ -150,7 +152,7 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 
 // read is the session's one goroutine.
 func (s *Session) read() {
-	r := reader{s: s}
+	r := reader{s: s, pace: newPacer(s.config.ReceiveRate, s.done)}
 	err := r.run()
 	s.end(r.cause(err))
 	r.close()
@@ -247,12 +249,31 @@ func (s *Session) forget(id uint32) {
 // pause waits until the budget has room.
 func (s *Session) pause() error {
 	s.alive.pause(true)
+	stop := s.watchStall()
 	ok := s.budget.Wait(s.done)
+	stop()
 	s.alive.pause(false)
 	if !ok {
 		return net.ErrClosed
 	}
 	return nil
+}
+
+// pressed is told that windows are scarce, by a caller with locks held.
+func (s *Session) pressed() {
+	if s.reclaiming.CompareAndSwap(false, true) {
+		go s.reclaim()
+	}
+}
+
+// reclaim takes back the windows of streams that do not use them.
+func (s *Session) reclaim() {
+	defer s.reclaiming.Store(false)
+	for _, m := range s.snapshot() {
+		if m.port.Reclaim() {
+			m.SendControl(stream.Soon)
+		}
+	}
 }
 
 // sent and received note that n bytes went over the transport.
@@ -358,6 +379,7 @@ var _ stream.Link = (*member)(nil)
 func (m *member) SendControl(u stream.Urgency) { m.s.out.send(&m.flow, shaper.Control, u) }
 func (m *member) SendData(u stream.Urgency)    { m.s.out.send(&m.flow, shaper.Data, u) }
 func (m *member) Flush()                       { m.s.out.flush() }
+func (m *member) SetWeight(weight int)         { m.s.out.setWeight(&m.flow, weight) }
 func (m *member) Now() time.Duration           { return m.s.now() }
 
 // take adds to b what the stream has to send in class c, and reports whether there is more. It is

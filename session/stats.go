@@ -28,5 +28,6 @@ func (s *Session) Stats() Stats {
 		StreamsOpened:   c.streamsOpened.Load(),
 		StreamsAccepted: c.streamsAccepted.Load(),
 		StreamsRefused:  c.streamsRefused.Load(),
+		Unread:          s.budget.Used(),
 	}
 }

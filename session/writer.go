@@ -1,6 +1,7 @@
 package session
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -28,6 +29,8 @@ import (
 type writer struct {
 	s   *Session
 	raw *rawConn // nil if the transport is no socket
+	// pace, if not nil, limits the rate. Then only a goroutine ever holds the role.
+	pace *pacer
 
 	mu       sync.Mutex // guards what follows
 	sched    shaper.Scheduler
@@ -127,7 +130,7 @@ func (w *writer) start(u stream.Urgency) {
 			}
 		}
 		w.mu.Unlock()
-	case u == stream.Now && w.raw != nil:
+	case u == stream.Now && w.raw != nil && w.pace == nil:
 		w.role = roleHeld
 		w.mu.Unlock()
 		w.run(w.newSending(), callerBatches)
@@ -182,6 +185,9 @@ func (w *writer) run(o *sending, limit int) {
 			}
 			o.rest = o.rest[:0]
 		}
+		if w.pace != nil {
+			w.pace.wait()
+		}
 		if !w.collect(o.batch) {
 			w.freeSending(o)
 			return
@@ -210,6 +216,9 @@ func (w *writer) write(o *sending) error {
 	if n > 0 {
 		w.s.sent(n)
 	}
+	if w.pace != nil {
+		w.pace.went(n + len(o.rest))
+	}
 	return err
 }
 
@@ -218,10 +227,17 @@ func (w *writer) write(o *sending) error {
 func (w *writer) collect(b *stream.Batch) bool {
 	w.mu.Lock()
 	for w.err == nil && !b.Full() {
+		room := math.MaxInt
+		if w.pace != nil {
+			if room = w.pace.piece - b.Len() - wire.HeaderSize; room <= 0 && b.Len() > 0 {
+				break
+			}
+		}
 		f, c, n := w.sched.Pop()
 		if f == nil {
 			break
 		}
+		n = min(n, max(1, room))
 		before := b.Len()
 		more := false
 		if f == &w.own {
@@ -264,6 +280,12 @@ func (w *writer) takeOwn(b *stream.Batch) (more bool) {
 		return false
 	}
 	return true
+}
+
+func (w *writer) setWeight(f *shaper.Flow, weight int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f.SetWeight(weight)
 }
 
 // sendNOP sends a NOP.

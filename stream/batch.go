@@ -14,6 +14,7 @@ import (
 // has all its bytes in one slice and refers to nothing, and is for any transport.
 type Batch struct {
 	gather  bool
+	full    bool     // what comes next does not fit well
 	scratch []byte   // headers and copied payloads
 	parts   [][]byte // a gathering batch's bytes, in order, in scratch or elsewhere
 	size    int
@@ -24,20 +25,22 @@ type Batch struct {
 
 // Limits of a batch.
 const (
-	// batchTarget is where a batch is full enough. One transport write of this
-	// size was measured to be the cheapest per byte (DESIGN.md: 0.18 CPU seconds
-	// a GB, and 0.37 at two to four times the size).
-	batchTarget = 32 << 10
+	// batchLimit is the most bytes in a batch. It is just below the 65,483 bytes (65,463
+	// with IPv6) that one TCP segment holds on a loopback interface: there, cost per
+	// byte falls up to that size, and is three times as high where a few bytes more
+	// make a second, tiny segment (docs/performance.md). No other path minds.
+	batchLimit = 65400
+	// frameTarget is the most payload in a frame, so that two fill a batch.
+	frameTarget = (batchLimit - 4*wire.HeaderSize) / 2
+	// full is the least room that is worth filling.
+	leastRoom = 4 << 10
 	// maxParts bounds the parts of a gathering batch.
-	maxParts = 32
+	maxParts = 48
 	// copyMax is up to which size copying a payload is cheaper than a part of
 	// its own.
 	copyMax = 1 << 10
 	// gatherScratch holds the headers and small payloads of a gathering batch.
 	gatherScratch = 8 << 10
-	// largestTurn is what one Control or Data call may add at the most: two
-	// FIN and SYN headers and a frame with its short follower.
-	largestTurn = 6*wire.HeaderSize + wire.MaxPayload
 )
 
 // NewBatch returns an empty batch: a gathering or a copying one.
@@ -45,7 +48,7 @@ func NewBatch(gather bool) *Batch {
 	if gather {
 		return &Batch{gather: true, scratch: make([]byte, 0, gatherScratch), parts: make([][]byte, 0, maxParts)}
 	}
-	return &Batch{scratch: make([]byte, 0, batchTarget+largestTurn)}
+	return &Batch{scratch: make([]byte, 0, batchLimit)}
 }
 
 // Len returns the number of bytes in the batch.
@@ -53,8 +56,14 @@ func (b *Batch) Len() int { return b.size }
 
 // Full reports whether the batch should be sent before more is added.
 func (b *Batch) Full() bool {
-	return b.size >= batchTarget || b.gather && (len(b.parts) > maxParts-4 || cap(b.scratch)-len(b.scratch) < copyMax+6*wire.HeaderSize+2*wire.UpdateSize)
+	if b.full || b.room() < leastRoom {
+		return true
+	}
+	return b.gather && (len(b.parts) > maxParts-4 || cap(b.scratch)-len(b.scratch) < 2*copyMax+8*wire.HeaderSize)
 }
+
+// room returns how much payload one more frame may have, with a FIN or two behind it.
+func (b *Batch) room() int { return batchLimit - b.size - 3*wire.HeaderSize }
 
 // Parts returns the bytes of a gathering batch, valid until Release.
 func (b *Batch) Parts() [][]byte { return b.parts }
@@ -90,7 +99,7 @@ func (b *Batch) Release() {
 	}
 	clear(b.parts)
 	b.loans, b.buffers, b.parts = b.loans[:0], b.buffers[:0], b.parts[:0]
-	b.scratch, b.size = b.scratch[:0], 0
+	b.scratch, b.size, b.full = b.scratch[:0], 0, false
 }
 
 // Frame adds a frame whose data is copied.

@@ -1,24 +1,33 @@
 package stream
 
+import "net"
+
 // Close closes both directions and returns at once. Calls that are blocked end with
 // net.ErrClosed; what has not been read is thrown away, and so is what still
 // arrives; what Write has accepted is still sent, and FIN behind it. Closing again does
 // nothing. The error, if any, says that the session ended before everything that
 // Write had accepted was handed to the transport.
 func (s *Stream) Close() error {
+	_, err := s.close(false)
+	return s.opError("close", err)
+}
+
+// close closes the stream, because it has stalled or because Close was called, and returns
+// how much unread data was thrown away.
+func (s *Stream) close(stalled bool) (dropped int, err error) {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		return nil
+		return 0, nil
 	}
 	s.closed = true
-	var err error
+	s.stalled = stalled
 	if s.lost {
 		if err = s.err; err == nil {
 			err = ErrPeerClosed
 		}
 	}
-	dropped := s.dropUnread()
+	dropped = s.dropUnread()
 	// A second FIN says that both directions are closed. It is due after that
 	// of CloseWrite; and to a peer that waits for a window update, as it will not
 	// send the data that would be answered with it.
@@ -44,7 +53,15 @@ func (s *Stream) Close() error {
 	if done {
 		s.link.Finished(peerDone)
 	}
-	return s.opError("close", err)
+	return dropped, err
+}
+
+// closedErr is what calls on a closed stream get.
+func (s *Stream) closedErr() error {
+	if s.stalled {
+		return ErrStalled
+	}
+	return net.ErrClosed
 }
 
 // CloseWrite closes the stream for writing: Write fails with net.ErrClosed, and the peer

@@ -6,3 +6,7 @@ import "errors"
 // directions: what is written can reach nobody. The protocol tells in two ways:
 // by a second FIN, and by a FIN that answers data.
 var ErrPeerClosed = errors.New("stream closed by peer")
+
+// ErrStalled is why Reads and Writes fail on a stream that its session has aborted,
+// as it held what others needed and its reader took nothing.
+var ErrStalled = errors.New("stream aborted: its data was not read")

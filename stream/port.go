@@ -290,6 +290,36 @@ func (p *Port) Unsent() bool {
 // over reports whether no more data will come because the session has ended.
 func (s *Stream) over() bool { return s.err != nil && !s.arriving }
 
+// Unread returns how many bytes wait for their reader.
+func (p *Port) Unread() int {
+	s := &p.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return int(s.unread)
+}
+
+// Fail closes the stream because what it holds is needed and nobody takes it. Its Reads and
+// Writes fail with [ErrStalled]. Fail returns how many unread bytes were thrown away.
+func (p *Port) Fail() int {
+	dropped, _ := p.s.close(true)
+	return dropped
+}
+
+// Reclaim lowers the receive window of a stream that does not use it, as
+// flow.ReceiveWindow.Reclaim does, and reports whether the session is to call Control.
+func (p *Port) Reclaim() bool {
+	s := &p.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.windowed() || s.in == inEnded || s.closed || s.err != nil || !s.window.Reclaim(s.cfg.Budget) {
+		return false
+	}
+	s.updateDue = true
+	submit := !s.controlQueued
+	s.controlQueued = true
+	return submit
+}
+
 // dropUnsent throws away what Write has accepted.
 func (s *Stream) dropUnsent() {
 	if s.unsent > 0 {
@@ -327,10 +357,9 @@ func (p *Port) Data(b *Batch, n int) (more, opened bool) {
 	s := &p.s
 	s.mu.Lock()
 	opened = s.takeSYN(b)
-	s.takeData(b, min(n, s.cfg.MaxFrame))
+	s.takeData(b, n)
 	if rest := int(s.unsent) + len(s.lending); rest > 0 && rest <= copyMax && !b.Full() {
-		// A short end is not worth a transport write of its own.
-		s.takeData(b, min(rest, s.cfg.MaxFrame))
+		s.takeData(b, rest) // a short end is not worth a turn of its own
 	}
 	if s.finDue() {
 		if s.out == outFinishing {
@@ -377,11 +406,19 @@ func (s *Stream) takeSYN(b *Batch) bool {
 
 // takeData moves one PSH frame of at most n bytes to b, as the window allows.
 func (s *Stream) takeData(b *Batch, n int) {
+	n = min(n, s.frame())
 	if s.windowed() {
 		n = min(n, s.credit.Available())
 	}
 	if n <= 0 {
 		return
+	}
+	if room := b.room(); n > room {
+		if rest := int(s.unsent) + len(s.lending) - room; b.size > 0 && rest < leastRoom {
+			b.full = true // rather than leave a short rest
+			return
+		}
+		n = room
 	}
 	switch {
 	case s.unsent > 0:

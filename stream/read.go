@@ -2,7 +2,6 @@ package stream
 
 import (
 	"io"
-	"net"
 	"os"
 
 	"github.com/smuxkit/smuxkit/internal/buffer"
@@ -79,7 +78,7 @@ func (s *Stream) readInto(p []byte) int {
 func (s *Stream) readErr() error {
 	switch {
 	case s.discard:
-		return net.ErrClosed
+		return s.closedErr()
 	case s.readLimit.passed():
 		return os.ErrDeadlineExceeded
 	}

@@ -41,6 +41,8 @@ type Link interface {
 	// has arrived, so that nothing more is to be expected for this stream's id.
 	// It is called once.
 	Finished(peerDone bool)
+	// SetWeight sets the share of the stream's data in what the session sends.
+	SetWeight(int)
 	// Now returns the time since the session began, on a monotonic clock.
 	Now() time.Duration
 }
@@ -72,6 +74,7 @@ type Stream struct {
 	// What both directions share.
 	arriving      bool // despite err, data may still come
 	closed        bool // Close was called
+	stalled       bool // not by the application, but by Fail
 	peerClosed    bool // the peer has closed both directions
 	finished      bool // Link.Finished was called
 	controlQueued bool // the stream stands in line to send control frames
@@ -89,6 +92,7 @@ type Stream struct {
 	credit     flow.SendWindow
 	pending    buffer.Queue   // accepted and copied; every buffer but the last fills a frame
 	lending    []byte         // what is left of the buffer of a Write, which waits
+	rate       *flow.Limiter  // nil until SetSendRate
 	writers    *waiters       // who waits for a turn, for room or for the window
 	writeLimit *deadlineTimer // nil until the first SetWriteDeadline
 

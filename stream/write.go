@@ -2,18 +2,25 @@ package stream
 
 import (
 	"io"
-	"net"
 	"os"
+	"time"
 
+	"github.com/smuxkit/smuxkit/flow"
 	"github.com/smuxkit/smuxkit/internal/buffer"
 )
 
 const (
-	// lendWrite is the length from which a Write is sent from its caller's
-	// buffer instead of being copied.
-	lendWrite = 8 << 10
-	// maxPending is how much copied data may wait to be sent.
-	maxPending = 64 << 10
+	// lendWrite is the length from which a Write is sent from its caller's buffer
+	// instead of being copied. Below it, sending several together saves more than the
+	// copy costs.
+	lendWrite = 32 << 10
+	// lendFirst is the same for the first Write after a Read, which goes out alone.
+	lendFirst = 4 << 10
+	// shortEnd is up to which length the end of a long Write is sent with what
+	// follows.
+	shortEnd = 8 << 10
+	// maxPending is how much copied data may wait to be sent: two batches.
+	maxPending = 4 * frameTarget
 )
 
 // Write writes p. It returns when all of p was handed to the transport or copied, so
@@ -45,27 +52,121 @@ func (s *Stream) write(p []byte) (n int, err error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if len(p) < lendWrite && int(s.unsent)+len(p) <= maxPending {
-		urgency := Soon
-		if !s.spoke {
-			s.spoke, urgency = true, Now
-		}
+	if s.rate != nil {
+		return s.writeLimited(p)
+	}
+	if s.spoke && len(p) < lendWrite && int(s.unsent)+len(p) <= maxPending {
 		s.accept(p)
-		s.submit(urgency)
+		s.submit(Soon)
+		return len(p), nil
+	}
+	if !s.spoke && len(p) < lendFirst && int(s.unsent)+len(p) <= maxPending {
+		s.spoke = true
+		s.accept(p)
+		s.submit(Now)
 		return len(p), nil
 	}
 	s.writing = true
-	s.spoke = true
-	if len(p) < lendWrite {
-		n, err = s.writeCopied(p)
-	} else {
-		n, err = s.writeLent(p)
+	n, err = s.writePart(p)
+	s.writeDone()
+	return n, err
+}
+
+// writePart writes p, waiting as long as it takes.
+func (s *Stream) writePart(p []byte) (n int, err error) {
+	if !s.spoke {
+		s.spoke = true
+		return s.writeLent(p)
 	}
+	if len(p) < lendWrite {
+		return s.writeCopied(p)
+	}
+	// More will follow: leave what does not fill a batch for it.
+	end := (int(s.unsent) + len(p)) % (2 * s.frame())
+	if end >= min(shortEnd, len(p)) {
+		return s.writeLent(p)
+	}
+	n, err = s.writeLent(p[:len(p)-end])
+	if err == nil {
+		err = s.writeErr()
+	}
+	if err != nil || end == 0 {
+		return n, err
+	}
+	s.accept(p[n:])
+	s.submit(Soon)
+	return len(p), nil
+}
+
+// frame returns the most payload in a frame.
+func (s *Stream) frame() int { return min(s.cfg.MaxFrame, frameTarget) }
+
+// writeDone lets the next Write begin.
+func (s *Stream) writeDone() {
 	s.writing = false
 	s.writers.wake()
 	s.submit(Soon) // FIN, if the stream was closed meanwhile
-	return n, err
 }
+
+// writeLimited writes p no faster than the stream's rate.
+func (s *Stream) writeLimited(p []byte) (n int, err error) {
+	s.writing = true
+	defer s.writeDone()
+	for n < len(p) {
+		part := len(p) - n
+		if s.rate != nil {
+			part = min(part, s.rate.Burst(), s.cfg.MaxFrame)
+			if err := s.awaitRate(part); err != nil {
+				return n, err
+			}
+		}
+		k, err := s.writePart(p[n : n+part])
+		n += k
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// awaitRate waits until n bytes may be written, and takes them off the rate.
+func (s *Stream) awaitRate(n int) error {
+	for {
+		if err := s.writeErr(); err != nil {
+			return err
+		}
+		if s.rate == nil {
+			return nil
+		}
+		d := s.rate.Delay(n, time.Now())
+		if d == 0 {
+			s.rate.Reserve(n, time.Now())
+			return nil
+		}
+		timer := time.AfterFunc(d, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.writers.wake()
+		})
+		s.wait(&s.writers)
+		timer.Stop()
+	}
+}
+
+// SetSendRate limits the data that is written to so many bytes a second in the long run, and at
+// most burst bytes at once; burst 0 is what the rate brings in a tenth of a second. A rate of 0
+// is no limit, which is the default. Calls that are blocked go on at the new rate.
+func (s *Stream) SetSendRate(bytesPerSecond float64, burst int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rate = flow.NewLimiter(bytesPerSecond, burst)
+	s.writers.wake()
+}
+
+// SetWeight sets the stream's share of what its session sends, in relation to the other streams
+// that have something to send: with twice the weight, twice the bytes. It is 1 by default and at
+// most 256.
+func (s *Stream) SetWeight(weight int) { s.link.SetWeight(weight) }
 
 // accept copies p to the pending data, in buffers that make one frame each.
 func (s *Stream) accept(p []byte) {
@@ -74,12 +175,12 @@ func (s *Stream) accept(p []byte) {
 		tail := s.pending.Tail
 		room := 0
 		if tail != nil {
-			room = min(len(tail.Room()), s.cfg.MaxFrame-tail.W)
+			room = min(len(tail.Room()), s.frame()-tail.W)
 		}
 		if room <= 0 {
 			tail = buffer.Get(int(s.unsent))
 			s.pending.Push(tail)
-			room = min(len(tail.Room()), s.cfg.MaxFrame)
+			room = min(len(tail.Room()), s.frame())
 		}
 		p = p[tail.Append(p[:min(room, len(p))]):]
 	}
@@ -135,7 +236,7 @@ func (s *Stream) writeLent(p []byte) (n int, err error) {
 func (s *Stream) writeErr() error {
 	switch {
 	case s.closed || s.out != outOpen:
-		return net.ErrClosed
+		return s.closedErr()
 	case s.peerClosed:
 		return ErrPeerClosed
 	case s.err != nil:
@@ -161,9 +262,9 @@ func (s *Stream) submit(u Urgency) {
 // ReadFrom reads from r and writes to the stream until r ends, which is no error, or
 // either fails. It blocks as Write does, and as long as r.Read does.
 func (s *Stream) ReadFrom(r io.Reader) (total int64, err error) {
-	b := buffer.Get(s.cfg.MaxFrame)
+	b := buffer.Get(s.frame())
 	defer b.Free()
-	p := b.Data[:min(len(b.Data), s.cfg.MaxFrame)]
+	p := b.Data
 	for {
 		n, err := r.Read(p)
 		if n > 0 {

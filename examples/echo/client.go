@@ -82,7 +82,7 @@ func sendOne(ctx context.Context, sess *session.Session, i int, n int64, checked
 		}
 		sent <- err
 	}()
-	if err := check(s, data(i, n), checked); err != nil {
+	if err := check(s, i, n, checked); err != nil {
 		s.Close() // ends the sending, too
 		<-sent
 		return err
@@ -90,14 +90,14 @@ func sendOne(ctx context.Context, sess *session.Session, i int, n int64, checked
 	return <-sent
 }
 
-// check reads r to its end and compares it with want.
-func check(r, want io.Reader, checked *atomic.Int64) error {
-	c := checker{want: want, checked: checked}
-	if _, err := io.Copy(&c, r); err != nil {
+// check reads what comes back on stream i, to its end, and compares.
+func check(r io.Reader, i int, n int64, checked *atomic.Int64) error {
+	got, err := io.Copy(&checker{want: data(i, n), checked: checked}, r)
+	if err != nil {
 		return err
 	}
-	if n, _ := io.Copy(io.Discard, want); n > 0 {
-		return fmt.Errorf("the last %d bytes did not come back", n)
+	if got < n {
+		return fmt.Errorf("%d of %d bytes did not come back", n-got, n)
 	}
 	return nil
 }

@@ -231,14 +231,14 @@ func TestWhatAServerGetsWrongIsFound(t *testing.T) {
 		{"a byte is missing", func(s io.ReadWriter) {
 			b, _ := io.ReadAll(s)
 			s.Write(b[:len(b)-1])
-		}, "the last 1 bytes did not come back"},
+		}, "1 of 1000 bytes did not come back"},
 		{"a byte is added", func(s io.ReadWriter) {
 			b, _ := io.ReadAll(s)
 			s.Write(append(b, 0))
 		}, "more came back than was sent"},
 		{"nothing comes back", func(s io.ReadWriter) {
 			io.Copy(io.Discard, s)
-		}, "the last 1000 bytes did not come back"},
+		}, "1000 of 1000 bytes did not come back"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")

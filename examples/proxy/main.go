@@ -1,0 +1,155 @@
+// Proxy forwards a TCP port through one smux connection. Run one end where the target can be
+// reached, and one where the port is wanted:
+//
+//	go run ./examples/proxy -serve :7000 -target 127.0.0.1:80
+//	go run ./examples/proxy -listen 127.0.0.1:8080 -via far.host:7000
+//
+// Whatever connects to 127.0.0.1:8080 then talks to the target. The connection between the
+// two ends is neither encrypted nor authenticated: put crypto/tls around it before it leaves
+// your machine (a session takes a *tls.Conn as well).
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"time"
+
+	"github.com/smuxkit/smuxkit/session"
+)
+
+// Version 2 lets one slow connection wait without stopping the others.
+var config = &session.Config{Version: 2}
+
+const dialTimeout = 10 * time.Second
+
+func main() {
+	serve := flag.String("serve", "", "far end: `address` where the near end connects")
+	target := flag.String("target", "", "far end: `address` to forward to")
+	listen := flag.String("listen", "", "near end: `address` to forward from")
+	via := flag.String("via", "", "near end: `address` of the far end")
+	flag.Parse()
+	isFar, isNear := *serve != "" && *target != "", *listen != "" && *via != ""
+	if isFar == isNear || flag.NFlag() != 2 || flag.NArg() != 0 {
+		fail("give either -serve and -target, or -listen and -via")
+	}
+	l, err := net.Listen("tcp", *serve+*listen) // one of them is empty
+	if err != nil {
+		fail(err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	context.AfterFunc(ctx, func() { l.Close() })
+	if isFar {
+		far(ctx, l, *target)
+	} else {
+		near(ctx, l, *via)
+	}
+}
+
+func fail(why any) {
+	fmt.Fprintln(os.Stderr, "proxy:", why)
+	os.Exit(1)
+}
+
+// near carries each connection that l accepts over a stream of one session, which it
+// dials when there is none. It returns when l is closed.
+func near(ctx context.Context, l net.Listener, via string) {
+	var s *session.Session
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			if s != nil {
+				s.Close()
+			}
+			return
+		}
+		if s == nil || s.Err() != nil { // Err is nil while a session lives
+			s, err = dial(via)
+		}
+		if err == nil {
+			var st halfCloser
+			if st, err = s.OpenStream(ctx); err == nil {
+				go join(conn.(*net.TCPConn), st)
+				continue
+			}
+		}
+		log.Printf("%v: %v", conn.RemoteAddr(), err)
+		conn.Close()
+	}
+}
+
+func dial(via string) (*session.Session, error) {
+	conn, err := net.DialTimeout("tcp", via, dialTimeout)
+	if err != nil {
+		return nil, err
+	}
+	return session.Client(conn, config)
+}
+
+// far connects the streams of every session that l accepts to target. It returns when l
+// is closed; the sessions end with ctx.
+func far(ctx context.Context, l net.Listener, target string) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		s, err := session.Server(conn, config)
+		if err != nil {
+			log.Print(err)
+			continue
+		}
+		go func() {
+			defer s.Close()
+			for {
+				st, err := s.AcceptStream(ctx)
+				if err != nil {
+					return
+				}
+				go connect(st, target)
+			}
+		}()
+	}
+}
+
+func connect(st halfCloser, target string) {
+	conn, err := net.DialTimeout("tcp", target, dialTimeout)
+	if err != nil {
+		log.Print(err)
+		st.Close()
+		return
+	}
+	join(st, conn.(*net.TCPConn))
+}
+
+// A halfCloser is a *net.TCPConn or a *stream.Stream.
+type halfCloser interface {
+	net.Conn
+	CloseWrite() error
+}
+
+// join copies both ways between a and b until both directions have ended, and closes them.
+// The end of one direction is passed on and leaves the other open. If a direction breaks,
+// both connections are closed; smux has no reset, so the far side sees a plain end.
+func join(a, b halfCloser) {
+	var wg sync.WaitGroup
+	pass := func(to, from halfCloser) {
+		if _, err := io.Copy(to, from); err != nil {
+			a.Close()
+			b.Close()
+		}
+		to.CloseWrite()
+	}
+	wg.Go(func() { pass(a, b) })
+	wg.Go(func() { pass(b, a) })
+	wg.Wait()
+	a.Close()
+	b.Close()
+}

@@ -1,0 +1,91 @@
+// Rpc makes calls in both directions over one connection, with net/rpc. A worker dials the
+// office, which needs no address of the worker's to give it jobs:
+//
+//	go run ./examples/rpc
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net"
+	"net/rpc"
+	"strings"
+
+	"github.com/smuxkit/smuxkit/session"
+)
+
+// Worker has the methods that the office calls.
+type Worker struct{}
+
+// Upper returns text in capitals.
+func (Worker) Upper(text string, result *string) error {
+	*result = strings.ToUpper(text)
+	return nil
+}
+
+// Office has the methods that workers call.
+type Office struct{}
+
+// Job returns the text that the worker is to work on.
+func (Office) Job(worker string, job *string) error {
+	*job = "hello, " + worker
+	return nil
+}
+
+func main() {
+	atOffice, atWorker := net.Pipe() // or the two ends of a TCP connection
+	job, result, err := run(atOffice, atWorker)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("the worker fetched %q, the office got %q\n", job, result)
+}
+
+// run has the worker fetch a job from the office, and the office have the worker do it.
+func run(atOffice, atWorker net.Conn) (job, result string, err error) {
+	office, err := session.Server(atOffice, nil)
+	if err != nil {
+		return "", "", err
+	}
+	defer office.Close()
+	worker, err := session.Client(atWorker, nil)
+	if err != nil {
+		return "", "", err
+	}
+	defer worker.Close()
+	go serve(office, Office{})
+	go serve(worker, Worker{})
+
+	if err := call(worker, "Office.Job", "worker 1", &job); err != nil {
+		return "", "", err
+	}
+	err = call(office, "Worker.Upper", job, &result)
+	return job, result, err
+}
+
+// serve answers the calls that come over streams of s, until s ends.
+func serve(s *session.Session, methods any) {
+	server := rpc.NewServer()
+	if err := server.Register(methods); err != nil {
+		log.Fatal(err)
+	}
+	for {
+		st, err := s.Accept()
+		if err != nil {
+			return
+		}
+		go server.ServeConn(st)
+	}
+}
+
+// call makes one call over a stream of its own.
+func call(s *session.Session, method string, args, reply any) error {
+	st, err := s.OpenStream(context.Background())
+	if err != nil {
+		return err
+	}
+	c := rpc.NewClient(st)
+	defer c.Close() // and st with it
+	return c.Call(method, args, reply)
+}

@@ -1,0 +1,126 @@
+package flow_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/smuxkit/smuxkit/flow"
+)
+
+// Two ends of a protocol of somebody's own, over which one sends blocks and the
+// other says how many more it may send: that is all that the windows need.
+func Example_underAnotherProtocol() {
+	var toReader, toWriter bytes.Buffer // two directions of a transport
+	start := time.Now()
+
+	// The writer's side: as much as its window allows.
+	var out flow.SendWindow
+	left := 1 << 20
+	write := func() {
+		for left > 0 && out.Available() > 0 {
+			n := min(left, out.Available(), 16<<10)
+			block := binary.BigEndian.AppendUint16(nil, uint16(n))
+			toReader.Write(append(block, make([]byte, n)...))
+			out.Sent(n)
+			left -= n
+		}
+	}
+	// The reader's side: it says so when an update is due.
+	var in flow.ReceiveWindow
+	var granter flow.MaxWindow = 4 << 20
+	in.Open(granter)
+	total, updates := 0, 0
+	read := func() error {
+		for toReader.Len() > 0 {
+			n := int(binary.BigEndian.Uint16(toReader.Next(2)))
+			if err := in.Received(n, time.Since(start)); err != nil {
+				return err // the peer ignores its window
+			}
+			io.CopyN(io.Discard, &toReader, int64(n)) // the application reads
+			total += n
+			if in.Read(n, time.Since(start)) {
+				consumed, window := in.Update(granter, time.Since(start))
+				binary.Write(&toWriter, binary.BigEndian, []uint32{consumed, window})
+				updates++
+			}
+		}
+		return nil
+	}
+	for left > 0 {
+		write()
+		if err := read(); err != nil {
+			fmt.Println(err)
+			return
+		}
+		for toWriter.Len() > 0 {
+			update := toWriter.Next(8)
+			err := out.Update(binary.BigEndian.Uint32(update), binary.BigEndian.Uint32(update[4:]))
+			if err != nil {
+				fmt.Println(err)
+				return
+			}
+		}
+	}
+	in.Finish(granter)
+	fmt.Println(total, "bytes,", updates > 0 && updates <= 20)
+	// Output: 1048576 bytes, true
+}
+
+// A peer that sends more than it may is found out.
+func ExampleReceiveWindow_Received() {
+	var w flow.ReceiveWindow
+	fmt.Println(w.Received(flow.InitialWindow, 0))
+	fmt.Println(w.Received(100, 0))
+	// Output:
+	// <nil>
+	// flow: peer sent beyond its window: 100 bytes beyond position 262144 (modulo 2^32)
+}
+
+// Two connections share a megabyte of memory for what is not yet read.
+func ExampleBudget() {
+	budget := flow.NewBudget(1 << 20)
+	unread, read := budget.Join(), budget.Join()
+	defer unread.Leave()
+	defer read.Leave()
+
+	for !unread.Full() {
+		unread.Take(32 << 10) // data arrives, and nobody reads it
+	}
+	fmt.Println("unread:", unread.Used()>>10, "KiB")
+	fmt.Println("the other one must wait:", read.Full())
+
+	done := make(chan struct{})
+	close(done) // as when the connection ends meanwhile
+	fmt.Println("room:", unread.Wait(done))
+	unread.Return(512 << 10)
+	fmt.Println("room:", unread.Wait(done))
+	// Output:
+	// unread: 832 KiB
+	// the other one must wait: false
+	// room: false
+	// room: true
+}
+
+// One call blocks; the other says how long to wait.
+func ExampleLimiter() {
+	limit := flow.NewLimiter(1e6, 50_000)
+	if err := limit.Wait(context.Background(), 50_000); err != nil {
+		fmt.Println(err)
+	}
+
+	limit = flow.NewLimiter(1e6, 50_000)
+	now := time.Now()
+	fmt.Println(limit.Reserve(50_000, now))
+	fmt.Println(limit.Reserve(50_000, now))
+
+	var none *flow.Limiter
+	fmt.Println(none.Reserve(1<<30, time.Now()))
+	// Output:
+	// 0s
+	// 50ms
+	// 0s
+}

@@ -1,0 +1,237 @@
+package flow_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/smuxkit/smuxkit/flow"
+)
+
+// moody is a Granter that grants by a byte string: at times little, at times
+// nothing, and at times less than there was.
+type moody struct{ moods []byte }
+
+func (m *moody) Grant(have, want int) int {
+	if len(m.moods) == 0 {
+		return want
+	}
+	mood := m.moods[0]
+	m.moods = m.moods[1:]
+	return want * int(mood) / 255
+}
+
+func (m *moody) Pressed() bool { return len(m.moods)%3 == 1 }
+
+// converse runs a stream between a sender and a receiver whose frames and updates
+// are under way for any time, as script says: two bytes a step. It fails if the
+// receiver ever sees more than it granted, or if in the end the stream is stuck.
+func converse(t *testing.T, g flow.Granter, script []byte) {
+	var (
+		in      flow.ReceiveWindow
+		out     flow.SendWindow
+		now     time.Duration
+		frames  []int
+		updates [][2]uint32
+		sent    int
+		read    int
+	)
+	update := func() {
+		consumed, window := in.Update(g, now)
+		if consumed != uint32(read) {
+			t.Fatalf("the update says %d, %d were read", consumed, read)
+		}
+		if window > 1<<30 {
+			t.Fatalf("a window of %d", window)
+		}
+		updates = append(updates, [2]uint32{consumed, window})
+	}
+	send := func(n int) {
+		if n = min(n, out.Available(), 65535); n > 0 {
+			out.Sent(n)
+			sent += n
+			frames = append(frames, n)
+		}
+	}
+	arrive := func() {
+		if len(frames) > 0 {
+			must(t, in.Received(frames[0], now))
+			frames = frames[1:]
+		}
+	}
+	take := func(n int) {
+		n = min(n, in.Unread())
+		read += n
+		if in.Read(n, now) != in.Due() {
+			t.Fatal("Read and Due disagree")
+		}
+	}
+	hear := func() {
+		if len(updates) > 0 {
+			must(t, out.Update(updates[0][0], updates[0][1]))
+			updates = updates[1:]
+		}
+	}
+	for ; len(script) >= 2; script = script[2:] {
+		n := int(script[1])
+		switch script[0] % 12 {
+		case 0:
+			now += time.Duration(n*n) * 10 * time.Microsecond
+		case 1:
+			now += time.Duration(n) * time.Second
+		case 2:
+			send(n)
+		case 3, 4:
+			for range n {
+				send(65535)
+			}
+		case 5, 6:
+			for range n {
+				arrive()
+			}
+		case 7:
+			take(n * 100)
+		case 8:
+			take(1 << 30)
+		case 9:
+			if in.Due() || n == 0 {
+				update()
+			}
+		case 10:
+			for range n {
+				hear()
+			}
+		case 11:
+			if n%8 == 0 {
+				in.Reclaim(g)
+			} else if read == 0 && sent == 0 {
+				in.Open(g)
+			}
+		}
+		if got := in.Unread(); got < 0 || got > sent-read {
+			t.Fatalf("%d unread, %d sent, %d read", got, sent, read)
+		}
+	}
+	// From here on everything that is due happens: a megabyte must get through.
+	goal := sent + 1<<20
+	for stuck := 0; sent < goal; stuck++ {
+		before := sent
+		now += 10 * time.Millisecond
+		send(min(65535, goal-sent))
+		for len(frames) > 0 {
+			arrive()
+		}
+		take(1 << 30)
+		if in.Due() {
+			update()
+		}
+		for len(updates) > 0 {
+			hear()
+		}
+		if sent > before {
+			stuck = 0
+		}
+		if stuck > 2 {
+			t.Fatalf("stuck: %d sent, %d read, %d available: %+v", sent, read, out.Available(), in)
+		}
+	}
+	in.Finish(g)
+}
+
+func randomScript(seed uint64, n int) []byte {
+	rng := rand.New(rand.NewPCG(seed, 6))
+	script := make([]byte, n)
+	for i := range script {
+		script[i] = byte(rng.Uint32())
+	}
+	return script
+}
+
+func TestAnyInterleavingKeepsTheWindowAndNeverGetsStuck(t *testing.T) {
+	scripts := uint64(2000)
+	if raceEnabled {
+		scripts = 100
+	}
+	for seed := range scripts {
+		script := randomScript(seed, 600)
+		converse(t, nil, script)
+		converse(t, flow.MaxWindow(int(1000+seed*seed)), script)
+		converse(t, &moody{script[:seed%100]}, script)
+		share := flow.NewShare(int(1 << (seed % 26)))
+		converse(t, share, script)
+		if got := share.Budget().Promised(); got != 0 {
+			t.Fatalf("seed %d: %d promised after Finish", seed, got)
+		}
+	}
+}
+
+func FuzzConversation(f *testing.F) {
+	f.Add(randomScript(1, 200), []byte(nil))
+	f.Add(randomScript(2, 200), []byte{0, 255, 10, 0, 128})
+	f.Add([]byte{3, 9, 5, 9, 8, 0, 9, 0, 10, 9, 3, 9, 5, 9, 8, 0, 9, 0, 11, 8, 11, 8, 9, 0, 10, 9}, []byte{255})
+	f.Fuzz(func(t *testing.T, script, moods []byte) {
+		if len(script) > 2000 {
+			return
+		}
+		converse(t, &moody{moods}, script)
+		converse(t, flow.NewShare(1<<20), script)
+	})
+}
+
+// FuzzSendWindow feeds updates of a hostile peer.
+func FuzzSendWindow(f *testing.F) {
+	f.Add(uint32(0), uint32(1<<20), uint32(5), uint32(0xffffffff))
+	f.Add(uint32(0xffffffff), uint32(0), uint32(0x80000000), uint32(0x7fffffff))
+	f.Fuzz(func(t *testing.T, c1, w1, c2, w2 uint32) {
+		var w flow.SendWindow
+		sent := uint32(0)
+		for _, u := range [][2]uint32{{c1, w1}, {c2, w2}, {c1, w2}, {c2, w1}} {
+			before := w
+			err := w.Update(u[0], u[1])
+			if err != nil && (!errors.Is(err, flow.ErrConsumed) || w != before) {
+				t.Fatalf("error %v changed the window", err)
+			}
+			if err == nil && int32(u[0]-sent) > 0 {
+				t.Fatalf("consumed %d of %d was accepted", u[0], sent)
+			}
+			n := w.Available()
+			if n < 0 {
+				t.Fatalf("%d bytes available", n)
+			}
+			w.Sent(n)
+			sent += uint32(n)
+		}
+	})
+}
+
+// FuzzReceiveWindow feeds bytes at any times, also ones that go back, from a peer
+// that ignores its window.
+func FuzzReceiveWindow(f *testing.F) {
+	f.Add(randomScript(3, 300))
+	f.Fuzz(func(t *testing.T, script []byte) {
+		share := flow.NewShare(1 << 20)
+		var w flow.ReceiveWindow
+		for ; len(script) >= 4; script = script[4:] {
+			now := time.Duration(int16(uint16(script[1])<<8|uint16(script[2]))) * time.Hour / 1000
+			n := int(script[3]) << (script[0] >> 4)
+			switch script[0] % 5 {
+			case 0, 1:
+				if err := w.Received(n, now); err != nil && !errors.Is(err, flow.ErrWindow) {
+					t.Fatal(err)
+				}
+			case 2, 3:
+				w.Read(min(n, w.Unread()), now)
+			case 4:
+				w.Update(share, now)
+			}
+			if w.Window() < 1 || w.Window() > 1<<30 {
+				t.Fatalf("a window of %d", w.Window())
+			}
+		}
+		w.Finish(share)
+		if got := share.Budget().Promised(); got != 0 {
+			t.Fatalf("%d promised after Finish", got)
+		}
+	})
+}

@@ -1,0 +1,171 @@
+package flow_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/smuxkit/smuxkit/flow"
+)
+
+func TestNoLimiterIsNoLimit(t *testing.T) {
+	for _, l := range []*flow.Limiter{
+		nil,
+		flow.NewLimiter(0, 100),
+		flow.NewLimiter(-1, 100),
+		flow.NewLimiter(math.NaN(), 100),
+		flow.NewLimiter(math.Inf(1), 100),
+	} {
+		if l != nil {
+			t.Errorf("a limiter of %v bytes a second", l.Rate())
+		}
+		if wait := l.Reserve(math.MaxInt32, time.Time{}); wait != 0 {
+			t.Errorf("it waits %v", wait)
+		}
+		must(t, l.Wait(context.Background(), math.MaxInt32))
+		if l.Burst() != math.MaxInt || !math.IsInf(l.Rate(), 1) {
+			t.Errorf("burst %d, rate %v", l.Burst(), l.Rate())
+		}
+	}
+}
+
+func TestWaitWithoutLimitStillHeedsItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	var l *flow.Limiter
+	if err := l.Wait(ctx, 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestABurstBelowOneIsATenthOfASecond(t *testing.T) {
+	for _, tt := range []struct {
+		rate float64
+		want int
+	}{{1000, 100}, {1, 1}, {1e300, math.MaxInt32}} {
+		if got := flow.NewLimiter(tt.rate, 0).Burst(); got != tt.want {
+			t.Errorf("%g bytes a second: burst %d, want %d", tt.rate, got, tt.want)
+		}
+	}
+}
+
+// TestTheRateHolds sends for ten seconds as fast as the limiter lets, in frames
+// that are cut to its burst, and looks at every interval of 100 ms.
+func TestTheRateHolds(t *testing.T) {
+	type method func(l *flow.Limiter, n int)
+	for name, pass := range map[string]method{
+		"Wait": func(l *flow.Limiter, n int) { _ = l.Wait(context.Background(), n) },
+		"Reserve": func(l *flow.Limiter, n int) {
+			timer := time.NewTimer(l.Reserve(n, time.Now()))
+			<-timer.C
+		},
+	} {
+		for _, tt := range []struct {
+			rate         float64
+			burst, frame int
+		}{
+			{1e6, 64 << 10, 32 << 10},
+			{1e6, 10_000, 32 << 10},
+			{10e6, 32 << 10, 1000},
+			{100e6, 1 << 20, 64 << 10},
+			{20e3, 1000, 64 << 10},
+			{1000, 1, 10},
+		} {
+			t.Run(fmt.Sprintf("%s/rate=%g,burst=%d,frame=%d", name, tt.rate, tt.burst, tt.frame), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					const duration = 10 * time.Second
+					type sent struct {
+						at time.Duration
+						n  int
+					}
+					l := flow.NewLimiter(tt.rate, tt.burst)
+					start := time.Now()
+					var log []sent
+					total, window, first := 0, 0, 0
+					for time.Since(start) < duration {
+						n := min(tt.frame, l.Burst())
+						pass(l, n)
+						at := time.Since(start)
+						log = append(log, sent{at, n})
+						total += n
+						window += n
+						for log[first].at < at-100*time.Millisecond {
+							window -= log[first].n
+							first++
+						}
+						if most := tt.rate/10 + float64(tt.burst) + 1; float64(window) > most {
+							t.Fatalf("at %v: %d bytes within 100 ms, at most %.0f may", at, window, most)
+						}
+					}
+					rate := float64(total-tt.burst) / time.Since(start).Seconds()
+					if math.Abs(rate/tt.rate-1) > 0.02 {
+						t.Errorf("%.0f bytes a second", rate)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestMoreThanTheBurstIsTakenInPieces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := flow.NewLimiter(1000, 10)
+		start := time.Now()
+		must(t, l.Wait(context.Background(), 1010))
+		if got := time.Since(start).Round(time.Millisecond); got != time.Second {
+			t.Errorf("Wait took %v", got)
+		}
+		if got := l.Reserve(2000, time.Now()).Round(time.Millisecond); got != 2*time.Second {
+			t.Errorf("Reserve says %v", got)
+		}
+		if got := l.Reserve(0, time.Now()); got != 0 {
+			t.Errorf("Reserve of nothing says %v", got)
+		}
+	})
+}
+
+func TestWaitEndsWithItsContextAndPutsBackWhatWasNotDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := flow.NewLimiter(1000, 1000)
+		ctx, cancel := context.WithTimeout(context.Background(), 250*time.Millisecond)
+		defer cancel()
+		start := time.Now()
+		if err := l.Wait(ctx, 2000); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+		if got := time.Since(start); got != 250*time.Millisecond {
+			t.Errorf("it took %v", got)
+		}
+		// 1000 went, 250 came back since: 250 may go at once.
+		if got := l.Reserve(250, time.Now()); got > time.Millisecond {
+			t.Errorf("the next bytes wait %v", got)
+		}
+	})
+}
+
+func TestDelayTellsHowLongToWaitAndTakesNothing(t *testing.T) {
+	now := time.Unix(0, 0)
+	l := flow.NewLimiter(1000, 100)
+	if got := l.Delay(100, now); got != 0 {
+		t.Errorf("a full bucket: %v", got)
+	}
+	l.Reserve(100, now)
+	for range 2 {
+		if got := l.Delay(50, now).Round(time.Microsecond); got != 50*time.Millisecond {
+			t.Errorf("an empty bucket: %v", got)
+		}
+	}
+	if got := l.Delay(1000, now).Round(time.Microsecond); got != 100*time.Millisecond {
+		t.Errorf("more than the burst: %v", got)
+	}
+	if got := l.Delay(50, now.Add(l.Delay(50, now))); got != 0 {
+		t.Errorf("%v after the delay it asked for", got)
+	}
+	if got := (*flow.Limiter)(nil).Delay(math.MaxInt32, now); got != 0 {
+		t.Errorf("no limit: %v", got)
+	}
+}

@@ -1,0 +1,155 @@
+package flow_test
+
+import (
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/smuxkit/smuxkit/flow"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// waiting starts a Wait and returns where its result will be.
+func waiting(s *flow.Share, done <-chan struct{}) <-chan bool {
+	result := make(chan bool, 1)
+	go func() { result <- s.Wait(done) }()
+	synctest.Wait()
+	return result
+}
+
+func TestWaitReturnsAtOnceUnlessFull(t *testing.T) {
+	s := flow.NewShare(100)
+	s.Take(99)
+	done := make(chan struct{})
+	close(done)
+	if !s.Wait(nil) || !s.Wait(done) {
+		t.Error("it waited, or did not say that there is room")
+	}
+	s.Take(1)
+	if s.Wait(done) {
+		t.Error("it says that there is room")
+	}
+}
+
+func TestWaitEndsWhenThereIsRoom(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		room func(own, other *flow.Share)
+	}{
+		{"the session's own bytes are read", func(own, _ *flow.Share) { own.Return(790) }},
+		{"those of another one are read", func(_, other *flow.Share) { other.Return(200) }},
+		{"another one leaves", func(_, other *flow.Share) { other.Leave() }},
+		{"the session itself leaves", func(own, _ *flow.Share) { own.Leave() }},
+		{"what it holds is promised", func(own, _ *flow.Share) {
+			for range 40 {
+				own.Grant(0, 299)
+			}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := flow.NewBudget(1000)
+				own, other := b.Join(), b.Join()
+				own.Take(790)
+				other.Take(200)
+				result := waiting(own, nil)
+				select {
+				case <-result:
+					t.Fatal("it did not wait")
+				default:
+				}
+				tt.room(own, other)
+				synctest.Wait()
+				select {
+				case ok := <-result:
+					if !ok {
+						t.Error("it says that there is no room")
+					}
+				default:
+					t.Error("it still waits")
+					own.Leave()
+				}
+			})
+		})
+	}
+}
+
+func TestWaitEndsWhenDoneIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := flow.NewShare(10)
+		s.Take(10)
+		done := make(chan struct{})
+		result := waiting(s, done)
+		time.Sleep(time.Hour)
+		close(done)
+		if <-result {
+			t.Error("it says that there is room")
+		}
+		// The share can be waited for again, by several at once.
+		a, b := waiting(s, nil), waiting(s, nil)
+		s.Return(1)
+		if !<-a || !<-b {
+			t.Error("it says that there is no room")
+		}
+	})
+}
+
+func TestBudgetsOfDifferentBubblesAreIndependent(t *testing.T) {
+	for range 3 {
+		synctest.Test(t, func(t *testing.T) {
+			s := flow.NewShare(10)
+			s.Take(10)
+			result := waiting(s, nil)
+			time.Sleep(time.Second)
+			s.Return(10)
+			if !<-result {
+				t.Error("it says that there is no room")
+			}
+		})
+	}
+}
+
+// TestNoWakeUpIsMissed has sessions that wait whenever they are full, and readers
+// that return bytes one frame at a time: if a wake-up is missed, it hangs.
+func TestNoWakeUpIsMissed(t *testing.T) {
+	const sessions, frames = 6, 3000
+	for name, join := range map[string]func(b *flow.Budget) *flow.Share{
+		"shared": (*flow.Budget).Join,
+		"own":    func(b *flow.Budget) *flow.Share { return flow.NewShare(b.Size()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := flow.NewBudget(3000)
+			var wg sync.WaitGroup
+			for i := range uint64(sessions) {
+				s := join(b)
+				queue := make(chan int, frames)
+				wg.Go(func() {
+					rng := rand.New(rand.NewPCG(i, 5))
+					for range frames {
+						if !s.Wait(nil) {
+							t.Error("there is no room")
+						}
+						n := 1 + rng.IntN(999)
+						s.Take(n)
+						queue <- n
+					}
+					close(queue)
+				})
+				wg.Go(func() {
+					for n := range queue {
+						s.Return(n)
+					}
+				})
+			}
+			wg.Wait()
+			if b.Used() != 0 {
+				t.Errorf("%d bytes are used", b.Used())
+			}
+		})
+	}
+}

@@ -1,0 +1,316 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// What ends a call that waits for the session.
+var sessionEndings = []struct {
+	name string
+	end  func(cancel context.CancelFunc, s *session.Session, peer *simnet.Conn)
+	err  error
+}{
+	{"its context is cancelled", func(cancel context.CancelFunc, s *session.Session, peer *simnet.Conn) { cancel() }, context.Canceled},
+	{"Close", func(cancel context.CancelFunc, s *session.Session, peer *simnet.Conn) { go s.Close() }, net.ErrClosed},
+	{"the transport breaks", func(cancel context.CancelFunc, s *session.Session, peer *simnet.Conn) { peer.Break(errCut) }, errCut},
+	{"the peer closes the transport", func(cancel context.CancelFunc, s *session.Session, peer *simnet.Conn) { peer.Close() }, io.EOF},
+	{"the peer breaks the protocol", func(cancel context.CancelFunc, s *session.Session, peer *simnet.Conn) {
+		peer.Write([]byte("GET / HTTP/1.1\r\n"))
+	}, wire.ErrVersion},
+}
+
+var errCut = errors.New("cable cut")
+
+func TestAcceptStreamWaitsForAStreamItsContextOrTheEndOfTheSession(t *testing.T) {
+	for _, e := range sessionEndings {
+		t.Run(e.name, func(t *testing.T) {
+			versions(t, func(t *testing.T, version int) {
+				ca, cb := testutil.SimPair(t, simnet.Link{})
+				s := client(t, ca, &session.Config{Version: version, KeepAlive: off})
+				ctx, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				var all []<-chan result[*stream.Stream]
+				for range 5 {
+					all = append(all, background(func() (*stream.Stream, error) { return s.AcceptStream(ctx) }))
+				}
+				time.Sleep(time.Hour)
+				e.end(cancel, s, cb)
+				for _, accept := range all {
+					r := <-accept
+					wantErr(t, "AcceptStream", r.err, e.err)
+					wantTime(t, "AcceptStream returned", r.at, time.Hour)
+					if op := new(net.OpError); r.err != io.EOF && (!errors.As(r.err, &op) || op.Op != "accept") {
+						t.Errorf("%#v is no *net.OpError of accept", r.err)
+					}
+				}
+			})
+		})
+	}
+	t.Run("a stream", func(t *testing.T) {
+		each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+			c, s := sessions(t, tr, session.Config{Version: version})
+			for _, dir := range [][2]*session.Session{{c, s}, {s, c}} {
+				accept := background(func() (net.Conn, error) { return dir[1].Accept() })
+				settle(tr)
+				opened := mustOpen(t, dir[0])
+				r := <-accept
+				if r.err != nil || r.value.(*stream.Stream).ID() != opened.ID() {
+					t.Errorf("Accept = %v, %v", r.value, r.err)
+				}
+			}
+		})
+	})
+}
+
+func TestAContextThatHasEndedAcceptsAndOpensNothing(t *testing.T) {
+	versions(t, func(t *testing.T, version int) {
+		c, s := sessions(t, transport("sim"), session.Config{Version: version})
+		mustOpen(t, c)
+		synctest.Wait()
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithDeadline(context.Background(), time.Now())
+		defer cancel()
+		_, err := s.AcceptStream(ctx)
+		wantErr(t, "AcceptStream", err, context.DeadlineExceeded)
+		_, err = c.OpenStream(ctx)
+		wantErr(t, "OpenStream", err, context.DeadlineExceeded)
+		if c, s := c.NumStreams(), s.NumStreams(); c != 1 || s != 1 {
+			t.Errorf("%d and %d streams, want the one", c, s)
+		}
+		// It is still there.
+		if _, err := s.AcceptStream(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// endsWhenAsked is a context that ends while an AcceptStream that was woken looks at it.
+type endsWhenAsked struct {
+	context.Context
+	done  chan struct{}
+	asked int
+}
+
+func (c *endsWhenAsked) Done() <-chan struct{} { return c.done }
+
+func (c *endsWhenAsked) Err() error {
+	c.asked++ // by AcceptStream alone, which holds a lock
+	switch {
+	case c.asked == 1:
+		return nil
+	case c.asked == 2:
+		close(c.done)
+	}
+	return context.Canceled
+}
+
+func TestAStreamIsNotLostToAnAcceptWhoseContextEndsAsItArrives(t *testing.T) {
+	versions(t, func(t *testing.T, version int) {
+		c, s := sessions(t, transport("sim"), session.Config{Version: version})
+		first := background(func() (*stream.Stream, error) {
+			return s.AcceptStream(&endsWhenAsked{Context: context.Background(), done: make(chan struct{})})
+		})
+		synctest.Wait()
+		second := background(func() (*stream.Stream, error) { return s.AcceptStream(context.Background()) })
+		synctest.Wait()
+		mustOpen(t, c)
+		time.Sleep(time.Minute)
+		wantErr(t, "the first AcceptStream", (<-first).err, context.Canceled)
+		select {
+		case r := <-second:
+			wantErr(t, "the second AcceptStream", r.err, nil)
+		default:
+			t.Error("a stream waits and so does the second AcceptStream")
+		}
+	})
+}
+
+func TestOpenStreamDoesNotWaitForThePeer(t *testing.T) {
+	each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+		c, _ := scripted(t, tr, &session.Config{Version: version, KeepAlive: off})
+		elapsed := clock()
+		for i := range 1000 {
+			st, err := c.OpenStream(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := uint32(2*i + 1); st.ID() != want {
+				t.Fatalf("stream %d, want %d", st.ID(), want)
+			}
+		}
+		wantTime(t, "1000 streams were opened", elapsed(), 0)
+		if n := c.NumStreams(); n != 1000 {
+			t.Errorf("%d streams are open", n)
+		}
+	})
+}
+
+// unanswered brings a session to where OpenStream must wait.
+var unanswered = []struct {
+	name  string
+	start func(t testing.TB, conn *simnet.Conn, version int) *session.Session
+	goOn  func(t testing.TB, s *session.Session, conn, peer *simnet.Conn, version int)
+}{
+	{
+		"a server that waits for the version",
+		func(t testing.TB, conn *simnet.Conn, version int) *session.Session {
+			return server(t, conn, &session.Config{KeepAlive: off})
+		},
+		func(t testing.TB, s *session.Session, conn, peer *simnet.Conn, version int) {
+			if _, err := peer.Write(testutil.NOP(wire.Version(version)).Append(nil)); err != nil {
+				t.Error(err)
+			}
+		},
+	},
+	{
+		"a transport that takes no SYN",
+		func(t testing.TB, conn *simnet.Conn, version int) *session.Session {
+			s := server(t, conn, &session.Config{Version: version, KeepAlive: off})
+			conn.Out().Stall()
+			for {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+				_, err := s.OpenStream(ctx)
+				cancel()
+				if err != nil {
+					wantErr(t, "OpenStream", err, context.DeadlineExceeded)
+					return s
+				}
+			}
+		},
+		func(t testing.TB, s *session.Session, conn, peer *simnet.Conn, version int) { conn.Out().Unstall() },
+	},
+}
+
+func TestOpenStreamThatMustWaitEndsWithItsContextOrTheSession(t *testing.T) {
+	for _, u := range unanswered {
+		t.Run(u.name, func(t *testing.T) {
+			for _, e := range sessionEndings {
+				t.Run(e.name, func(t *testing.T) {
+					versions(t, func(t *testing.T, version int) {
+						conn, peer := testutil.SimPair(t, simnet.Link{Buffer: 1000})
+						s := u.start(t, conn, version)
+						ctx, cancel := context.WithCancel(context.Background())
+						defer cancel()
+						var all []<-chan result[*stream.Stream]
+						for range 5 {
+							all = append(all, background(func() (*stream.Stream, error) { return s.OpenStream(ctx) }))
+						}
+						time.Sleep(time.Second)
+						e.end(cancel, s, peer)
+						for _, open := range all {
+							r := <-open
+							wantErr(t, "OpenStream", r.err, e.err)
+							wantTime(t, "OpenStream returned", r.at, time.Second)
+						}
+					})
+				})
+			}
+			t.Run("it goes on", func(t *testing.T) {
+				versions(t, func(t *testing.T, version int) {
+					conn, peer := testutil.SimPair(t, simnet.Link{Buffer: 1000})
+					s := u.start(t, conn, version)
+					var all []<-chan result[*stream.Stream]
+					for range 50 {
+						all = append(all, background(func() (*stream.Stream, error) { return s.OpenStream(context.Background()) }))
+					}
+					time.Sleep(time.Second)
+					u.goOn(t, s, conn, peer, version)
+					ids := map[uint32]bool{}
+					for _, open := range all {
+						r := <-open
+						wantErr(t, "OpenStream", r.err, nil)
+						wantTime(t, "OpenStream returned", r.at, time.Second)
+						if r.err == nil {
+							ids[r.value.ID()] = true
+						}
+					}
+					if len(ids) != len(all) {
+						t.Errorf("%d streams have %d ids", len(all), len(ids))
+					}
+				})
+			})
+		})
+	}
+}
+
+func TestBothSidesOpenAndAcceptAtOnce(t *testing.T) {
+	const streams = 100
+	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+		c, s := sessions(t, tr, session.Config{Version: version})
+		var all sync.WaitGroup
+		for _, side := range [][2]*session.Session{{c, s}, {s, c}} {
+			for range streams {
+				all.Go(func() {
+					st, err := side[0].Open()
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer st.Close()
+					want := fmt.Sprint("this is stream ", st.(*stream.Stream).ID())
+					if _, err := st.Write([]byte(want)); err != nil {
+						t.Error(err)
+					}
+					if err := st.(*stream.Stream).CloseWrite(); err != nil {
+						t.Error(err)
+					}
+					if got, err := io.ReadAll(st); err != nil || string(got) != want {
+						t.Errorf("the answer is %q, %v, want %q", got, err, want)
+					}
+				})
+				all.Go(func() {
+					st, err := side[1].Accept()
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer st.Close()
+					if _, err := io.Copy(st, st); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}
+		all.Wait()
+		if c, s := c.Stats(), s.Stats(); c.StreamsOpened != streams || c.StreamsAccepted != streams ||
+			s.StreamsOpened != streams || s.StreamsAccepted != streams || c.StreamsRefused+s.StreamsRefused != 0 {
+			t.Errorf("%+v, %+v", c, s)
+		}
+	})
+}
+
+func TestAStreamReportsTheAddressesOfItsTransport(t *testing.T) {
+	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+		ca, cb := tr.Pair(t)
+		c, s := client(t, ca, nil), server(t, cb, nil)
+		local, remote := "smux", "smux"
+		if conn, ok := ca.(net.Conn); ok {
+			local, remote = conn.LocalAddr().String(), conn.RemoteAddr().String()
+		}
+		st, _ := open(t, c, s)
+		for what, got := range map[string]net.Addr{"session": c.LocalAddr(), "listener": c.Addr(), "stream": st.LocalAddr()} {
+			if got.String() != local {
+				t.Errorf("the local address of the %s is %v, want %v", what, got, local)
+			}
+		}
+		for what, got := range map[string]net.Addr{"session": c.RemoteAddr(), "stream": st.RemoteAddr()} {
+			if got.String() != remote {
+				t.Errorf("the remote address of the %s is %v, want %v", what, got, remote)
+			}
+		}
+	})
+}

@@ -1,0 +1,300 @@
+package session_test
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/keepalive"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+func TestFINNeverOvertakesDataOfItsOwnStream(t *testing.T) {
+	const streams = 12
+	for _, c := range []struct {
+		name string
+		fin  func(*stream.Stream) error
+	}{
+		{"Close", (*stream.Stream).Close},
+		{"CloseWrite", (*stream.Stream).CloseWrite},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+				s, peer := scripted(t, tr, &session.Config{Version: version})
+				// Some of them find the transport free and most find it full.
+				var list []*stream.Stream
+				var sizes []int
+				for i := range streams {
+					st := mustOpen(t, s)
+					size := 4000 * i
+					for left := size; left > 0; left -= 4000 {
+						if _, err := st.Write(testutil.Pattern(i).Bytes(size)[size-left:][:4000]); err != nil {
+							t.Fatal(err)
+						}
+					}
+					if err := c.fin(st); err != nil {
+						t.Fatal(err)
+					}
+					list, sizes = append(list, st), append(sizes, size)
+				}
+				go s.Close()
+				got := readAll(t, peer)
+				for i, st := range list {
+					want := []wire.Command{wire.SYN, wire.PSH, wire.FIN}
+					if sizes[i] == 0 {
+						want = []wire.Command{wire.SYN, wire.FIN}
+					}
+					if diff := cmp.Diff(want, got.commands(st.ID())); diff != "" {
+						t.Errorf("stream %d (-want +got)\n%s", st.ID(), diff)
+					}
+					data := got.data[st.ID()]
+					if err := testutil.Pattern(i).Check(data, 0); err != nil || len(data) != sizes[i] {
+						t.Errorf("stream %d: %d of %d bytes came before FIN: %v", st.ID(), len(data), sizes[i], err)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestFINWaitsForTheWindowThatItsDataWaitsFor(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		fin  func(*stream.Stream) error
+	}{
+		{"Close", (*stream.Stream).Close},
+		{"CloseWrite", (*stream.Stream).CloseWrite},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				const first, rest = 262144, 40000
+				ca, cb := testutil.SimPair(t, simnet.Link{})
+				s := client(t, ca, &session.Config{Version: 2, KeepAlive: off})
+				peer := testutil.NewPeer(t, cb)
+				peer.Ignore(wire.NOP)
+				st := mustOpen(t, s)
+				src := newSource(1, 4096)
+				for src.off < first+rest {
+					if _, err := src.write(st); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := c.fin(st); err != nil {
+					t.Fatal(err)
+				}
+				peer.ExpectFrame(t, testutil.SYN(wire.V2, st.ID()))
+				expectPattern(t, peer, st.ID(), 1, 0, first)
+				peer.ExpectNothing(t, time.Hour)
+				peer.Send(t, testutil.UPD(wire.V2, st.ID(), first, 10000))
+				expectPattern(t, peer, st.ID(), 1, first, first+10000)
+				peer.ExpectNothing(t, time.Hour)
+				peer.Send(t, testutil.UPD(wire.V2, st.ID(), first+10000, 1<<20))
+				expectPattern(t, peer, st.ID(), 1, first+10000, int(src.off))
+				peer.ExpectFrame(t, testutil.FIN(wire.V2, st.ID()))
+				peer.ExpectNothing(t, time.Hour)
+			})
+		})
+	}
+}
+
+// onDemand is a keep-alive policy that probes when it is told to.
+type onDemand struct{ due atomic.Bool }
+
+func (p *onDemand) Next(keepalive.Activity) (keepalive.Action, time.Duration) {
+	if p.due.Swap(false) {
+		return keepalive.Probe, time.Second
+	}
+	return keepalive.None, time.Second
+}
+
+func TestUPDAndNOPAndSYNGoBeforeData(t *testing.T) {
+	const bulk = 2 << 20
+	each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+		var policy onDemand
+		c, peer := scripted(t, tr, &session.Config{Version: version, KeepAlive: &policy})
+		v := wire.Version(version)
+		out := openWide(t, c, peer, version)
+		in := openWide(t, c, peer, version)
+		peer.Send(t, slices.Repeat([]testutil.Frame{testutil.PSH(v, in.ID(), make([]byte, 50_000))}, 5)...)
+		background(func() (int, error) { return out.Write(make([]byte, bulk)) })
+		synctest.Wait()
+
+		// The transport is full and much waits for it. Now come the others.
+		if _, err := io.ReadFull(in, make([]byte, 250_000)); err != nil {
+			t.Fatal(err)
+		}
+		opened := mustOpen(t, c)
+		policy.due.Store(true)
+		time.Sleep(2 * time.Second)
+
+		go func() {
+			time.Sleep(time.Second)
+			c.Close()
+		}()
+		peer.Ignore()
+		want := map[wire.Command]uint32{wire.SYN: opened.ID(), wire.NOP: 0}
+		if version == 2 {
+			want[wire.UPD] = in.ID()
+		}
+		before := 0 // bytes of data
+		for len(want) > 0 {
+			f := peer.Next(t)
+			if f.Command == wire.PSH {
+				before += len(f.Data)
+			} else if id, ok := want[f.Command]; ok && id == f.StreamID {
+				delete(want, f.Command)
+			}
+			if before > bulk/4 {
+				t.Fatalf("%d bytes of data came, and of these frames none: %v", before, want)
+			}
+		}
+		readAll(t, peer)
+	})
+}
+
+// The same where the kernel holds what was sent already, so that it takes more data to tell.
+func TestSYNGoesBeforeDataOnASocket(t *testing.T) {
+	const bulk = 16 << 20
+	each(t, func(tr testutil.Transport) bool { return !tr.Bubble }, func(t *testing.T, tr testutil.Transport, version int) {
+		c, peer := scripted(t, tr, &session.Config{Version: version})
+		out := openWide(t, c, peer, version)
+		newSource(1, 1<<20).fill(t, out)
+		background(func() (int, error) { return out.Write(make([]byte, bulk)) })
+		opened := mustOpen(t, c)
+		if _, err := opened.Write([]byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		before := 0
+		for {
+			f := peer.Next(t)
+			before += len(f.Data)
+			if f.StreamID == opened.ID() {
+				if f.Command != wire.SYN {
+					t.Errorf("%v came before SYN", f)
+				}
+				break
+			}
+		}
+		if before > bulk/2 {
+			t.Errorf("%d bytes of data came before SYN", before)
+		}
+	})
+}
+
+func TestASYNWaitsForItsFirstWriteAndGoesWithIt(t *testing.T) {
+	each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+		if tr.Name == "pipe" {
+			return // it does not tell how often it was written to
+		}
+		ca, cb := testutil.SimPair(t, simnet.Link{})
+		var conn io.ReadWriteCloser = ca
+		if tr.Name == "bare" {
+			conn = simnet.Bare(ca)
+		}
+		c := client(t, conn, &session.Config{Version: version, KeepAlive: off})
+		peer := testutil.NewPeer(t, cb)
+		peer.Ignore(wire.NOP)
+		synctest.Wait()
+		writes := ca.Out().Counters().Writes
+		st := mustOpen(t, c)
+		time.Sleep(time.Millisecond - 1)
+		if n := ca.Out().Counters().Writes; n != writes {
+			t.Errorf("OpenStream alone has written to the transport %d times", n-writes)
+		}
+		st.Write([]byte("hello"))
+		synctest.Wait()
+		if n := ca.Out().Counters().Writes; n != writes+1 {
+			t.Errorf("SYN and the first data took %d writes to the transport, want 1", n-writes)
+		}
+		peer.ExpectFrame(t, testutil.SYN(wire.Version(version), st.ID()))
+		peer.ExpectData(t, st.ID(), []byte("hello"))
+		peer.ExpectNothing(t, time.Hour)
+	})
+}
+
+func TestASYNIsOutWithinAMillisecondOrAtTheFirstRead(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		then func(*stream.Stream)
+		at   time.Duration
+	}{
+		{"nothing", func(*stream.Stream) {}, time.Millisecond},
+		{"a Read", func(st *stream.Stream) { st.Read(make([]byte, 1)) }, 0},
+		{"WriteTo", func(st *stream.Stream) { st.WriteTo(io.Discard) }, 0},
+		{"a Read with a deadline", func(st *stream.Stream) {
+			st.SetReadDeadline(time.Now().Add(time.Microsecond))
+			st.Read(make([]byte, 1))
+		}, 0},
+		{"a Read a little later", func(st *stream.Stream) {
+			time.Sleep(300 * time.Microsecond)
+			st.Read(make([]byte, 1))
+		}, 300 * time.Microsecond},
+		{"a large Write", func(st *stream.Stream) { st.Write(make([]byte, 100_000)) }, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+				ca, cb := tr.Pair(t)
+				s := client(t, ca, &session.Config{Version: version, KeepAlive: off})
+				peer := testutil.NewPeer(t, cb)
+				peer.ExpectFrame(t, testutil.NOP(wire.Version(version)))
+				synctest.Wait()
+				elapsed := clock()
+				st := mustOpen(t, s)
+				var then sync.WaitGroup
+				defer then.Wait()
+				defer st.Close()
+				then.Go(func() { c.then(st) })
+				peer.ExpectFrame(t, testutil.SYN(wire.Version(version), st.ID()))
+				wantTime(t, "SYN came", elapsed(), c.at)
+			})
+		})
+	}
+}
+
+func TestManyStreamsOpenedAtOnceShareOneWriteToTheTransport(t *testing.T) {
+	versions(t, func(t *testing.T, version int) {
+		ca, _ := testutil.SimPair(t, simnet.Link{})
+		c := client(t, ca, &session.Config{Version: version, KeepAlive: off})
+		synctest.Wait()
+		writes := ca.Out().Counters().Writes
+		for range 500 {
+			mustOpen(t, c)
+		}
+		time.Sleep(time.Second)
+		if n := ca.Out().Counters().Writes - writes; n != 1 {
+			t.Errorf("500 SYNs took %d writes", n)
+		}
+	})
+}
+
+// A session that was quiet sends what is written at once; it does not wait for company.
+func TestTheFirstWriteAfterAReadGoesStraightOut(t *testing.T) {
+	each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+		c, s := sessions(t, tr, session.Config{Version: version, KeepAlive: off})
+		a, b := open(t, c, s)
+		elapsed := clock()
+		buf := make([]byte, 64)
+		for i := range 100 {
+			for _, dir := range [][2]*stream.Stream{{a, b}, {b, a}} {
+				if _, err := fmt.Fprintf(dir[0], "message %3d", i); err != nil {
+					t.Fatal(err)
+				}
+				if n, err := dir[1].Read(buf); err != nil || string(buf[:n]) != fmt.Sprintf("message %3d", i) {
+					t.Fatalf("Read = %q, %v", buf[:n], err)
+				}
+			}
+		}
+		wantTime(t, "200 messages arrived", elapsed(), 0)
+	})
+}

@@ -1,0 +1,54 @@
+package session
+
+import (
+	"time"
+
+	"github.com/smuxkit/smuxkit/flow"
+)
+
+// Rate is a token bucket's: so many bytes a second in the long run, and at most Burst at
+// once. In no interval go more bytes than the rate brings in it, and Burst. The zero
+// value is no limit.
+type Rate struct {
+	BytesPerSecond float64
+	// Burst is in bytes. 0 means what the rate brings in a tenth of a second.
+	Burst int
+}
+
+// A pacer holds one direction of a session to a rate, by having it go in pieces. It
+// is used by one goroutine at a time.
+type pacer struct {
+	limiter *flow.Limiter
+	piece   int // bytes of the transport at once
+	done    <-chan struct{}
+}
+
+const (
+	// pieceTime bounds how long a piece, and so a control frame behind it, takes.
+	pieceTime = 10 * time.Millisecond
+	minPiece  = 1 << 10
+	maxPiece  = 32 << 10
+)
+
+// newPacer returns nil if there is no limit.
+func newPacer(r Rate, done <-chan struct{}) *pacer {
+	l := flow.NewLimiter(r.BytesPerSecond, r.Burst)
+	if l == nil {
+		return nil
+	}
+	piece := min(max(r.BytesPerSecond*pieceTime.Seconds(), minPiece), maxPiece)
+	return &pacer{limiter: l, piece: min(int(piece), l.Burst()), done: done}
+}
+
+// wait waits until a piece may go, or the session has ended.
+func (p *pacer) wait() {
+	for {
+		d := p.limiter.Delay(p.piece, time.Now())
+		if d == 0 || !sleep(d, p.done) {
+			return
+		}
+	}
+}
+
+// went says that n bytes have gone.
+func (p *pacer) went(n int) { p.limiter.Reserve(n, time.Now()) }

@@ -1,0 +1,665 @@
+package session_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/keepalive"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// What the tests of the way in share: a session whose other end is a scripted peer.
+
+// A role is the end of a session that is under test.
+type role struct {
+	client    bool
+	version   wire.Version
+	transport testutil.Transport
+}
+
+func (r role) String() string {
+	end := "server"
+	if r.client {
+		end = "client"
+	}
+	return fmt.Sprintf("%s/%s/%v", r.transport.Name, end, r.version)
+}
+
+// roles runs test for a client and a server, in both versions, over the named transports; over the
+// simulated one if none is named. Where the transport allows it test runs in a bubble.
+func roles(t *testing.T, test func(t *testing.T, r role), transports ...string) {
+	t.Helper()
+	if len(transports) == 0 {
+		transports = []string{"sim"}
+	}
+	for _, tr := range testutil.Transports() {
+		if !slices.Contains(transports, tr.Name) {
+			continue
+		}
+		for _, client := range []bool{false, true} {
+			for v := wire.V1; v <= wire.V2; v++ {
+				r := role{client, v, tr}
+				t.Run(r.String(), func(t *testing.T) {
+					if tr.Bubble {
+						bubble(t, func(t *testing.T) { test(t, r) })
+						return
+					}
+					testutil.LeakCheck(t)
+					test(t, r)
+				})
+			}
+		}
+	}
+}
+
+// start starts the session and its peer, who passes over NOPs when it reads. Without a word about
+// it in cfg, keep-alive is off.
+func (r role) start(t *testing.T, cfg session.Config) (*session.Session, *testutil.Peer) {
+	t.Helper()
+	ours, theirs := r.transport.Pair(t)
+	return r.startOn(t, ours, theirs, cfg)
+}
+
+// startLink does the same over a simulated link, the same both ways.
+func (r role) startLink(t *testing.T, link simnet.Link, cfg session.Config) (*session.Session, *testutil.Peer) {
+	t.Helper()
+	ours, theirs := testutil.SimPair(t, link)
+	return r.startOn(t, ours, theirs, cfg)
+}
+
+func (r role) startOn(t *testing.T, ours, theirs io.ReadWriteCloser, cfg session.Config) (*session.Session, *testutil.Peer) {
+	t.Helper()
+	cfg.Version = int(r.version)
+	if cfg.KeepAlive == nil {
+		cfg.KeepAlive = keepalive.Off{}
+	}
+	p := testutil.NewPeer(t, theirs)
+	p.Ignore(wire.NOP)
+	if r.client {
+		return client(t, ours, &cfg), p
+	}
+	return server(t, ours, &cfg), p
+}
+
+// hear reads the NOP with which a client begins, so that the peer may close a transport that
+// would otherwise be reset, or whose Writes wait for it.
+func (r role) hear(t *testing.T, p *testutil.Peer) {
+	t.Helper()
+	if r.client {
+		p.Ignore()
+		p.ExpectFrame(t, r.nop())
+		p.Ignore(wire.NOP)
+	}
+}
+
+// theirs returns the n-th stream id of the peer, from 0 on, and ours that of the session.
+func (r role) theirs(n int) uint32 {
+	if r.client {
+		return uint32(2*n + 2)
+	}
+	return uint32(2*n + 1)
+}
+
+func (r role) ours(n int) uint32 {
+	return role{client: !r.client}.theirs(n)
+}
+
+func (r role) syn(id uint32) testutil.Frame { return testutil.SYN(r.version, id) }
+func (r role) fin(id uint32) testutil.Frame { return testutil.FIN(r.version, id) }
+func (r role) nop() testutil.Frame          { return testutil.NOP(r.version) }
+func (r role) psh(id uint32, data []byte) testutil.Frame {
+	return testutil.PSH(r.version, id, data)
+}
+
+// pshs cuts data into frames of these sizes; what is left goes into frames of 32,760 bytes.
+func (r role) pshs(id uint32, data []byte, sizes ...int) (frames []testutil.Frame) {
+	for _, n := range sizes {
+		frames = append(frames, r.psh(id, data[:n]))
+		data = data[n:]
+	}
+	for len(data) > 0 {
+		n := min(len(data), session.DefaultMaxFrameSize)
+		frames = append(frames, r.psh(id, data[:n]))
+		data = data[n:]
+	}
+	return frames
+}
+
+// accept accepts a stream that is there or will come.
+func accept(t testing.TB, s *session.Session) *stream.Stream {
+	t.Helper()
+	st, err := s.AcceptStream(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// wantEOF wants nothing but a bare io.EOF, now and again.
+func wantEOF(t testing.TB, st *stream.Stream) {
+	t.Helper()
+	for range 2 {
+		if n, err := st.Read(make([]byte, 10)); n != 0 || err != io.EOF {
+			t.Errorf("Read = %d, %v, want a bare io.EOF", n, err)
+		}
+	}
+}
+
+// wantEnded wants the session to be over for this reason.
+func wantEnded(t testing.TB, s *session.Session, want error) {
+	t.Helper()
+	<-s.Done()
+	wantErr(t, "Err", s.Err(), want)
+}
+
+// wantAlive wants the session to go on: data gets through both ways on a new stream of the peer's.
+func wantAlive(t testing.TB, r role, s *session.Session, p *testutil.Peer, id uint32) {
+	t.Helper()
+	p.Send(t, r.syn(id), r.psh(id, []byte("ping")))
+	st := accept(t, s)
+	if st.ID() != id {
+		t.Fatalf("accepted stream %d, want %d", st.ID(), id)
+	}
+	buf := make([]byte, 4)
+	if _, err := io.ReadFull(st, buf); err != nil || string(buf) != "ping" {
+		t.Fatalf("read %q, %v", buf, err)
+	}
+	if _, err := st.Write([]byte("pong")); err != nil {
+		t.Fatal(err)
+	}
+	p.ExpectData(t, id, []byte("pong"))
+	if err := s.Err(); err != nil {
+		t.Fatalf("Err = %v", err)
+	}
+}
+
+// ways to read a stream to its end. A clean one is no error.
+var readings = []struct {
+	name string
+	read func(*stream.Stream) ([]byte, error)
+}{
+	{"Read", func(s *stream.Stream) ([]byte, error) { return io.ReadAll(struct{ io.Reader }{s}) }},
+	{"Read of few bytes", func(s *stream.Stream) ([]byte, error) { return readBy(s, 61) }},
+	{"Read of many bytes", func(s *stream.Stream) ([]byte, error) { return readBy(s, 200<<10) }},
+	{"WriteTo", func(s *stream.Stream) ([]byte, error) {
+		var b bytes.Buffer
+		_, err := s.WriteTo(&b)
+		return b.Bytes(), err
+	}},
+}
+
+func readBy(s *stream.Stream, n int) ([]byte, error) {
+	var all []byte
+	buf := make([]byte, n)
+	for {
+		n, err := s.Read(buf)
+		all = append(all, buf[:n]...)
+		if n > 0 && err != nil {
+			return all, fmt.Errorf("%d bytes came with an error: %w", n, err)
+		}
+		if err == io.EOF {
+			return all, nil
+		}
+		if err != nil {
+			return all, err
+		}
+	}
+}
+
+// sizes of frames that together try every way through the reader.
+var cuts = []struct {
+	name  string
+	sizes []int
+}{
+	{"nothing", nil},
+	{"an empty frame", []int{0}},
+	{"a byte", []int{1}},
+	{"small frames", []int{1, 2, 3, 500, 0, 512, 513, 8191}},
+	{"a frame just large enough to be read directly", []int{8192}},
+	{"the largest frame", []int{65535}},
+	{"large and small frames in turns", []int{65535, 1, 8192, 8193, 0, 7, 40000, 8200, 100, 32760, 32760}},
+	{"as much as a first window holds", []int{65535, 65535, 65535, 65535, 4}},
+}
+
+func sum(sizes []int) (n int) {
+	for _, s := range sizes {
+		n += s
+	}
+	return n
+}
+
+func TestAReaderGetsAllDataThatCameBeforeFINAndThenEOF(t *testing.T) {
+	for _, cut := range cuts {
+		for _, how := range readings {
+			t.Run(cut.name+"/"+how.name, func(t *testing.T) {
+				roles(t, func(t *testing.T, r role) {
+					s, p := r.start(t, session.Config{})
+					p.Ignore(wire.NOP, wire.UPD)
+					data := testutil.Pattern(1).Bytes(sum(cut.sizes))
+					// The first stream is read as it arrives, the second when all is there.
+					for n, late := range []bool{false, true} {
+						id := r.theirs(n)
+						p.Send(t, r.syn(id))
+						st := accept(t, s)
+						if late {
+							p.Send(t, append(r.pshs(id, data, cut.sizes...), r.fin(id))...)
+							p.Send(t, r.syn(r.theirs(n+1)))
+							accept(t, s) // so all before has been handled
+						}
+						got := background(func() ([]byte, error) { return how.read(st) })
+						if !late {
+							for _, f := range append(r.pshs(id, data, cut.sizes...), r.fin(id)) {
+								p.Send(t, f)
+							}
+						}
+						res := <-got
+						if res.err != nil {
+							t.Errorf("late %v: %v", late, res.err)
+						}
+						if !bytes.Equal(res.value, data) {
+							t.Errorf("late %v: read %d bytes, want %d (%v)", late, len(res.value), len(data), testutil.Pattern(1).Check(res.value, 0))
+						}
+						wantEOF(t, st)
+					}
+				}, "sim", "tcp")
+			})
+		}
+	}
+}
+
+func TestAReaderGetsAllDataThatCameBeforeFINOverEveryTransport(t *testing.T) {
+	const size = 700_001
+	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+		c, s := sessions(t, tr, session.Config{Version: version})
+		for n, end := range []func(*stream.Stream) error{(*stream.Stream).CloseWrite, (*stream.Stream).Close} {
+			pattern := testutil.Pattern(n)
+			a, b := open(t, c, s)
+			sent := background(func() (int64, error) {
+				n, err := pattern.Send(a, size, 10_000)
+				if err != nil {
+					return n, err
+				}
+				return n, end(a)
+			})
+			if err := pattern.Receive(b, size); err != nil {
+				t.Error(err)
+			}
+			if r := <-sent; r.err != nil {
+				t.Errorf("sent %d bytes: %v", r.value, r.err)
+			}
+			wantEOF(t, b)
+			b.Close()
+		}
+	})
+}
+
+func TestNothingThatCameAfterFINIsRead(t *testing.T) {
+	late := testutil.Pattern(9).Bytes(40_000)
+	for _, c := range []struct {
+		name  string
+		after func(r role, id uint32) []testutil.Frame
+	}{
+		{"a small PSH", func(r role, id uint32) []testutil.Frame { return r.pshs(id, late, 10)[:1] }},
+		{"an empty PSH", func(r role, id uint32) []testutil.Frame { return []testutil.Frame{r.psh(id, nil)} }},
+		{"a large PSH", func(r role, id uint32) []testutil.Frame { return r.pshs(id, late) }},
+		{"a FIN and PSHs", func(r role, id uint32) []testutil.Frame {
+			return append([]testutil.Frame{r.fin(id)}, r.pshs(id, late, 1, 9000)...)
+		}},
+		{"more than the window", func(r role, id uint32) (frames []testutil.Frame) {
+			for range 10 {
+				frames = append(frames, r.pshs(id, late)...)
+			}
+			return frames
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			roles(t, func(t *testing.T, r role) {
+				s, p := r.start(t, session.Config{})
+				id := r.theirs(0)
+				p.Send(t, r.syn(id), r.psh(id, []byte("before")), r.fin(id))
+				p.Send(t, c.after(r, id)...)
+				st := accept(t, s)
+				got, err := io.ReadAll(st)
+				if string(got) != "before" || err != nil {
+					t.Errorf("read %q, %v", got, err)
+				}
+				wantEOF(t, st)
+				if n := s.Stats().Unread; n != 0 {
+					t.Errorf("%d bytes are kept for nobody", n)
+				}
+				wantAlive(t, r, s, p, r.theirs(1))
+			}, "sim", "tcp")
+		})
+	}
+}
+
+func TestNeitherHalfCloseNorCloseOfTheOtherDirectionDropsWhatIsStillToBeRead(t *testing.T) {
+	// What xtaci/smux loses: 300,000 bytes and FIN that come after this side's own CloseWrite. (In
+	// version 2 a peer may send 262,144 at once.)
+	const size = 262_144
+	data := testutil.Pattern(3).Bytes(size)
+	for _, c := range []struct {
+		name string
+		// before is called before the data comes, after when it is there and unread.
+		before, after func(t *testing.T, r role, s *session.Session, st *stream.Stream, p *testutil.Peer)
+	}{
+		{"CloseWrite before the data comes", closeWrite, nil},
+		{"CloseWrite when the data is there", nil, closeWrite},
+		{"the peer closes both directions", nil, func(t *testing.T, r role, s *session.Session, st *stream.Stream, p *testutil.Peer) {
+			p.Send(t, r.fin(st.ID())) // the second
+		}},
+		{"both ends close both directions", closeWrite, func(t *testing.T, r role, s *session.Session, st *stream.Stream, p *testutil.Peer) {
+			p.Send(t, r.fin(st.ID()))
+		}},
+		{"a Write fails because the peer has closed", nil, func(t *testing.T, r role, s *session.Session, st *stream.Stream, p *testutil.Peer) {
+			p.Send(t, r.fin(st.ID()), r.nop())
+			for {
+				if _, err := st.Write([]byte("x")); err != nil {
+					wantErr(t, "Write", err, stream.ErrPeerClosed)
+					return
+				}
+			}
+		}},
+		{"a Write's deadline passes", nil, func(t *testing.T, r role, s *session.Session, st *stream.Stream, p *testutil.Peer) {
+			_ = st.SetWriteDeadline(time.Unix(1, 0))
+			_, _ = st.Write([]byte("x"))
+		}},
+		{"a Read's deadline passes", nil, func(t *testing.T, r role, s *session.Session, st *stream.Stream, p *testutil.Peer) {
+			_ = st.SetReadDeadline(time.Unix(1, 0))
+			if n, err := st.Read(make([]byte, 10)); n != 0 || err == nil {
+				t.Errorf("Read = %d, %v", n, err)
+			}
+			_ = st.SetReadDeadline(time.Time{})
+		}},
+		{"the session is shut down", nil, func(t *testing.T, r role, s *session.Session, st *stream.Stream, p *testutil.Peer) {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			wantErr(t, "Shutdown", s.Shutdown(ctx), context.Canceled)
+		}},
+	} {
+		for _, how := range readings {
+			t.Run(c.name+"/"+how.name, func(t *testing.T) {
+				roles(t, func(t *testing.T, r role) {
+					s, p := r.start(t, session.Config{})
+					p.Ignore(wire.NOP, wire.UPD, wire.FIN, wire.PSH)
+					id := r.theirs(0)
+					p.Send(t, r.syn(id))
+					st := accept(t, s)
+					if c.before != nil {
+						c.before(t, r, s, st, p)
+					}
+					p.Send(t, r.pshs(id, data)...)
+					p.Send(t, r.fin(id))
+					p.Send(t, r.syn(r.theirs(1)))
+					accept(t, s) // so all before has been handled
+					if c.after != nil {
+						c.after(t, r, s, st, p)
+					}
+					got, err := how.read(st)
+					if err != nil || !bytes.Equal(got, data) {
+						t.Errorf("read %d bytes, %v, want %d", len(got), err, size)
+					}
+					wantEOF(t, st)
+				}, "sim", "tcp")
+			})
+		}
+	}
+}
+
+func closeWrite(t *testing.T, _ role, _ *session.Session, st *stream.Stream, _ *testutil.Peer) {
+	if err := st.CloseWrite(); err != nil {
+		t.Error(err)
+	}
+}
+
+// ends are the ways in which a session ends without the FIN of a stream.
+var ends = []struct {
+	name string
+	cfg  session.Config
+	end  func(t *testing.T, r role, s *session.Session, p *testutil.Peer)
+	want error // what readers and Err get
+	// accept is what Accept reports in the end, if that is not want.
+	accept error
+}{
+	{name: "the transport ends between two frames", end: func(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
+		p.Close()
+	}, want: io.ErrUnexpectedEOF, accept: io.EOF},
+	{name: "the transport ends in a header", end: func(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
+		p.SendBytes(t, r.nop().Append(nil)[:5])
+		p.Close()
+	}, want: io.ErrUnexpectedEOF},
+	{name: "the transport ends behind a header that announces data", end: func(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
+		p.SendBytes(t, r.psh(r.theirs(7), []byte("for no stream")).Append(nil)[:8])
+		p.Close()
+	}, want: io.ErrUnexpectedEOF},
+	{name: "the transport is reset", end: func(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
+		p.Conn.(*simnet.Conn).Break(syscall.ECONNRESET)
+	}, want: syscall.ECONNRESET},
+	{name: "the peer breaks the protocol", end: func(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
+		p.SendBytes(t, []byte("HTTP/1.1 400 Bad Request\r\n"))
+	}, want: wire.ErrVersion},
+	{name: "the peer is silent for too long", cfg: session.Config{KeepAlive: keepalive.NOP{}}, end: func(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
+	}, want: session.ErrKeepAlive},
+}
+
+func TestEOFMeansFINAndNothingElse(t *testing.T) {
+	for _, e := range ends {
+		for _, how := range readings {
+			t.Run(e.name+"/"+how.name, func(t *testing.T) {
+				roles(t, func(t *testing.T, r role) {
+					s, p := r.start(t, e.cfg)
+					id := r.theirs(0)
+					data := testutil.Pattern(4).Bytes(20_000)
+					p.Send(t, append([]testutil.Frame{r.syn(id)}, r.pshs(id, data, 100, 9000)...)...)
+					st := accept(t, s)
+					synctest.Wait()
+					e.end(t, r, s, p)
+					<-s.Done()
+					got, err := how.read(st)
+					if err == nil || err == io.EOF {
+						t.Errorf("read %d bytes and a clean end, want %v", len(got), e.want)
+					}
+					wantErr(t, "reading", err, e.want)
+					if !bytes.Equal(got, data) {
+						t.Errorf("the error came after %d bytes, want those that had arrived: %d", len(got), len(data))
+					}
+					if n, err := st.Read(make([]byte, 10)); n != 0 || !errors.Is(err, e.want) {
+						t.Errorf("another Read = %d, %v", n, err)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestATransportThatFailsWithEOFOfItsOwnIsNoFIN(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		fail func(*failing)
+	}{
+		// As a channel of an SSH connection does once its peer is gone.
+		{"Write returns io.EOF", func(f *failing) { f.writeErr = io.EOF }},
+		{"Read returns io.EOF", func(f *failing) { f.readErr = io.EOF }},
+		{"both return io.EOF", func(f *failing) { f.readErr, f.writeErr = io.EOF, io.EOF }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			roles(t, func(t *testing.T, r role) {
+				ours, theirs := testutil.SimPair(t, simnet.Link{})
+				f := newFailing(ours)
+				s, p := r.startOn(t, f, theirs, session.Config{})
+				id := r.theirs(0)
+				p.Send(t, r.syn(id), r.psh(id, []byte("data")))
+				st := accept(t, s)
+				synctest.Wait()
+				f.fail(c.fail)
+				_, _ = st.Write([]byte("notice"))
+				<-s.Done()
+				got, err := io.ReadAll(st)
+				if string(got) != "data" || err == nil {
+					t.Errorf("read %q and a clean end", got)
+				}
+				if _, err := st.Write([]byte("x")); err == nil || err == io.EOF {
+					t.Errorf("Write: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// TestAnEndInTheMiddleOfAPayloadGivesTheDataThatArrived cuts the transport inside a PSH.
+func TestAnEndInTheMiddleOfAPayloadGivesTheDataThatArrived(t *testing.T) {
+	data := testutil.Pattern(5).Bytes(30_000)
+	for _, arrived := range []int{0, 1, 500, 8191, 8192, 8193, 29_999} {
+		t.Run(fmt.Sprint(arrived), func(t *testing.T) {
+			roles(t, func(t *testing.T, r role) {
+				s, p := r.start(t, session.Config{})
+				r.hear(t, p)
+				id := r.theirs(0)
+				p.Send(t, r.syn(id))
+				st := accept(t, s)
+				got := background(func() ([]byte, error) { return io.ReadAll(struct{ io.Reader }{st}) })
+				p.SendBytes(t, r.psh(id, data).Append(nil)[:8])
+				p.SendBytes(t, data[:arrived])
+				p.Close()
+				res := <-got
+				wantErr(t, "reading", res.err, io.ErrUnexpectedEOF)
+				if !bytes.Equal(res.value, data[:arrived]) {
+					t.Errorf("read %d bytes, want %d", len(res.value), arrived)
+				}
+				wantEnded(t, s, io.ErrUnexpectedEOF)
+				if err := s.Err(); err == io.EOF {
+					t.Errorf("Err = %v", err)
+				}
+			}, "sim", "tcp", "pipe")
+		})
+	}
+}
+
+func TestCloseReadThrowsAwayWhatComesAndThePeerGoesOn(t *testing.T) {
+	roles(t, func(t *testing.T, r role) {
+		s, p := r.start(t, session.Config{})
+		p.Ignore(wire.NOP, wire.UPD)
+		id := r.theirs(0)
+		data := testutil.Pattern(6).Bytes(100_000)
+		p.Send(t, append([]testutil.Frame{r.syn(id)}, r.pshs(id, data)...)...)
+		st := accept(t, s)
+		blocked := accept2(t, r, s, p)
+		synctest.Wait()
+		if err := st.CloseRead(); err != nil {
+			t.Error(err)
+		}
+		if _, err := st.Read(make([]byte, 10)); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Read: %v", err)
+		}
+		// In version 2 the peer's window has to move, though nobody reads.
+		p.Send(t, r.pshs(id, data)...)
+		synctest.Wait()
+		if n := s.Stats().Unread; n != 0 {
+			t.Errorf("%d bytes are kept", n)
+		}
+		if _, err := st.Write([]byte("still here")); err != nil {
+			t.Error(err)
+		}
+		p.ExpectData(t, id, []byte("still here"))
+		if err := blocked.CloseRead(); err != nil {
+			t.Error(err)
+		}
+		p.ExpectNothing(t, time.Second) // the protocol has no words for it
+	})
+}
+
+// accept2 has the peer open its second stream, which a Read waits on, and returns it.
+func accept2(t *testing.T, r role, s *session.Session, p *testutil.Peer) *stream.Stream {
+	p.Send(t, r.syn(r.theirs(1)))
+	st := accept(t, s)
+	read := background(func() (int, error) { return st.Read(make([]byte, 10)) })
+	t.Cleanup(func() {
+		if res := <-read; res.value != 0 || !errors.Is(res.err, net.ErrClosed) {
+			t.Errorf("the blocked Read = %d, %v", res.value, res.err)
+		}
+	})
+	return st
+}
+
+func TestCloseReadOfAStreamLetsASenderInVersion2GoOnForEver(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c, s := sessions(t, transport("sim"), session.Config{Version: 2})
+		a, b := open(t, c, s)
+		if err := b.CloseRead(); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := testutil.Pattern(0).Send(a, 5<<20, 50_000); err != nil {
+			t.Errorf("%d bytes sent: %v", n, err)
+		}
+	})
+}
+
+func TestReadsBySeveralGoroutinesShareTheBytesAmongThem(t *testing.T) {
+	const readers, size = 8, 256 << 10
+	roles(t, func(t *testing.T, r role) {
+		s, p := r.start(t, session.Config{})
+		p.Ignore(wire.NOP, wire.UPD)
+		id := r.theirs(0)
+		p.Send(t, r.syn(id))
+		st := accept(t, s)
+		type piece struct {
+			count map[byte]int
+			total int
+		}
+		var results []<-chan result[piece]
+		for i := range readers {
+			results = append(results, background(func() (piece, error) {
+				p := piece{count: map[byte]int{}}
+				buf := make([]byte, 1+i*5000)
+				for {
+					n, err := st.Read(buf)
+					p.total += n
+					for _, b := range buf[:n] {
+						p.count[b]++
+					}
+					if err != nil {
+						return p, err
+					}
+				}
+			}))
+		}
+		data := testutil.Pattern(8).Bytes(size)
+		want := map[byte]int{}
+		for _, b := range data {
+			want[b]++
+		}
+		p.Send(t, append(r.pshs(id, data, 1, 10, 100, 1000, 10_000), r.fin(id))...)
+		got, total := map[byte]int{}, 0
+		for _, res := range results {
+			done := <-res
+			if done.err != io.EOF {
+				t.Error(done.err)
+			}
+			total += done.value.total
+			for b, n := range done.value.count {
+				got[b] += n
+			}
+		}
+		if total != size {
+			t.Errorf("%d bytes were read, want %d", total, size)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error("the bytes are not those that were sent")
+		}
+	}, "sim", "tcp")
+}

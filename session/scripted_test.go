@@ -1,0 +1,210 @@
+package session_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/keepalive"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// Helpers of the tests that look at what a session sends, or that stop it from sending.
+
+// narrowSize is about how much a narrow transport holds in each place where it can.
+const narrowSize = 16 << 10
+
+// narrow returns a pair of transports that are soon full when nobody reads.
+func narrow(t testing.TB, tr testutil.Transport) (client, server io.ReadWriteCloser) {
+	t.Helper()
+	link := simnet.Link{Buffer: narrowSize, ReadBuffer: narrowSize}
+	switch tr.Name {
+	case "sim":
+		return testutil.SimPair(t, link)
+	case "bare":
+		a, b := testutil.SimPair(t, link)
+		return simnet.Bare(a), simnet.Bare(b)
+	}
+	client, server = tr.Pair(t)
+	for _, c := range []io.ReadWriteCloser{client, server} {
+		// Not the read buffers: a TCP with small ones takes its time to go on.
+		if s, ok := c.(interface{ SetWriteBuffer(int) error }); ok {
+			if err := s.SetWriteBuffer(narrowSize); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return client, server
+}
+
+// scripted starts a client session over a narrow transport to a peer that reads only
+// when it is asked to.
+func scripted(t testing.TB, tr testutil.Transport, cfg *session.Config) (*session.Session, *testutil.Peer) {
+	t.Helper()
+	ca, cb := narrow(t, tr)
+	peer := testutil.NewPeer(t, cb)
+	peer.Ignore(wire.NOP)
+	return client(t, ca, cfg), peer
+}
+
+// openWide opens a stream to a scripted peer whose window, in version 2, is not what
+// stops it.
+func openWide(t testing.TB, c *session.Session, peer *testutil.Peer, version int) *stream.Stream {
+	t.Helper()
+	st := mustOpen(t, c)
+	peer.ExpectFrame(t, testutil.SYN(wire.Version(version), st.ID()))
+	if version == 2 {
+		peer.Send(t, testutil.UPD(wire.V2, st.ID(), 0, 1<<30))
+	}
+	return st
+}
+
+// sent is what a session sent, as its peer saw it.
+type sent struct {
+	frames []testutil.Frame
+	data   map[uint32][]byte
+}
+
+// readAll reads all that still comes, until the transport ends, which must be between
+// two frames.
+func readAll(t testing.TB, peer *testutil.Peer) sent {
+	t.Helper()
+	all := sent{data: map[uint32][]byte{}}
+	for {
+		f, err := peer.TryNext(peer.Timeout)
+		if err == io.EOF {
+			return all
+		}
+		if err != nil {
+			t.Errorf("after %d frames: %v", len(all.frames), err)
+			return all
+		}
+		all.frames = append(all.frames, f)
+		if f.Command == wire.PSH {
+			all.data[f.StreamID] = append(all.data[f.StreamID], f.Data...)
+		}
+	}
+}
+
+// expectPattern reads frames until they have brought bytes from to to of a Pattern to
+// stream id, and nothing else.
+func expectPattern(t testing.TB, peer *testutil.Peer, id uint32, pattern testutil.Pattern, from, to int) {
+	t.Helper()
+	for from < to {
+		f := peer.Next(t)
+		if f.Command != wire.PSH || f.StreamID != id || from+len(f.Data) > to {
+			t.Fatalf("%v, want data of stream %d, at most %d bytes", f, id, to-from)
+		}
+		if err := pattern.Check(f.Data, int64(from)); err != nil {
+			t.Fatal(err)
+		}
+		from += len(f.Data)
+	}
+}
+
+// commands returns the commands of stream id's frames, PSH frames in a row as one.
+func (s sent) commands(id uint32) (list []wire.Command) {
+	for _, f := range s.frames {
+		if f.StreamID != id || f.Command == wire.PSH && len(list) > 0 && list[len(list)-1] == wire.PSH {
+			continue
+		}
+		list = append(list, f.Command)
+	}
+	return list
+}
+
+// source writes a Pattern, each time from the same buffer, which it overwrites as soon
+// as Write has returned.
+type source struct {
+	pattern testutil.Pattern
+	off     int64
+	buf     []byte
+}
+
+func newSource(pattern testutil.Pattern, size int) *source {
+	return &source{pattern: pattern, buf: make([]byte, size)}
+}
+
+// write writes the next buffer full.
+func (s *source) write(w io.Writer) (int, error) {
+	s.pattern.Fill(s.buf, s.off)
+	n, err := w.Write(s.buf)
+	copy(s.buf, bytes.Repeat([]byte{0xEE}, len(s.buf)))
+	s.off += int64(n)
+	return n, err
+}
+
+// fill writes until nothing more is taken.
+func (s *source) fill(t testing.TB, st *stream.Stream) {
+	t.Helper()
+	for {
+		// Far longer than a transport needs that has room.
+		if err := st.SetWriteDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := s.write(st)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := st.SetWriteDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// settle waits in a bubble until everybody waits; elsewhere it cannot be known when
+// that is, and the test must hold either way.
+func settle(tr testutil.Transport) {
+	if tr.Bubble {
+		synctest.Wait()
+	}
+}
+
+// off is the keep-alive policy of tests that let much time pass.
+var off = keepalive.Off{}
+
+// transport returns the transport of that name.
+func transport(name string) testutil.Transport {
+	for _, tr := range testutil.Transports() {
+		if tr.Name == name {
+			return tr
+		}
+	}
+	panic("no transport " + name)
+}
+
+// mustOpen opens a stream.
+func mustOpen(t testing.TB, s *session.Session) *stream.Stream {
+	t.Helper()
+	st, err := s.OpenStream(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// goroutines returns how many goroutines were started by a function whose name
+// contains creator.
+func goroutines(creator string) (n int) {
+	buf := make([]byte, 1<<20)
+	for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+		if _, by, ok := strings.Cut(g, "created by "); ok && strings.Contains(by, creator) {
+			n++
+		}
+	}
+	return n
+}

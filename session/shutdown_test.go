@@ -1,0 +1,202 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// shutdown calls Shutdown in the background.
+func shutdown(s *session.Session, ctx context.Context) <-chan result[struct{}] {
+	return background(func() (struct{}, error) { return struct{}{}, s.Shutdown(ctx) })
+}
+
+// wantPending wants a call in the background not to have returned.
+func wantPending[T any](t testing.TB, what string, call <-chan result[T]) {
+	t.Helper()
+	select {
+	case r := <-call:
+		t.Fatalf("%s returned already: %v, %v", what, r.value, r.err)
+	default:
+	}
+}
+
+func TestShutdownWaitsForTheOpenStreams(t *testing.T) {
+	each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+		c, s := sessions(t, tr, session.Config{Version: version, KeepAlive: off})
+		a1, b1 := open(t, c, s)
+		b2, a2 := open(t, s, c) // whoever opened them
+		elapsed := clock()
+		down := shutdown(c, context.Background())
+		time.Sleep(time.Hour)
+		wantPending(t, "Shutdown", down)
+
+		// The streams go on.
+		for _, pair := range [][2]io.ReadWriteCloser{{a1, b1}, {b1, a1}, {a2, b2}, {b2, a2}} {
+			go pair[0].Write([]byte("still here"))
+			buf := make([]byte, 10)
+			if _, err := io.ReadFull(pair[1], buf); err != nil || string(buf) != "still here" {
+				t.Fatalf("read %q, %v", buf, err)
+			}
+		}
+		wantErr(t, "Close", a1.Close(), nil)
+		b1.Close()
+		time.Sleep(time.Hour)
+		wantPending(t, "Shutdown", down)
+
+		// The last one is closed by both sides, each for itself.
+		a2.CloseWrite()
+		b2.Close()
+		if _, err := io.Copy(io.Discard, a2); err != nil {
+			t.Fatal(err)
+		}
+		wantErr(t, "Shutdown", (<-down).err, nil)
+		wantTime(t, "Shutdown returned", elapsed(), 2*time.Hour)
+		wantErr(t, "Err", c.Err(), net.ErrClosed)
+		<-s.Done()
+		wantErr(t, "the peer's Err", s.Err(), io.EOF)
+	})
+}
+
+func TestShutdownWithoutStreamsClosesAtOnce(t *testing.T) {
+	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+		c, s := sessions(t, tr, session.Config{Version: version})
+		a, b := open(t, c, s)
+		a.Close()
+		b.Close()
+		wantErr(t, "Shutdown", c.Shutdown(context.Background()), nil)
+		<-s.Done()
+		wantErr(t, "Shutdown of a session that has ended", s.Shutdown(context.Background()), nil)
+	})
+}
+
+func TestAfterShutdownNoStreamCanBeOpenedByEitherSide(t *testing.T) {
+	versions(t, func(t *testing.T, version int) {
+		ca, cb := testutil.SimPair(t, simnet.Link{})
+		v := wire.Version(version)
+		c := client(t, ca, &session.Config{Version: version, KeepAlive: off})
+		peer := testutil.NewPeer(t, cb)
+		peer.Ignore(wire.NOP)
+		st := mustOpen(t, c)
+		peer.ExpectFrame(t, testutil.SYN(v, st.ID()))
+		peer.Send(t, testutil.SYN(v, 2))
+		synctest.Wait()
+		opening := background(func() (net.Conn, error) { return c.Open() })
+		if r := <-opening; r.err != nil {
+			t.Fatal(r.err)
+		}
+		peer.ExpectFrame(t, testutil.SYN(v, st.ID()+2))
+		down := shutdown(c, context.Background())
+		synctest.Wait()
+
+		_, err := c.OpenStream(context.Background())
+		wantErr(t, "OpenStream", err, session.ErrShutdown)
+		_, err = c.Open()
+		wantErr(t, "Open", err, session.ErrShutdown)
+		peer.Send(t, testutil.SYN(v, 4), testutil.PSH(v, 4, []byte("hello")))
+		peer.ExpectFrame(t, testutil.FIN(v, 4))
+		if n := c.Stats().StreamsRefused; n != 1 {
+			t.Errorf("%d streams were refused, want 1", n)
+		}
+
+		// One that came before is still accepted.
+		early, err := c.AcceptStream(context.Background())
+		if err != nil || early.ID() != 2 {
+			t.Fatalf("AcceptStream = %v, %v", early, err)
+		}
+		wantPending(t, "Shutdown", down)
+		c.Close()
+		wantErr(t, "Shutdown", (<-down).err, nil)
+	})
+}
+
+func TestShutdownEndsWithItsContextAndLeavesTheSessionSo(t *testing.T) {
+	versions(t, func(t *testing.T, version int) {
+		c, s := sessions(t, transport("sim"), session.Config{Version: version, KeepAlive: off})
+		a, b := open(t, c, s)
+		for _, timeout := range []time.Duration{0, time.Minute} {
+			ctx, cancel := context.WithTimeout(context.Background(), timeout)
+			elapsed := clock()
+			err := c.Shutdown(ctx)
+			cancel()
+			wantErr(t, "Shutdown", err, context.DeadlineExceeded)
+			if ne := net.Error(nil); !errors.As(err, &ne) || !ne.Timeout() {
+				t.Errorf("%v is no time-out", err)
+			}
+			wantTime(t, "Shutdown returned", elapsed(), timeout)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		down := shutdown(c, ctx)
+		time.AfterFunc(time.Second, cancel)
+		wantErr(t, "Shutdown", (<-down).err, context.Canceled)
+
+		wantErr(t, "Err", c.Err(), nil)
+		_, err := c.OpenStream(context.Background())
+		wantErr(t, "OpenStream", err, session.ErrShutdown)
+		go a.Write([]byte("still here"))
+		if _, err := io.ReadFull(b, make([]byte, 10)); err != nil {
+			t.Fatal(err)
+		}
+		a.Close()
+		wantErr(t, "Shutdown", c.Shutdown(context.Background()), nil)
+	})
+}
+
+func TestShutdownEndsWithTheSession(t *testing.T) {
+	broken := errors.New("cable cut")
+	for _, c := range []struct {
+		name string
+		end  func(c *session.Session, peer *simnet.Conn)
+		err  error
+	}{
+		{"Close", func(c *session.Session, peer *simnet.Conn) { c.Close() }, net.ErrClosed},
+		{"the transport breaks", func(c *session.Session, peer *simnet.Conn) { peer.Break(broken) }, broken},
+		{"the peer closes it", func(c *session.Session, peer *simnet.Conn) { peer.Close() }, io.EOF},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			versions(t, func(t *testing.T, version int) {
+				ca, cb := testutil.SimPair(t, simnet.Link{})
+				s := client(t, ca, &session.Config{Version: version, KeepAlive: off})
+				mustOpen(t, s)
+				var all []<-chan result[struct{}]
+				for range 3 {
+					all = append(all, shutdown(s, context.Background()))
+				}
+				time.Sleep(time.Second)
+				c.end(s, cb)
+				for _, down := range all {
+					wantTime(t, "Shutdown returned", (<-down).at, time.Second)
+				}
+				wantErr(t, "Err", s.Err(), c.err)
+			})
+		})
+	}
+}
+
+func TestShutdownFlushesWhatTheStreamsHaveWritten(t *testing.T) {
+	const size = 1 << 20
+	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+		c, s := sessions(t, tr, session.Config{Version: version})
+		a, b := open(t, c, s)
+		down := shutdown(c, context.Background())
+		go func() {
+			if _, err := testutil.Pattern(1).Send(a, size, 3000); err != nil {
+				t.Error(err)
+			}
+			a.Close()
+		}()
+		if err := testutil.Pattern(1).Receive(b, size); err != nil {
+			t.Error(err)
+		}
+		wantErr(t, "Shutdown", (<-down).err, nil)
+	})
+}
