@@ -18,6 +18,9 @@ func (s *Session) AcceptStream(ctx context.Context) (*stream.Stream, error) {
 	defer s.mu.Unlock()
 	for {
 		if err := ctx.Err(); err != nil {
+			if len(s.backlog) > 0 {
+				s.accepting.Signal() // in case the last one was for this call
+			}
 			return nil, s.opError("accept", err)
 		}
 		if s.phase == phaseClosing || s.phase == phaseEnded && s.err == net.ErrClosed {
@@ -33,7 +36,10 @@ func (s *Session) AcceptStream(ctx context.Context) (*stream.Stream, error) {
 			return m.port.Stream(), nil
 		}
 		if s.phase == phaseEnded {
-			return nil, s.opError("accept", s.err)
+			if s.err == io.EOF {
+				return nil, io.EOF
+			}
+			return nil, s.opError("accept", endError{s.err})
 		}
 		s.wait(ctx, &s.accepting)
 	}
@@ -52,6 +58,19 @@ var (
 	_ net.Listener = (*Session)(nil)
 	_ io.Closer    = (*Session)(nil)
 )
+
+// endError is the end of a session to Accept. It hides that its cause may say that it is
+// temporary, as then net/http and others would call Accept again for ever.
+type endError struct{ error }
+
+func (e endError) Unwrap() error { return e.error }
+
+func (e endError) Timeout() bool {
+	t, ok := e.error.(interface{ Timeout() bool })
+	return ok && t.Timeout()
+}
+
+func (e endError) Temporary() bool { return false }
 
 // wait waits for c, or for ctx to end. The caller holds s.mu.
 func (s *Session) wait(ctx context.Context, c *sync.Cond) {

@@ -78,6 +78,16 @@ func (a *alive) pause(paused bool) {
 	}
 }
 
+// quiet returns for how long nothing has been received while the transport was read.
+func (a *alive) quiet() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.paused {
+		return 0
+	}
+	return a.s.now() - max(a.resumed, time.Duration(a.received.Load()))
+}
+
 func (a *alive) stop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

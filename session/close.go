@@ -82,12 +82,15 @@ func (s *Session) flush(members []*member) bool {
 		select {
 		case <-freed:
 		case <-s.done:
-			return len(unsent(members)) == 0
+			return false
 		case <-timeout.C:
 			return false
 		}
 	}
-	if s.raw == nil || s.out.failure() != nil {
+	if s.out.failure() != nil {
+		return false
+	}
+	if s.raw == nil {
 		return true
 	}
 	// Closing a socket with unread data resets the connection, and that may overtake
@@ -98,7 +101,7 @@ func (s *Session) flush(members []*member) bool {
 		case <-again.C:
 		case <-s.done:
 			again.Stop()
-			return true
+			return false
 		case <-timeout.C:
 			again.Stop()
 			return false
@@ -156,7 +159,7 @@ func (s *Session) end(err error) error {
 	members := s.list()
 	clear(s.members)
 	s.wakeAll()
-	grace := s.graceEnd
+	grace := s.grace
 	close(s.done)
 	s.mu.Unlock()
 
@@ -189,15 +192,30 @@ func (s *Session) writeFailed(err error) {
 		s.mu.Unlock()
 		return
 	}
-	s.broken = err
+	s.broken, s.brokenAt = err, s.now()
 	members := s.list()
 	s.wakeAll()
-	s.graceEnd = time.AfterFunc(writeGrace, func() { s.end(err) })
+	s.grace = time.AfterFunc(writeGrace, s.graceOver)
 	s.mu.Unlock()
 	for _, m := range members {
 		m.port.Abort(err, stream.KeepReading)
 	}
 	s.wakeReader()
+}
+
+// graceOver ends the session when nothing was read for a while after writing has failed. As long
+// as the application has yet to make room there may be more to read, so for that it has as long
+// as a peer has in Close.
+func (s *Session) graceOver() {
+	if s.alive.quiet() >= writeGrace || s.now()-s.brokenAt >= s.config.CloseTimeout {
+		s.end(s.broken)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.phase < phaseEnded {
+		s.grace.Reset(writeGrace)
+	}
 }
 
 // wakeReader has a reader that waits for a socket look whether writing has failed.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"reflect"
 	"time"
 
 	"github.com/smuxkit/smuxkit/flow"
@@ -146,23 +148,30 @@ func (c *Config) Validate() error {
 	}
 	within("Version", d.Version, 0, 2)
 	within("MaxFrameSize", d.MaxFrameSize, 1, wire.MaxPayload)
-	within("MaxReceiveBuffer", d.MaxReceiveBuffer, minReceiveBuffer, 1<<40)
+	within("MaxReceiveBuffer", d.MaxReceiveBuffer, minReceiveBuffer, math.MaxInt)
 	within("MaxStreamWindow", d.MaxStreamWindow, flow.InitialWindow, maxStreamWindow)
 	within("AcceptBacklog", d.AcceptBacklog, 1, 1<<30)
 	within("MaxStreams", d.MaxStreams, 1, 1<<30)
 	if d.CloseTimeout < 0 {
 		errs = append(errs, fmt.Errorf("CloseTimeout is %v, must not be negative", d.CloseTimeout))
 	}
-	for field, r := range map[string]Rate{"SendRate": d.SendRate, "ReceiveRate": d.ReceiveRate} {
+	rate := func(field string, r Rate) {
 		if !(r.BytesPerSecond >= 0) {
 			errs = append(errs, fmt.Errorf("%s.BytesPerSecond is %v, must not be negative; 0 is no limit", field, r.BytesPerSecond))
 		}
 		within(field+".Burst", r.Burst, 0, 1<<30)
 	}
-	if v, ok := d.KeepAlive.(interface{ Validate() error }); ok {
+	rate("SendRate", d.SendRate)
+	rate("ReceiveRate", d.ReceiveRate)
+	if isNil(d.KeepAlive) {
+		errs = append(errs, errors.New("KeepAlive holds a nil pointer, must be a policy or nil itself"))
+	} else if v, ok := d.KeepAlive.(interface{ Validate() error }); ok {
 		if err := v.Validate(); err != nil {
 			errs = append(errs, fmt.Errorf("KeepAlive: %w", err))
 		}
+	}
+	if isNil(d.StallPolicy) {
+		errs = append(errs, errors.New("StallPolicy holds a nil pointer, must be a policy or nil itself"))
 	}
 	if c != nil && c.Budget != nil && c.MaxReceiveBuffer != 0 {
 		errs = append(errs, errors.New("both Budget and MaxReceiveBuffer are set, only one may be"))
@@ -171,4 +180,10 @@ func (c *Config) Validate() error {
 		return nil
 	}
 	return fmt.Errorf("session: bad Config: %w", errors.Join(errs...))
+}
+
+// isNil reports whether v holds a nil pointer.
+func isNil(v any) bool {
+	p := reflect.ValueOf(v)
+	return p.Kind() == reflect.Pointer && p.IsNil()
 }

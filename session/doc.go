@@ -50,7 +50,8 @@
 //	CloseTimeout      5 s for Close to send what was written
 //
 // Version 2 has flow control for each stream; version 1 has none, so that a stream nobody reads
-// stops all of them once MaxReceiveBuffer is full. Use version 2 where the peer speaks it.
+// stops all of them once MaxReceiveBuffer is full, unless Config.StallPolicy is [Abort]. Use
+// version 2 where the peer speaks it.
 //
 // # Errors
 //
@@ -63,6 +64,7 @@
 //	net.ErrClosed            this side closed the stream or the session
 //	os.ErrDeadlineExceeded   a deadline has passed; also a net.Error with Timeout() true
 //	stream.ErrPeerClosed     from Write: the peer has closed both directions
+//	stream.ErrStalled        the StallPolicy has aborted the stream
 //	ErrKeepAlive             the peer was silent for too long; a time-out, too
 //	*ProtocolError           the peer sent what the protocol does not allow; it says what
 //	ErrShutdown              from OpenStream: this side has called Shutdown
@@ -77,8 +79,11 @@
 // The protocol is that of github.com/xtaci/smux, versions 1 and 2; the module's internal/interop
 // runs both implementations against each other in all roles. There is no negotiation: the two
 // ends have to be set to the same version, except that a Server with Version 0 takes that of its
-// client. The defaults keep within what the Rust crates smux and async_smux accept: frames of at most
-// 32,768 bytes with their header, ids of the right parity, no data in control frames. Use
-// version 1 with them: smux (Rust) sends no window updates, so that a stream of version 2 would stop
-// after 262,144 bytes, and async_smux knows version 1 alone. docs/protocol.md has the rest.
+// client.
+//
+// The defaults keep within what the Rust crates smux 0.2 and async_smux 0.3 accept, as their
+// sources have it (no test here runs them): frames of at most 32,768 bytes with their header, ids
+// of the right parity, no data in control frames. Use version 1 with them: smux (Rust) sends no
+// window updates, so that a stream of version 2 would stop after 262,144 bytes, and async_smux
+// knows version 1 alone. docs/protocol.md has the rest.
 package session

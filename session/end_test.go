@@ -55,7 +55,7 @@ func TestFINClosesOneDirection(t *testing.T) {
 		p.Send(t, r.syn(id), r.fin(id))
 		st := accept(t, s)
 		wantEOF(t, st)
-		data := testutil.Pattern(1).Bytes(100_000)
+		data := testutil.Pattern(1).Bytes(9_000)
 		for range 2 { // the peer cannot be told from one that has closed: writing goes on
 			if _, err := st.Write(data); err != nil {
 				t.Error(err)
@@ -391,8 +391,10 @@ func TestTheEndReachesASessionThatDoesNotReadAsItsBudgetIsFull(t *testing.T) {
 		}},
 		{"reading", func(t *testing.T, s *session.Session, st *stream.Stream, p *testutil.Peer) {
 			_ = p.Close()
-			if n, err := io.Copy(io.Discard, st); n != 200_000 || !errors.Is(err, io.ErrUnexpectedEOF) {
+			if n, err := io.Copy(io.Discard, st); n != 200_000 {
 				t.Errorf("read %d bytes, %v", n, err)
+			} else {
+				checkStreamEnd(t, "reading", err, nil)
 			}
 		}},
 	} {
@@ -407,7 +409,9 @@ func TestTheEndReachesASessionThatDoesNotReadAsItsBudgetIsFull(t *testing.T) {
 				elapsed := clock()
 				e.end(t, s, st, p)
 				<-s.Done()
-				if d := elapsed(); d > time.Second {
+				// After a failed write, the reader has CloseTimeout to make room for what
+				// the peer had sent.
+				if d := elapsed(); d > session.DefaultCloseTimeout+time.Second {
 					t.Errorf("it took %v", d)
 				}
 			})
@@ -542,7 +546,7 @@ func TestTheTransportCutAtEveryByteOffsetOfAConversationEndsBothSidesWithAnError
 							t.Fatalf("with the cut after byte %d", after)
 						}
 					}
-					if after < 150 {
+					if after < 100 {
 						t.Errorf("the conversation had %d bytes", after)
 					}
 				})
@@ -562,7 +566,8 @@ func cutConversation(t *testing.T, version int, way string, cause error, after i
 		}
 		cut.Cut(simnet.Cut{After: after, Err: cause})
 		ends := [2]*tap{{Conn: ca}, {Conn: cb}}
-		cfg := &session.Config{Version: version}
+		// With a budget this small there are window updates, too.
+		cfg := &session.Config{Version: version, MaxReceiveBuffer: 64 << 10}
 		sides := [2]*session.Session{client(t, ends[0], cfg), server(t, ends[1], cfg)}
 		var talks [2]conversation
 		var wg sync.WaitGroup

@@ -476,8 +476,8 @@ func TestTheEndOfAStreamLeavesNothingBehind(t *testing.T) {
 	})
 }
 
-// failing is a transport that does as its peer does until it is told to fail.
-type failing struct {
+// faulty is a transport that does as its peer does until it is told to fail.
+type faulty struct {
 	*simnet.Conn
 	mu                sync.Mutex
 	readErr, writeErr error
@@ -485,10 +485,10 @@ type failing struct {
 	read, write func(p []byte) (int, error)
 }
 
-func newFailing(c *simnet.Conn) *failing { return &failing{Conn: c} }
+func newFaulty(c *simnet.Conn) *faulty { return &faulty{Conn: c} }
 
 // fail changes how it fails, for calls that are blocked too.
-func (f *failing) fail(change func(*failing)) {
+func (f *faulty) fail(change func(*faulty)) {
 	f.mu.Lock()
 	change(f)
 	readErr := f.readErr
@@ -498,7 +498,7 @@ func (f *failing) fail(change func(*failing)) {
 	}
 }
 
-func (f *failing) Read(p []byte) (int, error) {
+func (f *faulty) Read(p []byte) (int, error) {
 	f.mu.Lock()
 	read := f.read
 	f.mu.Unlock()
@@ -514,7 +514,7 @@ func (f *failing) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (f *failing) Write(p []byte) (int, error) {
+func (f *faulty) Write(p []byte) (int, error) {
 	f.mu.Lock()
 	write, err := f.write, f.writeErr
 	f.mu.Unlock()
@@ -531,26 +531,26 @@ func TestATransportThatReturnsNonsenseEndsTheSessionWithAnError(t *testing.T) {
 	boom := errors.New("boom")
 	for _, c := range []struct {
 		name   string
-		break_ func(f *failing)
+		break_ func(f *faulty)
 		want   error // nil: any but io.EOF
 	}{
-		{"Read returns -1", func(f *failing) { f.read = func([]byte) (int, error) { return -1, nil } }, nil},
-		{"Read returns -1 and an error", func(f *failing) { f.read = func([]byte) (int, error) { return -1, boom } }, nil},
-		{"Read returns more than there is room for", func(f *failing) { f.read = func(p []byte) (int, error) { return len(p) + 1, nil } }, nil},
-		{"Read returns too much and io.EOF", func(f *failing) { f.read = func(p []byte) (int, error) { return 1 << 40, io.EOF } }, nil},
-		{"Read returns nothing and no error, for ever", func(f *failing) { f.read = forEver(f) }, io.ErrNoProgress},
-		{"Read returns an error", func(f *failing) { f.read = func([]byte) (int, error) { return 0, boom } }, boom},
-		{"Write returns -1", func(f *failing) { f.write = func([]byte) (int, error) { return -1, nil } }, nil},
-		{"Write returns more than it was given", func(f *failing) { f.write = func(p []byte) (int, error) { return len(p) + 1, nil } }, nil},
-		{"Write returns less than it was given", func(f *failing) { f.write = func(p []byte) (int, error) { return len(p) - 1, nil } }, io.ErrShortWrite},
-		{"Write returns nothing and no error, for ever", func(f *failing) { f.write = forEver(f) }, io.ErrShortWrite},
-		{"Write returns less and an error", func(f *failing) { f.write = func(p []byte) (int, error) { return 1, boom } }, boom},
-		{"Write returns all and an error", func(f *failing) { f.write = func(p []byte) (int, error) { return len(p), boom } }, boom},
+		{"Read returns -1", func(f *faulty) { f.read = func([]byte) (int, error) { return -1, nil } }, nil},
+		{"Read returns -1 and an error", func(f *faulty) { f.read = func([]byte) (int, error) { return -1, boom } }, nil},
+		{"Read returns more than there is room for", func(f *faulty) { f.read = func(p []byte) (int, error) { return len(p) + 1, nil } }, nil},
+		{"Read returns too much and io.EOF", func(f *faulty) { f.read = func(p []byte) (int, error) { return 1 << 40, io.EOF } }, nil},
+		{"Read returns nothing and no error, for ever", func(f *faulty) { f.read = forEver(f) }, io.ErrNoProgress},
+		{"Read returns an error", func(f *faulty) { f.read = func([]byte) (int, error) { return 0, boom } }, boom},
+		{"Write returns -1", func(f *faulty) { f.write = func([]byte) (int, error) { return -1, nil } }, nil},
+		{"Write returns more than it was given", func(f *faulty) { f.write = func(p []byte) (int, error) { return len(p) + 1, nil } }, nil},
+		{"Write returns less than it was given", func(f *faulty) { f.write = func(p []byte) (int, error) { return len(p) - 1, nil } }, io.ErrShortWrite},
+		{"Write returns nothing and no error, for ever", func(f *faulty) { f.write = forEver(f) }, io.ErrShortWrite},
+		{"Write returns less and an error", func(f *faulty) { f.write = func(p []byte) (int, error) { return 1, boom } }, boom},
+		{"Write returns all and an error", func(f *faulty) { f.write = func(p []byte) (int, error) { return len(p), boom } }, boom},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			roles(t, func(t *testing.T, r role) {
 				ours, theirs := testutil.SimPair(t, simnet.Link{})
-				f := newFailing(ours)
+				f := newFaulty(ours)
 				s, p := r.startOn(t, f, theirs, session.Config{})
 				p.Send(t, r.syn(r.theirs(0)), r.psh(r.theirs(0), []byte("data")))
 				st := accept(t, s)
@@ -578,7 +578,7 @@ func TestATransportThatReturnsNonsenseEndsTheSessionWithAnError(t *testing.T) {
 
 // forEver returns a Read or Write that does nothing, until the transport is closed, or it has been called so
 // often that its caller must be taken for a hopeless case.
-func forEver(f *failing) func([]byte) (int, error) {
+func forEver(f *faulty) func([]byte) (int, error) {
 	n := 0
 	return func([]byte) (int, error) {
 		if n++; n > 100_000 {
@@ -592,7 +592,7 @@ func forEver(f *failing) func([]byte) (int, error) {
 func TestAReadThatReturnsNothingNowAndThenIsNoEnd(t *testing.T) {
 	roles(t, func(t *testing.T, r role) {
 		ours, theirs := testutil.SimPair(t, simnet.Link{MaxRead: 3})
-		f := newFailing(ours)
+		f := newFaulty(ours)
 		n := 0
 		f.read = func(p []byte) (int, error) {
 			if n++; n%50 != 0 {
@@ -612,7 +612,7 @@ func TestBytesThatComeWithAnErrorOfReadCount(t *testing.T) {
 				t.Run(fmt.Sprint(size), func(t *testing.T) {
 					roles(t, func(t *testing.T, r role) {
 						ours, theirs := testutil.SimPair(t, simnet.Link{})
-						f := newFailing(ours)
+						f := newFaulty(ours)
 						data := testutil.Pattern(1).Bytes(size)
 						id := r.theirs(0)
 						var all []byte

@@ -490,17 +490,17 @@ func TestEOFMeansFINAndNothingElse(t *testing.T) {
 func TestATransportThatFailsWithEOFOfItsOwnIsNoFIN(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		fail func(*failing)
+		fail func(*faulty)
 	}{
 		// As a channel of an SSH connection does once its peer is gone.
-		{"Write returns io.EOF", func(f *failing) { f.writeErr = io.EOF }},
-		{"Read returns io.EOF", func(f *failing) { f.readErr = io.EOF }},
-		{"both return io.EOF", func(f *failing) { f.readErr, f.writeErr = io.EOF, io.EOF }},
+		{"Write returns io.EOF", func(f *faulty) { f.writeErr = io.EOF }},
+		{"Read returns io.EOF", func(f *faulty) { f.readErr = io.EOF }},
+		{"both return io.EOF", func(f *faulty) { f.readErr, f.writeErr = io.EOF, io.EOF }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			roles(t, func(t *testing.T, r role) {
 				ours, theirs := testutil.SimPair(t, simnet.Link{})
-				f := newFailing(ours)
+				f := newFaulty(ours)
 				s, p := r.startOn(t, f, theirs, session.Config{})
 				id := r.theirs(0)
 				p.Send(t, r.syn(id), r.psh(id, []byte("data")))

@@ -36,8 +36,6 @@ type reader struct {
 	yield   bool    // one has got enough, and will want more
 
 	pace *pacer // limits the rate, if not nil
-
-	last *member // the stream of the last PSH frame, which likely has the next
 }
 
 const (
@@ -45,6 +43,8 @@ const (
 	// directMin is the length from which what is left of a payload is read
 	// straight to its stream.
 	directMin = 8 << 10
+	// maxEmptyReads is how often in a row a transport may return nothing.
+	maxEmptyReads = 100
 	// ahead is how much is read together with, and behind, such a payload: the next
 	// header, a short payload that ends a Write, and one more header.
 	ahead = 64
@@ -57,7 +57,7 @@ func (r *reader) run() error {
 	if r.s.raw != nil {
 		return r.runRaw()
 	}
-	for {
+	for empty := 0; ; {
 		if err := r.parse(); err != nil {
 			return err
 		}
@@ -70,7 +70,10 @@ func (r *reader) run() error {
 			return fmt.Errorf("transport's Read returned %d for %d bytes", n, len(p))
 		}
 		if n > 0 {
+			empty = 0
 			r.s.received(n)
+		} else if empty++; empty == maxEmptyReads && err == nil {
+			err = io.ErrNoProgress
 		}
 		if ferr := r.filled(n); ferr != nil {
 			return ferr
@@ -196,7 +199,7 @@ func (r *reader) parse() error {
 			return &ProtocolError{Header: h, Err: err}
 		}
 		if v := r.s.version(); h.Version != v && (v != 0 || !r.s.adopt(h.Version)) {
-			return &ProtocolError{Header: h, Err: wire.ErrVersion}
+			return &ProtocolError{Header: h, Err: wire.ErrVersionMismatch}
 		}
 		size := wire.HeaderSize
 		if h.Command == wire.UPD {
@@ -239,12 +242,8 @@ func (r *reader) frame(h wire.Header, body []byte) error {
 	case wire.SYN:
 		return s.opened(h)
 	}
-	m := r.last
-	if m == nil || m.port.Stream().ID() != h.StreamID {
-		m = s.member(h.StreamID)
-	}
+	m := s.member(h.StreamID)
 	if h.Command == wire.PSH {
-		r.last = m
 		if h.Length == 0 {
 			return nil
 		}

@@ -153,9 +153,12 @@ func (s *source) fill(t testing.TB, st *stream.Stream) {
 		if err := st.SetWriteDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
 			t.Fatal(err)
 		}
-		_, err := s.write(st)
+		n, err := s.write(st)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			break
+			if n == 0 {
+				break
+			}
+			continue
 		}
 		if err != nil {
 			t.Fatal(err)

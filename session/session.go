@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,8 +42,9 @@ type Session struct {
 	// lock is.
 	mu        sync.Mutex
 	phase     phase
-	err       error               // why the session ends or ended
-	broken    error               // why nothing can be sent any more
+	err       error // why the session ends or ended
+	broken    error // why nothing can be sent any more; set once
+	brokenAt  time.Duration
 	members   map[uint32]*member  // the streams that are open
 	theirs    int                 // how many of them the peer has opened
 	forgotten map[uint32]struct{} // closed here, while the peer may still send
@@ -54,7 +54,7 @@ type Session struct {
 	accepting sync.Cond     // backlog or phase changed
 	opening   sync.Cond     // ver, unsentSYN or phase changed
 	emptied   chan struct{} // if not nil, closed when members becomes empty
-	graceEnd  *time.Timer
+	grace     *time.Timer   // runs after writing has failed
 	done      chan struct{} // closed when the session has ended
 }
 
@@ -99,17 +99,22 @@ func Server(conn io.ReadWriteCloser, cfg *Config) (*Session, error) {
 }
 
 func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) {
-	if v := reflect.ValueOf(conn); conn == nil || v.Kind() == reflect.Pointer && v.IsNil() {
+	if conn == nil || isNil(conn) {
 		return nil, errors.New("session: conn is nil")
 	}
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	config := cfg.withDefaults()
+	scheduler := config.NewScheduler()
+	if scheduler == nil || isNil(scheduler) {
+		return nil, errors.New("session: bad Config: NewScheduler returned nil, must return a scheduler")
+	}
 	s := &Session{
 		conn:   conn,
 		raw:    newRawConn(conn),
 		client: client,
-		config: cfg.withDefaults(),
+		config: config,
 		begin:  time.Now(),
 		nextID: 2,
 		done:   make(chan struct{}),
@@ -138,7 +143,7 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 	s.accepting.L = &s.mu
 	s.opening.L = &s.mu
 	s.budget.OnPressure(s.pressed)
-	s.out = writer{s: s, raw: s.raw, sched: s.config.NewScheduler(), pace: newPacer(s.config.SendRate, s.done)}
+	s.out = writer{s: s, raw: s.raw, sched: scheduler, pace: newPacer(s.config.SendRate, s.done)}
 	s.out.own.Owner = s
 	s.log("session begins")
 	s.alive.start(s)

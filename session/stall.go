@@ -17,12 +17,13 @@ var Wait StallPolicy = patience(0)
 // Abort is the StallPolicy that aborts a stream once nothing has been taken from it, and
 // nothing could be read from the transport, for that long: the one that holds most
 // unread bytes. Its Reads and Writes fail with stream.ErrStalled, its peer gets what it
-// gets when a stream is closed, and Config.OnEvent is told. The other streams go on.
-func Abort(after time.Duration) StallPolicy { return patience(after) }
+// gets when a stream is closed, and Config.OnEvent is told. The other streams go on. Less
+// than a millisecond is taken for a millisecond.
+func Abort(after time.Duration) StallPolicy { return patience(max(after, time.Millisecond)) }
 
 type patience time.Duration
 
-func (p patience) Patience() time.Duration { return max(0, time.Duration(p)) }
+func (p patience) Patience() time.Duration { return time.Duration(p) }
 
 // Event is something that has happened in a session and that no call reports.
 type Event struct {
@@ -51,14 +52,14 @@ func (k EventKind) String() string {
 // lasts until stop is called.
 func (s *Session) watchStall() (stop func()) {
 	after := s.config.StallPolicy.Patience()
-	if after == 0 {
+	if after <= 0 {
 		return func() {}
 	}
 	over := make(chan struct{})
 	go func() {
 		// What each stream holds is counted a moment later, as most stalls are
 		// short and there may be very many streams.
-		settle := min(after/10, 10*time.Millisecond)
+		settle := max(min(after/10, 10*time.Millisecond), time.Microsecond)
 		for sleep(settle, over) {
 			unread := make(map[*member]int)
 			for _, m := range s.snapshot() {

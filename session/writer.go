@@ -1,6 +1,7 @@
 package session
 
 import (
+	"io"
 	"math"
 	"sync"
 	"time"
@@ -310,6 +311,9 @@ func (w *writer) refuse(id uint32) {
 
 // fail ends the way out after a failed write.
 func (w *writer) fail(o *sending, err error) {
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF // to a stream, io.EOF is FIN and nothing else
+	}
 	w.stop(err)
 	w.mu.Lock()
 	w.role = roleFree

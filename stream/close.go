@@ -5,8 +5,8 @@ import "net"
 // Close closes both directions and returns at once. Calls that are blocked end with
 // net.ErrClosed; what has not been read is thrown away, and so is what still
 // arrives; what Write has accepted is still sent, and FIN behind it. Closing again does
-// nothing. The error, if any, says that the session ended before everything that
-// Write had accepted was handed to the transport.
+// nothing. The error, if any, is why what Write had accepted was thrown away instead of being
+// handed to the transport: the reason for the session's end, or ErrPeerClosed.
 func (s *Stream) Close() error {
 	_, err := s.close(false)
 	return s.opError("close", err)
@@ -41,7 +41,7 @@ func (s *Stream) close(stalled bool) (dropped int, err error) {
 	s.writeLimit.stop()
 	s.endWrites()
 	done := s.finish()
-	if s.err != nil && !s.finished {
+	if s.err != nil && !s.sending && !s.finished {
 		// There is no session left to send FIN.
 		s.finished, done = true, true
 	}
@@ -81,7 +81,7 @@ func (s *Stream) CloseWrite() error {
 func (s *Stream) endWrites() {
 	s.readers.wake()
 	s.writers.wake()
-	if s.err != nil {
+	if s.err != nil && !s.sending {
 		return
 	}
 	// Somebody may be waiting for the end of what this side has said; if the

@@ -255,7 +255,9 @@ type Ending uint8
 const (
 	// DropWritten: nothing. What arrived before can still be read.
 	DropWritten Ending = iota
-	// KeepWritten: what Write has accepted is still handed out by Data.
+	// KeepWritten: what Write has accepted is still handed out by Data, and a FIN
+	// behind it if the stream is closed. What has not been read is thrown away.
+	// Another Abort follows.
 	KeepWritten
 	// KeepReading: more may still arrive. Another Abort follows.
 	KeepReading
@@ -268,14 +270,23 @@ func (p *Port) Abort(err error, how Ending) {
 	s.mu.Lock()
 	if s.err == nil {
 		s.err = err
+		s.arriving = how == KeepReading
+	} else if how != KeepReading {
+		s.arriving = false
 	}
-	s.arriving = how == KeepReading
-	if how != KeepWritten {
+	s.sending = how == KeepWritten
+	dropped := 0
+	if how == KeepWritten {
+		dropped = s.dropUnread()
+	} else {
 		s.dropUnsent()
 	}
 	s.readers.wake()
 	s.writers.wake()
 	s.mu.Unlock()
+	if dropped > 0 {
+		s.cfg.Budget.Return(dropped)
+	}
 }
 
 // Unsent reports whether the stream has accepted data, or a close, that Data has
@@ -463,6 +474,10 @@ func (s *Stream) header(c wire.Command, n int) wire.Header {
 
 // arrived accounts for n bytes of data from the peer.
 func (s *Stream) arrived(n int, now time.Duration) error {
+	if s.closed && s.out == outFinishing && n > 0 {
+		// Its sender may have no window left for more data, and so for an answer.
+		s.finAgain = true
+	}
 	if s.windowed() && s.in == inOpen && !s.closed && n > 0 {
 		return s.window.Received(n, now)
 	}

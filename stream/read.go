@@ -78,7 +78,7 @@ func (s *Stream) readInto(p []byte) int {
 func (s *Stream) readErr() error {
 	switch {
 	case s.discard:
-		return s.closedErr()
+		return s.closedErr() // also after Session.Close
 	case s.readLimit.passed():
 		return os.ErrDeadlineExceeded
 	}

@@ -73,6 +73,7 @@ type Stream struct {
 
 	// What both directions share.
 	arriving      bool // despite err, data may still come
+	sending       bool // despite err, what was accepted is still sent
 	closed        bool // Close was called
 	stalled       bool // not by the application, but by Fail
 	peerClosed    bool // the peer has closed both directions

@@ -97,11 +97,17 @@ func (s *Stream) setDeadline(d **deadlineTimer, w **waiters, t time.Time) {
 		l.timer = time.AfterFunc(left, func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			// The deadline may have been moved since the timer fired.
-			if !l.at.IsZero() && !time.Now().Before(l.at) {
-				l.expired = true
-				(*w).wake()
+			if l.at.IsZero() {
+				return
 			}
+			// It is too early if the deadline was moved since the timer fired, or
+			// is a wall clock's that was set back.
+			if left := time.Until(l.at); left > 0 {
+				l.timer.Reset(left)
+				return
+			}
+			l.expired = true
+			(*w).wake()
 		})
 	default:
 		l.timer.Reset(left)

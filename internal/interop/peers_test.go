@@ -38,6 +38,7 @@ type ourConfig struct {
 	MaxReceiveBuffer int
 	MaxStreamWindow  int
 
+	CloseTimeout      time.Duration
 	Interval, Timeout time.Duration // of keep-alive
 	NoKeepAlive       bool
 }
@@ -124,7 +125,7 @@ type setting struct {
 	name         string
 	ours         ourConfig
 	theirs       theirConfig
-	largest      int  // size of the largest payload of TestEveryByteArrives…; 0 means 1 MiB
+	largest      int  // size of the largest payload of TestEveryByteArrives…; 0 means 512 KiB
 	smallBuffers bool // the kernel holds little, so that a full transport is soon full
 }
 

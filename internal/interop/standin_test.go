@@ -21,6 +21,7 @@ func newOurs(conn net.Conn, client bool, cfg ourConfig) (muxSession, error) {
 		MaxFrameSize:     cfg.MaxFrameSize,
 		MaxReceiveBuffer: cfg.MaxReceiveBuffer,
 		MaxStreamWindow:  cfg.MaxStreamWindow,
+		CloseTimeout:     cfg.CloseTimeout,
 	}
 	switch {
 	case cfg.NoKeepAlive:

@@ -46,7 +46,7 @@ func TestEveryByteArrivesBothWaysAtOnce(t *testing.T) {
 			}
 			matrix(t, some, func(t *testing.T, l *link) {
 				seed := newSeed(t)
-				largest := cmp.Or(l.setting.largest, 1<<20)
+				largest := cmp.Or(l.setting.largest, 512<<10)
 				var wg sync.WaitGroup
 				serve(t, l.their(), seed, largest, c.ours, wg.Go)
 				serve(t, l.our(), seed, largest, c.theirs, wg.Go)

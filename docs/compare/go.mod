@@ -1,0 +1,15 @@
+module github.com/smuxkit/smuxkit/docs/compare
+
+go 1.26.0
+
+require (
+	github.com/hashicorp/yamux v0.1.2
+	github.com/smuxkit/smuxkit v0.0.0
+	github.com/xtaci/smux v1.5.56
+	golang.ngrok.com/muxado/v2 v2.0.2
+	golang.org/x/net v0.62.0
+)
+
+require golang.org/x/time v0.16.0 // indirect
+
+replace github.com/smuxkit/smuxkit => ../..

@@ -1,0 +1,122 @@
+package compare
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/yamux"
+	"github.com/xtaci/smux"
+
+	"github.com/smuxkit/smuxkit/flow"
+	"github.com/smuxkit/smuxkit/keepalive"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
+)
+
+// A row is a line of the table: what it says of each library, and how that is found out; nil
+// if it was read.
+type row struct {
+	name  string
+	cells [4]string
+	probe func(t *testing.T, lib library, variant string) string
+}
+
+var table = []row{
+	{"Protocol", [4]string{"smux 1 and 2", "smux 1 and 2", "yamux", "muxado"}, nil},
+	{"One server for clients of versions 1 and 2", [4]string{"yes", "no", "–", "–"}, bothVersions},
+	{"Session is a `net.Listener`", [4]string{"yes", "no", "yes", "yes"}, listener},
+	{"Calls that take a context", [4]string{"open, accept", "none", "accept", "none"}, contexts},
+	{"Streams pass `nettest.TestConn`", [4]string{"yes", "no", "no", "no"}, passesNettest},
+	{"Half-close", [4]string{"`CloseWrite`, `CloseRead`", "`CloseWrite`", "`Close`", "`CloseWrite`"}, halfClose},
+	{"Answer that is unread when both ends have sent FIN", [4]string{"kept", "thrown away", "kept", "kept"}, unreadAnswer},
+	{"Read, when the connection ends in mid-stream", [4]string{"error", "`io.EOF`", "`io.EOF`", "error"}, cut},
+	{"Opening and closing a stream while the connection takes no data", [4]string{"at once", "blocks", "blocks", "blocks"}, openAndCloseStalled},
+	{"A write deadline set meanwhile ends a blocked Write", [4]string{"yes", "no", "no", "no"}, deadlineStalled},
+	{"With 32 streams that nobody reads, another one", [4]string{"runs (version 1: stops)", "stops", "runs", "runs"}, unreadStreams},
+	{"Bound on unread data", [4]string{"32 MiB a session, or all sessions together", "4 MiB a session", "per stream", "per stream"}, nil},
+	{"Receive window of a stream", [4]string{"256 KiB, grows to 16 MiB by need (version 2)", "64 KiB (version 2)", "256 KiB", "256 KiB"}, nil},
+	{"Streams a peer may have open", [4]string{"131,072, can be set", "no bound", "no bound", "no bound"}, nil},
+	{"Order of sending", [4]string{"fair by bytes, weights, replaceable", "a frame of each stream in turn", "first come", "first come"}, nil},
+	{"Rate limits", [4]string{"of a session and of a stream", "no", "no", "no"}, nil},
+	{"Keep-alive by default", [4]string{"every 10 s, gives up after 30 s; replaceable", "every 10 s, gives up after 30 s", "ping every 30 s", "no; a wrapper has it"}, nil},
+	{"Measures the round trip", [4]string{"no", "no", "`Ping`", "a wrapper does"}, nil},
+	{"Stream reset, go-away", [4]string{"no, the protocol has none", "no, the protocol has none", "yes", "yes"}, nil},
+	{"Waits for open streams before it closes", [4]string{"`Shutdown`", "no", "no", "no"}, nil},
+	{"Goroutines of an idle session, each end", [4]string{"1", "4", "3", "2"}, goroutines},
+	{"Logs by default", [4]string{"no", "no", "to stderr", "no"}, nil},
+	{"License", [4]string{"MIT", "MIT", "MPL 2.0", "MIT"}, nil},
+}
+
+func TestEachLibraryDoesWhatTheTableSays(t *testing.T) {
+	for _, r := range table {
+		if r.probe == nil {
+			continue
+		}
+		t.Run(r.name, func(t *testing.T) {
+			for i, lib := range libraries {
+				var found []string
+				for _, v := range lib.variants {
+					t.Run(strings.TrimSpace(lib.name+" "+v), func(t *testing.T) {
+						found = append(found, r.probe(t, lib, v))
+					})
+				}
+				got := strings.Join(found, ", ")
+				if len(found) == 2 && found[0] == found[1] {
+					got = found[0]
+				} else if len(found) == 2 { // the table is about version 2
+					got = fmt.Sprintf("%s (version 1: %s)", found[1], found[0])
+				}
+				if got != r.cells[i] {
+					t.Errorf("%s: %q, the table says %q", lib.name, got, r.cells[i])
+				}
+			}
+		})
+	}
+}
+
+func TestTheREADMEHasTheTable(t *testing.T) {
+	b, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "| | smuxkit | xtaci/smux v1.5.56 | yamux v0.1.2 | muxado v2.0.2 |\n|---|---|---|---|---|\n"
+	for _, r := range table {
+		want += "| " + r.name + " | " + strings.Join(r.cells[:], " | ") + " |\n"
+	}
+	if !strings.Contains(string(b), "\n"+want+"\n") {
+		t.Errorf("README.md does not have this table:\n%s", want)
+	}
+}
+
+// What the rows without a probe say in figures.
+func TestDefaultsAreThoseOfTheTable(t *testing.T) {
+	x, y := smux.DefaultConfig(), yamux.DefaultConfig()
+	for _, c := range []struct {
+		what      string
+		got, want any
+	}{
+		{"smuxkit's receive buffer", session.DefaultMaxReceiveBuffer, 32 << 20},
+		{"smuxkit's largest window", session.DefaultMaxStreamWindow, 16 << 20},
+		{"smuxkit's first window", flow.InitialWindow, 256 << 10},
+		{"smuxkit's streams", session.DefaultMaxStreams, 131_072},
+		{"smuxkit's keep-alive", fmt.Sprint(keepalive.DefaultInterval, keepalive.DefaultTimeout), "10s 30s"},
+		{"xtaci/smux's receive buffer", x.MaxReceiveBuffer, 4 << 20},
+		{"xtaci/smux's window", x.MaxStreamBuffer, 64 << 10},
+		{"xtaci/smux's keep-alive", fmt.Sprint(x.KeepAliveInterval, x.KeepAliveTimeout, x.KeepAliveDisabled), "10s 30s false"},
+		{"yamux's window", y.MaxStreamWindowSize, uint32(256 << 10)},
+		{"yamux's keep-alive", fmt.Sprint(y.KeepAliveInterval, y.EnableKeepAlive), "30s true"},
+		{"yamux's log", y.LogOutput, os.Stderr},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: %v, the table says %v", c.what, c.got, c.want)
+		}
+	}
+	var (
+		_ = (*stream.Stream).SetSendRate
+		_ = (*stream.Stream).SetWeight
+		_ = session.Config{}.SendRate
+		_ = (*session.Session).Shutdown
+	)
+}

@@ -1,0 +1,387 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+func TestASYNBeyondTheBacklogIsRefusedWithFINRatherThanBlockingTheSession(t *testing.T) {
+	const backlog = 3
+	roles(t, func(t *testing.T, r role) {
+		s, p := r.start(t, session.Config{AcceptBacklog: backlog})
+		p.Ignore(wire.NOP, wire.UPD)
+		for n := range backlog {
+			p.Send(t, r.syn(r.theirs(n)), r.psh(r.theirs(n), []byte("data")))
+		}
+		p.ExpectNothing(t, time.Second)
+		for n := backlog; n < backlog+5; n++ {
+			p.Send(t, r.syn(r.theirs(n)))
+			p.ExpectFrame(t, r.fin(r.theirs(n)))
+		}
+		if got := s.Stats(); got.StreamsRefused != 5 || got.StreamsAccepted != backlog {
+			t.Errorf("Stats: %d streams refused, %d accepted", got.StreamsRefused, got.StreamsAccepted)
+		}
+		// Data for a refused one says that the peer has not seen the FIN, or does not mind half-close.
+		id := r.theirs(backlog)
+		p.Send(t, r.psh(id, []byte("data")), r.psh(id, []byte("data")), r.fin(id))
+		p.ExpectFrame(t, r.fin(id))
+		p.ExpectNothing(t, time.Second)
+
+		// Those in the backlog are as they were, and the session goes on.
+		for n := range backlog {
+			p.Send(t, r.psh(r.theirs(n), []byte(" and more")), r.fin(r.theirs(n)))
+		}
+		for n := range backlog {
+			st := accept(t, s)
+			got, err := io.ReadAll(st)
+			if st.ID() != r.theirs(n) || string(got) != "data and more" || err != nil {
+				t.Errorf("accepted stream %d, read %q, %v", st.ID(), got, err)
+			}
+		}
+		wantAlive(t, r, s, p, r.theirs(100))
+	})
+}
+
+func TestAcceptingAStreamMakesRoomInTheBacklog(t *testing.T) {
+	roles(t, func(t *testing.T, r role) {
+		s, p := r.start(t, session.Config{AcceptBacklog: 1})
+		for n := range 10 {
+			p.Send(t, r.syn(r.theirs(2*n)), r.syn(r.theirs(2*n+1)))
+			p.ExpectFrame(t, r.fin(r.theirs(2*n+1)))
+			if st := accept(t, s); st.ID() != r.theirs(2*n) {
+				t.Errorf("accepted stream %d, want %d", st.ID(), r.theirs(2*n))
+			}
+		}
+	})
+}
+
+func TestARefusedStreamIsNoStream(t *testing.T) {
+	roles(t, func(t *testing.T, r role) {
+		s, p := r.start(t, session.Config{AcceptBacklog: 1, MaxReceiveBuffer: 64 << 10})
+		p.Send(t, r.syn(r.theirs(0)), r.syn(r.theirs(1)))
+		p.Ignore(wire.NOP, wire.UPD)
+		p.ExpectFrame(t, r.fin(r.theirs(1)))
+		// Its data counts for no window and no budget.
+		p.Send(t, r.pshs(r.theirs(1), make([]byte, 1<<20))...)
+		p.ExpectFrame(t, r.fin(r.theirs(1)))
+		if n := s.NumStreams(); n != 1 {
+			t.Errorf("%d streams are open", n)
+		}
+		if n := s.Stats().Unread; n != 0 {
+			t.Errorf("%d bytes are kept", n)
+		}
+		accept(t, s)
+		wantAlive(t, r, s, p, r.theirs(2))
+	})
+}
+
+func TestMaxStreamsBoundsWhatThePeerMayOpen(t *testing.T) {
+	const most = 5
+	for _, c := range []struct {
+		name string
+		// close ends the stream so far that it counts no more, or not.
+		close func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer)
+		room  bool
+	}{
+		{"nothing is closed", func(*testing.T, role, *stream.Stream, *testutil.Peer) {}, false},
+		{"the peer has sent FIN", func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
+			p.Send(t, r.fin(st.ID()))
+		}, false},
+		{"the peer has closed, and data is unread", func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
+			p.Send(t, r.psh(st.ID(), []byte("data")), r.fin(st.ID()), r.fin(st.ID()))
+		}, false},
+		{"CloseWrite", func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
+			_ = st.CloseWrite()
+			p.ExpectFrame(t, r.fin(st.ID()))
+		}, false},
+		{"Close", func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
+			_ = st.Close()
+			p.ExpectFrame(t, r.fin(st.ID()))
+		}, true},
+		{"FIN and CloseWrite, and all was read", func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
+			p.Send(t, r.fin(st.ID()))
+			wantEOF(t, st)
+			_ = st.CloseWrite()
+			p.ExpectFrame(t, r.fin(st.ID()))
+		}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			roles(t, func(t *testing.T, r role) {
+				s, p := r.start(t, session.Config{MaxStreams: most})
+				p.Ignore(wire.NOP, wire.UPD)
+				var last *stream.Stream
+				for n := range most {
+					p.Send(t, r.syn(r.theirs(n)))
+					last = accept(t, s)
+				}
+				p.Send(t, r.syn(r.theirs(most)))
+				p.ExpectFrame(t, r.fin(r.theirs(most)))
+				for range 3 { // what this side opens is not counted
+					mine := mustOpen(t, s)
+					p.ExpectFrame(t, r.syn(mine.ID()))
+				}
+				c.close(t, r, last, p)
+				p.Send(t, r.syn(r.theirs(most+1)))
+				if c.room {
+					if st := accept(t, s); st.ID() != r.theirs(most+1) {
+						t.Errorf("accepted stream %d", st.ID())
+					}
+					p.Send(t, r.syn(r.theirs(most+2)))
+					p.ExpectFrame(t, r.fin(r.theirs(most+2)))
+				} else {
+					p.ExpectFrame(t, r.fin(r.theirs(most+1)))
+				}
+				if err := s.Err(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+func TestAnyIDOfThePeersParityIsAccepted(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		server, clnt []uint32 // what a server accepts, and what a client does
+	}{
+		{"first ids as the Rust crates have them", []uint32{1, 3, 5}, []uint32{2, 4, 6}},
+		{"first ids as xtaci/smux has them", []uint32{3, 5, 7}, []uint32{2, 4, 6}},
+		{"with gaps", []uint32{9, 101, 65537}, []uint32{10, 102, 65536}},
+		{"falling", []uint32{101, 9, 1}, []uint32{102, 10, 2}},
+		{"the last ones", []uint32{math.MaxUint32, math.MaxInt32}, []uint32{math.MaxUint32 - 1, math.MaxInt32 + 1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			roles(t, func(t *testing.T, r role) {
+				s, p := r.start(t, session.Config{})
+				p.Ignore(wire.NOP, wire.UPD)
+				ids := c.server
+				if r.client {
+					ids = c.clnt
+				}
+				for _, id := range ids {
+					p.Send(t, r.syn(id), r.psh(id, []byte("data")), r.fin(id))
+				}
+				for _, id := range ids {
+					st := accept(t, s)
+					got, err := io.ReadAll(st)
+					if st.ID() != id || string(got) != "data" || err != nil {
+						t.Errorf("stream %d, want %d: read %q, %v", st.ID(), id, got, err)
+					}
+					if _, err := st.Write([]byte("answer")); err != nil {
+						t.Error(err)
+					}
+					p.ExpectData(t, id, []byte("answer"))
+				}
+			})
+		})
+	}
+}
+
+func TestAClientOpensOddIDsAServerEvenOnesAndTheyGrowByTwo(t *testing.T) {
+	roles(t, func(t *testing.T, r role) {
+		s, p := r.start(t, session.Config{})
+		for n := range 10 {
+			st := mustOpen(t, s)
+			want := st.ID()
+			if first := r.ours(0); want != first+uint32(2*n) {
+				t.Errorf("stream %d has id %d", n, want)
+			}
+			p.ExpectFrame(t, r.syn(want))
+			if n%3 == 0 { // a closed one's is not used again
+				_ = st.Close()
+				p.ExpectFrame(t, r.fin(want))
+				p.Send(t, r.fin(want))
+			}
+		}
+	})
+}
+
+func TestWhenTheIDsAreUsedUpOpenFailsAndTheStreamsGoOn(t *testing.T) {
+	roles(t, func(t *testing.T, r role) {
+		s, p := r.start(t, session.Config{})
+		p.Ignore(wire.NOP, wire.UPD)
+		last := uint32(math.MaxUint32)
+		if !r.client {
+			last--
+		}
+		session.SetNextID(s, last-2)
+		var open []*stream.Stream
+		for _, id := range []uint32{last - 2, last} {
+			st := mustOpen(t, s)
+			if st.ID() != id {
+				t.Errorf("opened stream %d, want %d", st.ID(), id)
+			}
+			p.ExpectFrame(t, r.syn(id))
+			open = append(open, st)
+		}
+		for range 3 {
+			if _, err := s.OpenStream(t.Context()); !errors.Is(err, session.ErrIDsExhausted) {
+				t.Errorf("OpenStream: %v", err)
+			}
+			if c, err := s.Open(); c != nil || !errors.Is(err, session.ErrIDsExhausted) {
+				t.Errorf("Open: %v, %v", c, err)
+			}
+		}
+		for _, st := range open {
+			if _, err := st.Write([]byte("still here")); err != nil {
+				t.Error(err)
+			}
+			p.ExpectData(t, st.ID(), []byte("still here"))
+			_ = st.Close()
+			p.ExpectFrame(t, r.fin(st.ID()))
+			p.Send(t, r.fin(st.ID()))
+		}
+		if _, err := s.Open(); !errors.Is(err, session.ErrIDsExhausted) {
+			t.Errorf("Open with nothing open: %v", err)
+		}
+		wantAlive(t, r, s, p, r.theirs(0)) // the peer has its own
+	})
+}
+
+func TestRefusedSYNsAreAnsweredInABoundedWay(t *testing.T) {
+	const syns = 100_000
+	roles(t, func(t *testing.T, r role) {
+		s, p := r.startLink(t, simnet.Link{Buffer: 8 << 10}, session.Config{AcceptBacklog: 1})
+		p.Conn.(*simnet.Conn).In().Stall()
+		p.Send(t, r.syn(r.theirs(0)))
+		sendFlood(t, r, p, func(r role, n int) testutil.Frame { return r.syn(r.theirs(1 + n)) }, syns)
+		synctest.Wait()
+		if n := session.Forgotten(s); n > 64<<10 {
+			t.Errorf("%d refused streams are remembered", n)
+		}
+		p.Conn.(*simnet.Conn).In().Unstall()
+		answers := 0
+		for {
+			f, err := p.TryNext(time.Minute)
+			if err != nil {
+				break
+			}
+			if f.Command != wire.FIN {
+				t.Fatalf("answered with %v", f)
+			}
+			answers++
+		}
+		// The transport's buffer, a batch under way, and 1,024 that wait.
+		if most := 8<<10/8 + 32<<10/8 + 1024; answers == 0 || answers > most {
+			t.Errorf("%d answers, want at most %d", answers, most)
+		}
+		if n := s.Stats().StreamsRefused; n != syns {
+			t.Errorf("%d streams were refused, want %d", n, syns)
+		}
+		// That peer is served again once it reads.
+		p.Send(t, r.syn(r.theirs(syns+1)))
+		p.ExpectFrame(t, r.fin(r.theirs(syns+1)))
+		accept(t, s)
+		wantAlive(t, r, s, p, r.theirs(syns+2))
+	})
+}
+
+func TestEveryStreamIsAcceptedOnceAndInTheirOrder(t *testing.T) {
+	const streams, accepters = 1000, 10
+	roles(t, func(t *testing.T, r role) {
+		s, p := r.start(t, session.Config{})
+		var mu sync.Mutex
+		seen := map[uint32]int{}
+		var done []<-chan result[int]
+		for range accepters {
+			done = append(done, background(func() (n int, err error) {
+				before := uint32(0)
+				for {
+					st, err := s.AcceptStream(context.Background())
+					if err != nil {
+						return n, err
+					}
+					if st.ID() <= before {
+						t.Errorf("stream %d came after %d", st.ID(), before)
+					}
+					before = st.ID()
+					mu.Lock()
+					seen[before]++
+					mu.Unlock()
+				}
+			}))
+		}
+		var frames []testutil.Frame
+		for n := range streams {
+			frames = append(frames, r.syn(r.theirs(n)))
+			if len(frames) == 1+n%17 {
+				p.Send(t, frames...)
+				frames = nil
+			}
+		}
+		p.Send(t, frames...)
+		_ = p.Close()
+		for _, d := range done {
+			if res := <-d; res.err != io.EOF {
+				t.Error(res.err)
+			}
+		}
+		want := map[uint32]int{}
+		for n := range streams {
+			want[r.theirs(n)] = 1
+		}
+		if diff := cmp.Diff(want, seen); diff != "" {
+			t.Errorf("accepted (-want +got)\n%s", diff)
+		}
+	})
+}
+
+func TestAcceptAfterCloseIsErrClosedEvenIfStreamsWait(t *testing.T) {
+	roles(t, func(t *testing.T, r role) {
+		s, p := r.start(t, session.Config{})
+		p.Send(t, r.syn(r.theirs(0)), r.syn(r.theirs(1)))
+		synctest.Wait()
+		_ = s.Close()
+		for range 2 {
+			if _, err := s.Accept(); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("Accept: %v", err)
+			}
+		}
+		p.ExpectEnd(t)
+	})
+}
+
+// As net/http does: it goes on after an error that is temporary.
+func TestTheEndOfAcceptIsNeverTemporary(t *testing.T) {
+	for _, cause := range append(transportErrors, nil) {
+		name := "Close"
+		if cause != nil {
+			name = cause.Error()
+		}
+		t.Run(name, func(t *testing.T) {
+			roles(t, func(t *testing.T, r role) {
+				ours, theirs := testutil.SimPair(t, simnet.Link{})
+				f := newFaulty(ours)
+				s, _ := r.startOn(t, f, theirs, session.Config{})
+				if cause != nil {
+					f.fail(func(f *faulty) { f.readErr = cause })
+				} else {
+					_ = s.Close()
+				}
+				_, err := s.Accept()
+				if cause != nil {
+					wantErr(t, "Accept", err, cause)
+				}
+				var temporary interface{ Temporary() bool }
+				if errors.As(err, &temporary) && temporary.Temporary() {
+					t.Errorf("Accept: %v is temporary: a net/http server would go on for ever", err)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,153 @@
+//go:build !race
+
+package session_test
+
+import (
+	"fmt"
+	"io"
+	"runtime/debug"
+	"testing"
+	"time"
+
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/session"
+)
+
+// The race detector makes sync.Pool forget things at random: these are tests of ordinary builds.
+
+// wantNoAllocs wants so many calls of f in a row not to allocate, in all of the process: both
+// sessions and their goroutines.
+func wantNoAllocs(t *testing.T, runs int, f func()) {
+	t.Helper()
+	// The pools lose what they hold to the garbage collector, which is not what is tested.
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	for range runs {
+		f() // until everything has its size
+	}
+	if n := testing.AllocsPerRun(runs, f); n >= 1 {
+		t.Errorf("%v allocations each time, want 0", n)
+	}
+}
+
+func TestASteadyFlowAllocatesNothing(t *testing.T) {
+	for _, name := range []string{"tcp", "unix"} {
+		for version := 1; version <= 2; version++ {
+			for _, size := range []int{1, 64, 1000, 8 << 10, 32760, 128 << 10} {
+				t.Run(fmt.Sprintf("%s/v%d/%d bytes", name, version, size), func(t *testing.T) {
+					testutil.LeakCheck(t)
+					c, s := sessions(t, transport(name), session.Config{Version: version})
+					a, b := open(t, c, s)
+					p, q := make([]byte, size), make([]byte, size)
+
+					// What was written is read by somebody else: nothing is ever known to be idle.
+					asked := make(chan struct{})
+					read := make(chan error)
+					go func() {
+						for range asked {
+							_, err := io.ReadFull(b, q)
+							read <- err
+						}
+					}()
+					defer close(asked)
+					wantNoAllocs(t, 100, func() {
+						asked <- struct{}{}
+						if _, err := a.Write(p); err != nil {
+							t.Fatal(err)
+						}
+						if err := <-read; err != nil {
+							t.Fatal(err)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+func TestAnEchoAllocatesNothing(t *testing.T) {
+	for version := 1; version <= 2; version++ {
+		t.Run(fmt.Sprintf("v%d", version), func(t *testing.T) {
+			testutil.LeakCheck(t)
+			c, s := sessions(t, transport("tcp"), session.Config{Version: version})
+			a, b := open(t, c, s)
+			go func() {
+				buf := make([]byte, 64)
+				for {
+					if _, err := io.ReadFull(b, buf); err != nil {
+						return
+					}
+					if _, err := b.Write(buf); err != nil {
+						return
+					}
+				}
+			}()
+			p := make([]byte, 64)
+			wantNoAllocs(t, 500, func() {
+				if _, err := a.Write(p); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.ReadFull(a, p); err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
+	}
+}
+
+func TestReadFromAndWriteToAllocateNothing(t *testing.T) {
+	const size = 1 << 20
+	for version := 1; version <= 2; version++ {
+		t.Run(fmt.Sprintf("v%d", version), func(t *testing.T) {
+			testutil.LeakCheck(t)
+			c, s := sessions(t, transport("tcp"), session.Config{Version: version})
+			a, b := open(t, c, s)
+			w := &counting{want: size, reached: make(chan struct{})}
+			go b.WriteTo(w)
+			r := &endless{}
+			lr := &io.LimitedReader{R: r}
+			wantNoAllocs(t, 20, func() {
+				lr.N = size
+				if _, err := a.ReadFrom(lr); err != nil {
+					t.Fatal(err)
+				}
+				<-w.reached
+			})
+			a.Close()
+		})
+	}
+}
+
+func TestSettingADeadlineAgainAllocatesNothing(t *testing.T) {
+	testutil.LeakCheck(t)
+	c, s := sessions(t, transport("tcp"), session.Config{})
+	a, _ := open(t, c, s)
+	far := time.Now().Add(time.Hour)
+	wantNoAllocs(t, 100, func() {
+		if err := a.SetDeadline(far); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// counting is a writer that tells each time it has got so many bytes.
+type counting struct {
+	want, got int
+	reached   chan struct{}
+}
+
+func (c *counting) Write(p []byte) (int, error) {
+	c.got += len(p)
+	for c.got >= c.want {
+		c.got -= c.want
+		c.reached <- struct{}{}
+	}
+	return len(p), nil
+}
+
+// endless is a reader of zeros.
+type endless struct{}
+
+func (*endless) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}

@@ -1,0 +1,255 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/keepalive"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// A place is where a call blocks: a session whose transport takes no more, a stream of it with
+// nothing to read, and what is needed to end that.
+type place struct {
+	s      *session.Session
+	st     *stream.Stream
+	conn   *simnet.Conn // the session's end of the transport
+	peer   *testutil.Peer
+	remote *simnet.Conn // the peer's end
+	v      wire.Version
+	cancel context.CancelFunc
+}
+
+// An ending is what ends a blocked call, what the call then returns, and how soon.
+type ending struct {
+	name string
+	end  func(t *testing.T, p place)
+	err  map[string]error // by the kind of call
+	at   time.Duration
+}
+
+// The kinds of calls.
+const (
+	reads     = "reads"     // Read, WriteTo
+	writes    = "writes"    // Write, ReadFrom
+	contexts  = "contexts"  // AcceptStream, OpenStream
+	shutdowns = "shutdowns" // Shutdown
+)
+
+// sessionEnds is what calls return when the session ends: Shutdown has then got what it waits for.
+func sessionEnds(err error) map[string]error {
+	return map[string]error{reads: err, writes: err, contexts: err, shutdowns: nil}
+}
+
+var blockingCalls = []struct {
+	name, kind string
+	call       func(ctx context.Context, p place) error
+}{
+	{"Read", reads, func(_ context.Context, p place) error { _, err := p.st.Read(make([]byte, 100)); return err }},
+	{"WriteTo", reads, func(_ context.Context, p place) error { _, err := p.st.WriteTo(io.Discard); return err }},
+	{"io.Copy from it", reads, func(_ context.Context, p place) error { _, err := io.Copy(io.Discard, p.st); return err }},
+	{"many small Writes", writes, func(_ context.Context, p place) error {
+		for {
+			if _, err := p.st.Write(make([]byte, 100)); err != nil {
+				return err
+			}
+		}
+	}},
+	{"Write", writes, func(_ context.Context, p place) error { _, err := p.st.Write(make([]byte, 1<<20)); return err }},
+	{"ReadFrom", writes, func(_ context.Context, p place) error {
+		_, err := p.st.ReadFrom(testutil.Pattern(1).Reader(1 << 20))
+		return err
+	}},
+	{"AcceptStream", contexts, func(ctx context.Context, p place) error { _, err := p.s.AcceptStream(ctx); return err }},
+	{"OpenStream", contexts, func(ctx context.Context, p place) error {
+		for {
+			if _, err := p.s.OpenStream(ctx); err != nil {
+				return err
+			}
+		}
+	}},
+	{"Shutdown", shutdowns, func(ctx context.Context, p place) error { return p.s.Shutdown(ctx) }},
+}
+
+func TestEachBlockingCallEnds(t *testing.T) {
+	vanish := keepalive.NOP{Interval: time.Second, Timeout: 5 * time.Second}
+	ignored := errors.New("not ended by this")
+	only := func(kind string, err error) map[string]error {
+		m := sessionEnds(ignored)
+		m[shutdowns] = ignored
+		m[kind] = err
+		return m
+	}
+	endings := []ending{
+		{"at its deadline", func(t *testing.T, p place) {
+			p.st.SetDeadline(time.Now().Add(time.Second))
+			time.AfterFunc(time.Second, p.cancel)
+		}, map[string]error{reads: os.ErrDeadlineExceeded, writes: os.ErrDeadlineExceeded, contexts: context.Canceled, shutdowns: context.Canceled}, time.Second},
+		{"at the stream's Close", func(t *testing.T, p place) { p.st.Close() },
+			map[string]error{reads: net.ErrClosed, writes: net.ErrClosed, contexts: ignored, shutdowns: ignored}, 0},
+		{"at CloseRead", func(t *testing.T, p place) { p.st.CloseRead() }, only(reads, net.ErrClosed), 0},
+		{"at CloseWrite", func(t *testing.T, p place) { p.st.CloseWrite() }, only(writes, net.ErrClosed), 0},
+		{"at the peer's half-close", func(t *testing.T, p place) { p.peer.Send(t, testutil.FIN(p.v, p.st.ID())) }, only(reads, io.EOF), 0},
+		{"when the transport breaks", func(t *testing.T, p place) { p.remote.Break(errCut) }, sessionEnds(errCut), 0},
+		{"when the peer breaks the protocol", func(t *testing.T, p place) { p.peer.SendBytes(t, []byte("GET / HTTP/1.1\r\n")) }, sessionEnds(wire.ErrVersion), 0},
+		{"when the peer has vanished", func(t *testing.T, p place) {}, sessionEnds(session.ErrKeepAlive), 5 * time.Second},
+		{"at the session's Close", func(t *testing.T, p place) { go p.s.Close() },
+			map[string]error{reads: net.ErrClosed, writes: net.ErrClosed, contexts: net.ErrClosed, shutdowns: ignored}, 0},
+		{"after the session's Close", func(t *testing.T, p place) { p.s.Close() },
+			map[string]error{reads: net.ErrClosed, writes: net.ErrClosed, contexts: net.ErrClosed, shutdowns: nil}, 0},
+	}
+	for _, call := range blockingCalls {
+		for _, e := range endings {
+			want := e.err[call.kind]
+			if want == ignored {
+				continue
+			}
+			t.Run(call.name+"/"+e.name, func(t *testing.T) {
+				versions(t, func(t *testing.T, version int) {
+					cfg := &session.Config{Version: version, KeepAlive: off, CloseTimeout: time.Hour}
+					if e.name == "when the peer has vanished" {
+						cfg.KeepAlive = vanish
+					}
+					conn, remote := testutil.SimPair(t, simnet.Link{Buffer: narrowSize, ReadBuffer: narrowSize})
+					s := client(t, conn, cfg)
+					peer := testutil.NewPeer(t, remote)
+					peer.Ignore(wire.NOP)
+					st := openWide(t, s, peer, version)
+					synctest.Wait()
+					conn.Out().Stall()
+					start := clock()
+					ctx, cancel := context.WithCancel(context.Background())
+					defer cancel()
+					p := place{s, st, conn, peer, remote, wire.Version(version), cancel}
+					// Two of each.
+					var blocked []<-chan result[struct{}]
+					for range 2 {
+						blocked = append(blocked, background(func() (struct{}, error) { return struct{}{}, call.call(ctx, p) }))
+					}
+					synctest.Wait()
+					if e.name == "after the session's Close" {
+						conn.Out().Unstall()
+						go io.Copy(io.Discard, remote)
+					}
+					e.end(t, p)
+					for _, b := range blocked {
+						r := <-b
+						if want == io.EOF && call.name != "Read" {
+							want = nil // what io.Copy makes of it
+						}
+						wantErr(t, call.name, r.err, want)
+						// A vanished peer is given up by when something was last received: an UPD, or never.
+						if d := start() - e.at; cfg.KeepAlive == off && d != 0 || d.Abs() > 2*time.Millisecond {
+							t.Errorf("%s returned after %v, want %v", call.name, start(), e.at)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// What the calls were waiting for ends them, too.
+func TestEachBlockingCallReturnsWithWhatItWaitsFor(t *testing.T) {
+	each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+		c, s := sessions(t, tr, session.Config{Version: version, KeepAlive: off})
+		a, b := open(t, c, s)
+		read := background(func() (string, error) {
+			buf := make([]byte, 100)
+			n, err := a.Read(buf)
+			return string(buf[:n]), err
+		})
+		write := background(func() (int, error) { return a.Write(make([]byte, 3<<20)) })
+		accept := background(func() (*stream.Stream, error) { return s.AcceptStream(context.Background()) })
+		down := shutdown(c, context.Background())
+		time.Sleep(time.Minute)
+		wantPending(t, "Read", read)
+		wantPending(t, "AcceptStream", accept)
+		wantPending(t, "Shutdown", down)
+		if version == 2 {
+			wantPending(t, "Write", write)
+		}
+
+		if _, err := b.Write([]byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		if r := <-read; r.value != "hello" || r.err != nil {
+			t.Errorf("Read = %q, %v", r.value, r.err)
+		}
+		if n, err := io.ReadFull(b, make([]byte, 3<<20)); err != nil {
+			t.Errorf("%d bytes arrived: %v", n, err)
+		}
+		if r := <-write; r.value != 3<<20 || r.err != nil {
+			t.Errorf("Write = %v, %v", r.value, r.err)
+		}
+		if _, err := c.OpenStream(context.Background()); !errors.Is(err, session.ErrShutdown) {
+			t.Errorf("OpenStream: %v", err)
+		}
+		a.Close()
+		if r := <-down; r.err != nil {
+			t.Errorf("Shutdown: %v", r.err)
+		}
+		if r := <-accept; r.err != io.EOF {
+			t.Errorf("AcceptStream: %v", r.err)
+		}
+	})
+}
+
+// Everything at once on one session, and it all ends when the session does.
+func TestTheEndOfTheSessionReachesAllBlockedCallsAtOnce(t *testing.T) {
+	const streams = 50
+	versions(t, func(t *testing.T, version int) {
+		conn, remote := testutil.SimPair(t, simnet.Link{Buffer: narrowSize, ReadBuffer: narrowSize})
+		s := client(t, conn, &session.Config{Version: version, KeepAlive: off})
+		peer := testutil.NewPeer(t, remote)
+		peer.Ignore(wire.NOP)
+		type call = <-chan result[struct{}]
+		calls := map[string]call{}
+		var list []*stream.Stream
+		for range streams {
+			list = append(list, mustOpen(t, s))
+		}
+		for i, st := range list {
+			p := place{s: s, st: st}
+			for _, c := range blockingCalls {
+				if c.kind == shutdowns && i > 0 || c.name == "OpenStream" {
+					continue
+				}
+				calls[fmt.Sprintf("%s %d", c.name, i)] = background(func() (struct{}, error) {
+					return struct{}{}, c.call(context.Background(), p)
+				})
+			}
+		}
+		time.Sleep(time.Hour)
+		for name, c := range calls {
+			wantPending(t, name, c)
+		}
+		remote.Break(errCut)
+		for name, c := range calls {
+			r := <-c
+			want := errCut
+			if name == "Shutdown 0" {
+				want = nil
+			}
+			wantErr(t, name, r.err, want)
+			wantTime(t, name+" returned", r.at, time.Hour)
+		}
+		select {
+		case <-s.Done():
+		default:
+			t.Error("Done is not closed")
+		}
+		wantErr(t, "Err", s.Err(), errCut)
+	})
+}

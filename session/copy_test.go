@@ -1,0 +1,243 @@
+package session_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"testing/iotest"
+
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
+)
+
+func TestIOCopyThroughAChainOfStreamsLosesNothing(t *testing.T) {
+	for _, size := range []int64{0, 1, 1000, 8 << 10, 32760, 100_001, 1 << 20} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+				c, s := sessions(t, tr, session.Config{Version: version})
+				a, b := open(t, c, s)
+				back, end := open(t, s, c)
+				var all sync.WaitGroup
+				// A proxy: from one stream to another, in both ways of io.Copy at once.
+				all.Go(func() {
+					if n, err := io.Copy(back, b); n != size || err != nil {
+						t.Errorf("from stream to stream: %d, %v", n, err)
+					}
+					back.CloseWrite()
+				})
+				all.Go(func() {
+					if n, err := io.Copy(a, testutil.Pattern(1).Reader(size)); n != size || err != nil {
+						t.Errorf("to a stream: %d, %v", n, err)
+					}
+					a.CloseWrite()
+				})
+				v := testutil.Pattern(1).Verifier()
+				if n, err := io.Copy(v, end); n != size || err != nil {
+					t.Errorf("from a stream: %d, %v", n, err)
+				}
+				all.Wait()
+			})
+		})
+	}
+}
+
+var errSource = errors.New("source failed")
+
+func TestReadFromSendsAllThatItsReaderReturns(t *testing.T) {
+	const size = 50_000
+	for _, c := range []struct {
+		name   string
+		reader func() io.Reader
+		err    error
+	}{
+		{"everything at once", func() io.Reader { return bytes.NewReader(testutil.Pattern(1).Bytes(size)) }, nil},
+		{"a byte at a time", func() io.Reader { return iotest.OneByteReader(testutil.Pattern(1).Reader(size)) }, nil},
+		{"data with the end", func() io.Reader { return iotest.DataErrReader(testutil.Pattern(1).Reader(size)) }, nil},
+		{"half of what is asked for", func() io.Reader { return iotest.HalfReader(testutil.Pattern(1).Reader(size)) }, nil},
+		{"nothing now and then", func() io.Reader { return &stutter{r: testutil.Pattern(1).Reader(size)} }, nil},
+		{"an error at the end", func() io.Reader {
+			return io.MultiReader(testutil.Pattern(1).Reader(size), iotest.ErrReader(errSource))
+		}, errSource},
+		{"data with an error", func() io.Reader {
+			return iotest.DataErrReader(io.MultiReader(testutil.Pattern(1).Reader(size), iotest.ErrReader(errSource)))
+		}, errSource},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+				cl, s := sessions(t, tr, session.Config{Version: version})
+				a, b := open(t, cl, s)
+				go func() {
+					n, err := a.ReadFrom(c.reader())
+					if n != size {
+						t.Errorf("ReadFrom = %d, want %d", n, size)
+					}
+					wantErr(t, "ReadFrom", err, c.err)
+					a.CloseWrite()
+				}()
+				if err := testutil.Pattern(1).Receive(b, size); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// stutter returns nothing every other time.
+type stutter struct {
+	r    io.Reader
+	next bool
+}
+
+func (s *stutter) Read(p []byte) (int, error) {
+	s.next = !s.next
+	if s.next {
+		return 0, nil
+	}
+	return s.r.Read(p)
+}
+
+func TestReadFromCountsWhatTheStreamTook(t *testing.T) {
+	versions(t, func(t *testing.T, version int) {
+		c, peer := scripted(t, transport("sim"), &session.Config{Version: version})
+		st := openWide(t, c, peer, version)
+		copied := background(func() (int64, error) { return st.ReadFrom(testutil.Pattern(1).Reader(1 << 20)) })
+		settle(transport("sim"))
+		st.CloseWrite()
+		r := <-copied
+		wantErr(t, "ReadFrom", r.err, net.ErrClosed)
+		go c.Close()
+		data := readAll(t, peer).data[st.ID()]
+		if err := testutil.Pattern(1).Check(data, 0); err != nil || int64(len(data)) != r.value {
+			t.Errorf("ReadFrom counted %d bytes, the peer got %d: %v", r.value, len(data), err)
+		}
+	})
+}
+
+// fails is a writer that takes so many bytes.
+type fails struct {
+	left int
+	err  error
+	got  []byte
+}
+
+func (f *fails) Write(p []byte) (int, error) {
+	n := min(len(p), f.left)
+	f.left -= n
+	f.got = append(f.got, p[:n]...)
+	if n < len(p) {
+		return n, f.err
+	}
+	return n, nil
+}
+
+func TestWriteToReportsWhatItsWriterTookAndWhyItStopped(t *testing.T) {
+	const size, taken = 200_000, 70_000
+	for _, want := range []error{errSource, io.ErrShortWrite} {
+		t.Run(want.Error(), func(t *testing.T) {
+			each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+				c, s := sessions(t, tr, session.Config{Version: version})
+				a, b := open(t, c, s)
+				go a.Write(testutil.Pattern(1).Bytes(size))
+				w := &fails{left: taken, err: want}
+				if want == io.ErrShortWrite {
+					w.err = nil // a writer that breaks the rules
+				}
+				n, err := b.WriteTo(w)
+				wantErr(t, "WriteTo", err, want)
+				if n != taken {
+					t.Errorf("WriteTo = %d, want %d", n, taken)
+				}
+				if err := testutil.Pattern(1).Check(w.got, 0); err != nil {
+					t.Error(err)
+				}
+				// The stream is as good as before.
+				if _, err := b.Read(make([]byte, 1)); err != nil {
+					t.Errorf("Read: %v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestWriteToGoesOnWhereReadsStopped(t *testing.T) {
+	const size = 100_000
+	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+		c, s := sessions(t, tr, session.Config{Version: version})
+		a, b := open(t, c, s)
+		go func() {
+			if _, err := testutil.Pattern(1).Send(a, size, 7777); err != nil {
+				t.Error(err)
+			}
+			a.Close()
+		}()
+		v := testutil.Pattern(1).Verifier()
+		buf := make([]byte, 100)
+		for range 20 {
+			n, err := b.Read(buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			v.Write(buf[:n])
+		}
+		before := v.Offset()
+		if n, err := b.WriteTo(v); n != size-before || err != nil {
+			t.Errorf("WriteTo = %d, %v, want %d", n, err, size-before)
+		}
+		if n, err := b.WriteTo(v); n != 0 || err != nil {
+			t.Errorf("WriteTo at the end = %d, %v", n, err)
+		}
+	})
+}
+
+// largest is a writer that notes how much it got at once, and a reader that notes
+// how much it was asked for.
+type largest struct {
+	io.Reader
+	writes, most int
+}
+
+func (l *largest) Write(p []byte) (int, error) {
+	l.writes++
+	l.most = max(l.most, len(p))
+	return len(p), nil
+}
+
+func (l *largest) Read(p []byte) (int, error) {
+	l.most = max(l.most, len(p))
+	return l.Reader.Read(p)
+}
+
+func TestIOCopyUsesWriteToAndReadFromInLargePieces(t *testing.T) {
+	const size = 2 << 20
+	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+		c, s := sessions(t, tr, session.Config{Version: version})
+		a, b := open(t, c, s)
+		r := &largest{Reader: testutil.Pattern(1).Reader(size)}
+		var copying sync.WaitGroup
+		copying.Go(func() {
+			// Only what is an io.Reader, so that ReadFrom is what io.Copy uses.
+			if _, err := io.Copy(a, struct{ io.Reader }{r}); err != nil {
+				t.Error(err)
+			}
+			a.Close()
+		})
+		w := &largest{}
+		if n, err := io.Copy(w, b); n != size || err != nil {
+			t.Errorf("%d, %v", n, err)
+		}
+		copying.Wait()
+		if w.most < 16<<10 || r.most < 16<<10 || w.writes > size/4000 {
+			t.Errorf("the reader was asked for at most %d bytes, the writer got at most %d in %d writes", r.most, w.most, w.writes)
+		}
+	})
+}
+
+var (
+	_ io.ReaderFrom = (*stream.Stream)(nil)
+	_ io.WriterTo   = (*stream.Stream)(nil)
+)

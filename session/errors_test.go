@@ -1,0 +1,219 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// transportErrors are ones that a transport may fail with, some of them bare.
+var transportErrors = []error{
+	errors.New("boom"),
+	syscall.ECONNRESET,
+	syscall.ECONNABORTED,
+	os.NewSyscallError("read", syscall.ETIMEDOUT),
+	os.ErrDeadlineExceeded,
+	net.ErrClosed,
+	io.ErrClosedPipe,
+	io.ErrUnexpectedEOF,
+	&net.OpError{Op: "read", Net: "tcp", Err: syscall.EHOSTUNREACH},
+	fmt.Errorf("wrapped: %w", io.EOF),
+}
+
+func TestTheTransportsOwnErrorReachesEverybody(t *testing.T) {
+	for _, cause := range transportErrors {
+		t.Run(cause.Error(), func(t *testing.T) {
+			roles(t, func(t *testing.T, r role) {
+				ours, theirs := testutil.SimPair(t, simnet.Link{})
+				f := newFaulty(ours)
+				s, p := r.startOn(t, f, theirs, session.Config{})
+				p.Send(t, r.syn(r.theirs(0)))
+				st := accept(t, s)
+				synctest.Wait()
+				f.fail(func(f *faulty) { f.readErr = cause })
+				<-s.Done()
+				for what, err := range map[string]error{
+					"Err": s.Err(), "Read": second(st.Read(make([]byte, 1))), "Write": second(st.Write([]byte("x"))),
+					"Accept": second(s.Accept()), "Open": second(s.Open()),
+				} {
+					wantErr(t, what, err, cause)
+					if err == io.EOF {
+						t.Errorf("%s: a bare io.EOF", what)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestErrorsAreOpErrorsOfSmuxWithTheAddressesOfTheTransport(t *testing.T) {
+	for _, e := range ends {
+		t.Run(e.name, func(t *testing.T) {
+			roles(t, func(t *testing.T, r role) {
+				s, p := r.start(t, e.cfg)
+				p.Send(t, r.syn(r.theirs(0)))
+				st := accept(t, s)
+				mine := mustOpen(t, s)
+				synctest.Wait()
+				e.end(t, r, s, p)
+				<-s.Done()
+				for _, c := range []struct {
+					op  string
+					err error
+				}{
+					{"read", second(st.Read(make([]byte, 1)))},
+					{"read", second(mine.WriteTo(io.Discard))},
+					{"write", second(st.Write([]byte("x")))},
+					{"accept", second(s.Accept())},
+					{"accept", second(s.AcceptStream(t.Context()))},
+					{"open", second(s.Open())},
+					{"open", second(s.OpenStream(t.Context()))},
+				} {
+					if e.accept == io.EOF && (c.op == "accept" || c.op == "open") {
+						continue // bare
+					}
+					var op *net.OpError
+					if !errors.As(c.err, &op) {
+						t.Errorf("%s: %v is no *net.OpError", c.op, c.err)
+						continue
+					}
+					got := []string{op.Op, op.Net, op.Source.String(), op.Addr.String()}
+					if diff := cmp.Diff([]string{c.op, "smux", "a", "b"}, got); diff != "" {
+						t.Errorf("%v (-want +got)\n%s", c.err, diff)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestErrSaysWhyTheSessionEndedAndIsNilWhileItLives(t *testing.T) {
+	for _, e := range ends {
+		t.Run(e.name, func(t *testing.T) {
+			roles(t, func(t *testing.T, r role) {
+				s, p := r.start(t, e.cfg)
+				select {
+				case <-s.Done():
+					t.Fatal("Done is closed")
+				default:
+				}
+				if err := s.Err(); err != nil {
+					t.Errorf("Err = %v", err)
+				}
+				e.end(t, r, s, p)
+				<-s.Done()
+				want := e.want
+				if e.accept != nil {
+					want = e.accept
+				}
+				wantErr(t, "Err", s.Err(), want)
+				// The first reason stays.
+				if err := s.Close(); err != nil {
+					t.Errorf("Close: %v", err)
+				}
+				wantErr(t, "Err after Close", s.Err(), want)
+			})
+		})
+	}
+}
+
+func TestAProtocolErrorTellsTheFrameAndWhatIsWrongWithIt(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{
+			&session.ProtocolError{Header: wire.Header{Version: 1, Command: wire.SYN, StreamID: 4}, Err: session.ErrStreamParity},
+			"peer broke the protocol: v1 SYN stream=4 length=0: SYN with a stream id of the receiver's parity",
+		},
+		{
+			&session.ProtocolError{Header: wire.Header{Version: 9}, Err: wire.Header{Version: 9}.Validate()},
+			"peer broke the protocol: wire: version is neither 1 nor 2: Version(9) SYN stream=0 length=0 [0900000000000000]",
+		},
+	} {
+		if diff := cmp.Diff(c.want, c.err.Error()); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+	}
+}
+
+func TestAContextsErrorIsReported(t *testing.T) {
+	roles(t, func(t *testing.T, r role) {
+		s, _ := r.start(t, session.Config{})
+		cancelled, cancel := context.WithCancel(t.Context())
+		cancel()
+		late, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := s.AcceptStream(cancelled)
+		wantErr(t, "AcceptStream", err, context.Canceled)
+		_, err = s.AcceptStream(late)
+		wantErr(t, "AcceptStream", err, context.DeadlineExceeded)
+		if timeout := net.Error(nil); !errors.As(err, &timeout) || !timeout.Timeout() {
+			t.Errorf("%v is no timeout", err)
+		}
+		_, err = s.OpenStream(cancelled)
+		wantErr(t, "OpenStream", err, context.Canceled)
+		if n := s.NumStreams(); n != 0 {
+			t.Errorf("%d streams are open", n)
+		}
+	})
+}
+
+// lines is a slog.Handler that keeps what it gets.
+type lines struct {
+	slog.Handler
+	all *[]string
+}
+
+func (l lines) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l lines) Handle(_ context.Context, r slog.Record) error {
+	s := r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		s += fmt.Sprintf(" %s=%v", a.Key, a.Value)
+		return true
+	})
+	*l.all = append(*l.all, s)
+	return nil
+}
+
+func TestALoggerGetsALineAtTheBeginningAndOneWithTheReasonAtTheEnd(t *testing.T) {
+	for _, e := range ends {
+		t.Run(e.name, func(t *testing.T) {
+			roles(t, func(t *testing.T, r role) {
+				var got []string
+				cfg := e.cfg
+				cfg.Logger = slog.New(lines{all: &got})
+				s, p := r.start(t, cfg)
+				p.Send(t, r.syn(r.theirs(0)))
+				_ = accept(t, s).Close()
+				e.end(t, r, s, p)
+				<-s.Done()
+				synctest.Wait()
+				_ = s.Close()
+				if len(got) != 2 {
+					t.Fatalf("%d lines: %q", len(got), got)
+				}
+				if err := s.Err(); !strings.Contains(got[1], err.Error()) {
+					t.Errorf("%q does not say %q", got[1], err)
+				}
+			})
+		})
+	}
+}

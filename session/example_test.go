@@ -1,0 +1,194 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"sync"
+
+	"github.com/smuxkit/smuxkit/flow"
+	"github.com/smuxkit/smuxkit/session"
+)
+
+// A client and a server over TCP.
+func Example() {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer l.Close()
+
+	var server sync.WaitGroup
+	server.Go(func() {
+		conn, err := l.Accept()
+		if err != nil {
+			log.Fatal(err)
+		}
+		s, err := session.Server(conn, nil) // takes its client's version
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer s.Close()
+		for {
+			st, err := s.AcceptStream(context.Background())
+			if err == io.EOF {
+				return // the client has gone
+			}
+			if err != nil {
+				log.Fatal(err)
+			}
+			server.Go(func() {
+				defer st.Close()
+				question, err := io.ReadAll(st) // until the client's CloseWrite
+				if err != nil {
+					log.Print(err)
+					return
+				}
+				fmt.Fprintf(st, "%s to you, too", question)
+			})
+		}
+	})
+
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	s, err := session.Client(conn, &session.Config{Version: 2})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, greeting := range []string{"hello", "good day"} {
+		st, err := s.OpenStream(context.Background())
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Fprint(st, greeting)
+		st.CloseWrite()
+		answer, err := io.ReadAll(st)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(string(answer))
+		st.Close()
+	}
+	s.Close() // and conn with it
+	server.Wait()
+	// Output:
+	// hello to you, too
+	// good day to you, too
+}
+
+// A Session is a net.Listener and its streams are net.Conns, so net/http runs over it. Here the side
+// that was dialed makes the requests: it reaches a server behind an address it cannot dial.
+func Example_http() {
+	near, far := net.Pipe() // or the two ends of a TCP connection
+
+	listener, err := session.Client(far, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "you asked for %s", r.URL.Path)
+	})}
+	done := make(chan error)
+	go func() { done <- server.Serve(listener) }()
+
+	s, err := session.Server(near, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return s.OpenStream(ctx)
+		},
+	}}
+	resp, err := client.Get("http://anything/tea")
+	if err != nil {
+		log.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	fmt.Println(string(body), err)
+
+	client.CloseIdleConnections()
+	server.Close() // closes the session that it serves
+	fmt.Println(<-done)
+	s.Close()
+	// Output:
+	// you asked for /tea <nil>
+	// http: Server closed
+}
+
+// Shutdown lets the open streams finish. New ones are refused.
+func ExampleSession_Shutdown() {
+	a, b := net.Pipe()
+	client, err := session.Client(a, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	server, err := session.Server(b, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+
+	asked, err := client.OpenStream(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Fprint(asked, "what is left to do?")
+	asked.CloseWrite()
+	answering, err := server.AcceptStream(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	// With a context that ends, Shutdown waits no longer than that.
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	fmt.Println(errors.Is(client.Shutdown(ctx), context.Canceled))
+	_, err = client.OpenStream(context.Background())
+	fmt.Println(errors.Is(err, session.ErrShutdown))
+
+	done := make(chan error)
+	go func() { done <- client.Shutdown(context.Background()) }()
+	fmt.Fprint(answering, "nothing")
+	answering.Close()
+	answer, err := io.ReadAll(asked)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(string(answer))
+	asked.Close()
+	fmt.Println(<-done, client.Err())
+	// Output:
+	// true
+	// true
+	// nothing
+	// <nil> use of closed network connection
+}
+
+// A server that bounds the memory of all its sessions together.
+func ExampleConfig() {
+	config := &session.Config{
+		Budget:     flow.NewBudget(256 << 20), // unread bytes of all sessions
+		MaxStreams: 1000,                      // of each client
+	}
+	if err := config.Validate(); err != nil {
+		log.Fatal(err)
+	}
+	serve := func(conn net.Conn) (*session.Session, error) {
+		return session.Server(conn, config) // the same for every connection
+	}
+	_ = serve
+
+	// What is wrong with a Config is said in full.
+	fmt.Println((&session.Config{Version: 3, MaxReceiveBuffer: 1000}).Validate())
+	// Output:
+	// session: bad Config: Version is 3, must be from 0 to 2
+	// MaxReceiveBuffer is 1000, must be from 65536 to 1099511627776
+}

@@ -1,0 +1,220 @@
+package session_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// The two ways in which a peer can say that it has closed both directions, and the ways of one
+// that says less.
+func TestWriteFailsOnceThePeerIsKnownToHaveClosedBothDirections(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		// do is what the peer does with stream id.
+		do   func(t *testing.T, peer *testutil.Peer, v wire.Version, st *stream.Stream)
+		want error
+	}{
+		{"a second FIN", func(t *testing.T, peer *testutil.Peer, v wire.Version, st *stream.Stream) {
+			peer.Send(t, testutil.FIN(v, st.ID()), testutil.FIN(v, st.ID()))
+		}, stream.ErrPeerClosed},
+		{"a second FIN later", func(t *testing.T, peer *testutil.Peer, v wire.Version, st *stream.Stream) {
+			peer.Send(t, testutil.FIN(v, st.ID()))
+			time.Sleep(time.Hour)
+			peer.Send(t, testutil.FIN(v, st.ID()))
+		}, stream.ErrPeerClosed},
+		{"a FIN that answers PSH", func(t *testing.T, peer *testutil.Peer, v wire.Version, st *stream.Stream) {
+			peer.Send(t, testutil.FIN(v, st.ID()))
+			if _, err := st.Write([]byte("are you there?")); err != nil {
+				t.Error(err) // nothing is known yet
+			}
+			peer.ExpectData(t, st.ID(), []byte("are you there?"))
+			peer.Send(t, testutil.FIN(v, st.ID()))
+		}, stream.ErrPeerClosed},
+		{"one FIN is a half-close", func(t *testing.T, peer *testutil.Peer, v wire.Version, st *stream.Stream) {
+			peer.Send(t, testutil.FIN(v, st.ID()))
+		}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+				s, peer := scripted(t, tr, &session.Config{Version: version, KeepAlive: off})
+				st := openWide(t, s, peer, version)
+				v := wire.Version(version)
+				peer.Send(t, testutil.PSH(v, st.ID(), []byte("the end")))
+				c.do(t, peer, v, st)
+				synctest.Wait()
+				// Twice, as only what was written before can be too late to know.
+				for _, p := range [][]byte{[]byte("hello"), nil} {
+					_, err := st.Write(p)
+					wantErr(t, "Write", err, c.want)
+					if op := new(net.OpError); c.want != nil && (!errors.As(err, &op) || op.Op != "write") {
+						t.Errorf("%#v is no *net.OpError of a write", err)
+					}
+				}
+				if _, err := st.ReadFrom(testutil.Pattern(1).Reader(10)); !errors.Is(err, c.want) {
+					t.Errorf("ReadFrom: %v, want %v", err, c.want)
+				}
+				// What it has said before can be read.
+				if got, err := io.ReadAll(st); string(got) != "the end" || err != nil {
+					t.Errorf("read %q, %v", got, err)
+				}
+				st.Close()
+				go s.Close()
+				got := readAll(t, peer)
+				if list := got.commands(st.ID()); len(list) == 0 || list[len(list)-1] != wire.FIN {
+					t.Errorf("the stream was closed, and what it sent is %v", list)
+				}
+				if n := s.NumStreams(); n != 0 {
+					t.Errorf("%d streams are open", n)
+				}
+			})
+		})
+	}
+}
+
+// With our own session as the peer: Writes stop soon after it has closed the stream.
+func TestWriteToAStreamThatThePeerHasClosedFailsInsteadOfVanishing(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		close func(st *stream.Stream) error
+	}{
+		{"Close", (*stream.Stream).Close},
+		{"CloseWrite and Close", func(st *stream.Stream) error { return errors.Join(st.CloseWrite(), st.Close()) }},
+	} {
+		for _, size := range []int{10, 5000, 100_000} {
+			t.Run(fmt.Sprintf("%s/%d bytes a Write", c.name, size), func(t *testing.T) {
+				each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+					a, b := sessions(t, tr, session.Config{Version: version})
+					out, in := open(t, a, b)
+					other, otherIn := open(t, a, b)
+					// Some of this is unread when the peer closes.
+					writing := background(func() (int, error) {
+						total := 0
+						for {
+							n, err := out.Write(make([]byte, size))
+							total += n
+							if err != nil {
+								return total, err
+							}
+							if tr.Bubble {
+								time.Sleep(time.Millisecond)
+							}
+						}
+					})
+					if _, err := io.ReadFull(in, make([]byte, 10)); err != nil {
+						t.Fatal(err)
+					}
+					wantErr(t, "Close", c.close(in), nil)
+					select {
+					case r := <-writing:
+						wantErr(t, "Write", r.err, stream.ErrPeerClosed)
+					case <-time.After(2 * time.Second):
+						t.Fatal("Write goes on waiting for a stream that the peer has closed")
+					}
+					// No other stream minds.
+					go other.Write([]byte("hello"))
+					if _, err := io.ReadFull(otherIn, make([]byte, 5)); err != nil {
+						t.Error(err)
+					}
+					out.Close()
+				})
+			})
+		}
+	}
+}
+
+// A peer that has used up its window sends nothing that could be answered: it is told
+// without that.
+func TestAWriteThatWaitsForAWindowFailsWhenThePeerClosesTheStream(t *testing.T) {
+	for _, closes := range []string{"the accepting side", "the opening side"} {
+		t.Run(closes, func(t *testing.T) {
+			each(t, inBubble, func(t *testing.T, tr testutil.Transport, _ int) {
+				c, s := sessions(t, tr, session.Config{Version: 2, KeepAlive: off})
+				out, in := open(t, c, s)
+				if closes == "the opening side" {
+					out, in = in, out
+				}
+				writing := background(func() (int, error) { return out.Write(make([]byte, 1<<20)) })
+				time.Sleep(time.Hour)
+				wantPending(t, "Write", writing)
+				in.Close()
+				r := <-writing
+				wantErr(t, "Write", r.err, stream.ErrPeerClosed)
+				if r.at > time.Hour+time.Millisecond {
+					t.Errorf("Write returned %v after Close, want at most a millisecond", r.at-time.Hour)
+				}
+			})
+		})
+	}
+}
+
+// What comes between Close and its FIN, which waits for the transport, counts as well.
+func TestAWriteThatFilledItsWindowWhileTheFINWasUnderWayFailsToo(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		close func(st *stream.Stream) error
+	}{
+		{"Close", (*stream.Stream).Close},
+		{"CloseWrite and Close", func(st *stream.Stream) error { return errors.Join(st.CloseWrite(), st.Close()) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				ca, cb := testutil.SimPair(t, simnet.Link{Buffer: 1})
+				c1 := client(t, ca, &session.Config{Version: 2, KeepAlive: off})
+				c2 := server(t, cb, &session.Config{Version: 2, KeepAlive: off})
+				out, in := open(t, c1, c2)
+				synctest.Wait()
+				cb.Out().Stall()
+				// The writer of this side is held up.
+				go in.Write(make([]byte, 10))
+				synctest.Wait()
+				wantErr(t, "Close", c.close(in), nil)
+				writing := background(func() (int, error) { return out.Write(make([]byte, 1<<20)) })
+				time.Sleep(time.Second)
+				wantPending(t, "Write", writing)
+				cb.Out().Unstall()
+				time.Sleep(time.Second)
+				select {
+				case r := <-writing:
+					wantErr(t, "Write", r.err, stream.ErrPeerClosed)
+				default:
+					t.Error("Write goes on waiting for a stream that the peer has closed")
+				}
+			})
+		})
+	}
+}
+
+// What this side does for a peer's Writes.
+func TestPSHForAStreamThatThisSideHasClosedIsAnsweredWithOneFIN(t *testing.T) {
+	versions(t, func(t *testing.T, version int) {
+		ca, cb := testutil.SimPair(t, simnet.Link{})
+		v := wire.Version(version)
+		s := server(t, ca, &session.Config{Version: version, KeepAlive: off})
+		peer := testutil.NewPeer(t, cb)
+		peer.Ignore(wire.UPD)
+		peer.Send(t, testutil.SYN(v, 1))
+		st, err := s.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		st.Close()
+		peer.ExpectFrame(t, testutil.FIN(v, 1))
+		peer.ExpectNothing(t, time.Hour)
+		for range 10 {
+			peer.Send(t, testutil.PSH(v, 1, []byte("are you there?")))
+		}
+		peer.ExpectFrame(t, testutil.FIN(v, 1))
+		peer.ExpectNothing(t, time.Hour)
+	})
+}
