@@ -25,8 +25,8 @@
 //
 // When the reader has read up to L0 earlier than a round trip after that update,
 // reader and sender both wait, and the window is the limit: it grows to the
-// double, or to four times if they wait for half the round trip or more. Growth is
-// told at once. A reader that lags behind never reads up to L0 in time, and a
+// double, or to four times and at least 512 KiB if they wait for half the round
+// trip or more. Growth is told at once. A reader that lags behind never reads up to L0 in time, and a
 // sender with little to send never stops there, so neither makes it grow. A reader
 // that lags all the time makes it shrink.
 //

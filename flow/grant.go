@@ -4,6 +4,9 @@ package flow
 // MaxWindow is the simplest. ReceiveWindow calls it only from Open, Update,
 // Reclaim and Finish, so a Granter may be called with the stream's lock held: it
 // must not block, and must be safe for concurrent use if streams share it.
+//
+// A Granter that also has a method Pressed() bool, as *Share does, is asked by it
+// whether windows that are larger than needed should shrink.
 type Granter interface {
 	// Grant changes what is promised to a stream's peer from have to the
 	// result, which is at most want and may be less than have. A new stream

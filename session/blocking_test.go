@@ -106,7 +106,12 @@ func TestEachBlockingCallEnds(t *testing.T) {
 		{"when the peer has vanished", func(t *testing.T, p place) {}, sessionEnds(session.ErrKeepAlive), 5 * time.Second},
 		{"at the session's Close", func(t *testing.T, p place) { go p.s.Close() },
 			map[string]error{reads: net.ErrClosed, writes: net.ErrClosed, contexts: net.ErrClosed, shutdowns: ignored}, 0},
-		{"after the session's Close", func(t *testing.T, p place) { p.s.Close() },
+		{"at the session's Close, which flushes", func(t *testing.T, p place) {
+			go p.s.Close()
+			synctest.Wait()
+			p.conn.Out().Unstall()
+			go io.Copy(io.Discard, p.remote)
+		},
 			map[string]error{reads: net.ErrClosed, writes: net.ErrClosed, contexts: net.ErrClosed, shutdowns: nil}, 0},
 	}
 	for _, call := range blockingCalls {
@@ -138,10 +143,6 @@ func TestEachBlockingCallEnds(t *testing.T) {
 						blocked = append(blocked, background(func() (struct{}, error) { return struct{}{}, call.call(ctx, p) }))
 					}
 					synctest.Wait()
-					if e.name == "after the session's Close" {
-						conn.Out().Unstall()
-						go io.Copy(io.Discard, remote)
-					}
 					e.end(t, p)
 					for _, b := range blocked {
 						r := <-b

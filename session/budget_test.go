@@ -494,7 +494,7 @@ func TestAPeerThatUsesItsWindowToTheLastByteIsNotToBlameAndOneThatGoesBeyondIs(t
 				rng := rand.New(rand.NewPCG(1, 2))
 				read := 0
 				buf := make([]byte, 1<<20)
-				for range 60 {
+				for range 20 {
 					time.Sleep(50 * time.Millisecond)
 					w.take(t, p, id, read)
 					if n := w.limit - w.sent; n > 0 { // all that is allowed

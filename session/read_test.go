@@ -392,7 +392,8 @@ func TestNeitherHalfCloseNorCloseOfTheOtherDirectionDropsWhatIsStillToBeRead(t *
 			wantErr(t, "Shutdown", s.Shutdown(ctx), context.Canceled)
 		}},
 	} {
-		for _, how := range readings {
+		for _, how := range []int{0, 3} {
+			how := readings[how]
 			t.Run(c.name+"/"+how.name, func(t *testing.T) {
 				roles(t, func(t *testing.T, r role) {
 					s, p := r.start(t, session.Config{})

@@ -93,6 +93,9 @@ func (r *reader) clean() bool { return r.left == 0 && r.r == r.w }
 // rest gives the staging buffer back if it is empty: the reader is about to wait.
 func (r *reader) rest() {
 	r.wake()
+	if r.left == 0 {
+		r.m = nil // an idle session must not hold a stream that is closed
+	}
 	if r.staging != nil && r.r == r.w {
 		stagings.Put(r.staging)
 		r.staging = nil

@@ -31,7 +31,7 @@ type Session struct {
 	ver     atomic.Uint32 // wire.Version; 0 until a server has learned it
 	streams stream.Config // what all streams have in common; Version is set with ver
 	budget  *flow.Share
-	out     writer
+	out     *writer
 	stats   counters
 	alive   alive
 
@@ -75,6 +75,9 @@ const (
 	// maxUnsentSYN is how many streams may be opened ahead of a transport that
 	// takes no data.
 	maxUnsentSYN = 1024
+	// reclaimEvery is how long a stream may be quiet, while windows are scarce,
+	// before its own is taken back.
+	reclaimEvery = 200 * time.Millisecond
 	// writeGrace is for how long the session lives on after writing has
 	// failed, to read what the peer had sent.
 	writeGrace = 100 * time.Millisecond
@@ -125,16 +128,17 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 			s.config.Version = int(wire.V1)
 		}
 	}
-	budget := s.config.Budget
-	if budget == nil {
-		budget = flow.NewBudget(s.config.MaxReceiveBuffer)
+	if s.config.Budget != nil {
+		s.budget = s.config.Budget.Join()
+	} else {
+		s.budget = flow.NewShare(s.config.MaxReceiveBuffer)
 	}
-	s.budget = budget.Join()
 	s.budget.SetMaxWindow(s.config.MaxStreamWindow)
 	s.streams = stream.Config{
 		Version:    wire.Version(s.config.Version),
 		MaxFrame:   s.config.MaxFrameSize,
 		Budget:     s.budget,
+		Linger:     s.config.CloseTimeout,
 		LocalAddr:  transportAddr(conn, "LocalAddr"),
 		RemoteAddr: transportAddr(conn, "RemoteAddr"),
 	}
@@ -143,8 +147,7 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 	s.accepting.L = &s.mu
 	s.opening.L = &s.mu
 	s.budget.OnPressure(s.pressed)
-	s.out = writer{s: s, raw: s.raw, sched: scheduler, pace: newPacer(s.config.SendRate, s.done)}
-	s.out.own.Owner = s
+	s.out = newWriter(s, scheduler)
 	s.log("session begins")
 	s.alive.start(s)
 	if client {
@@ -274,9 +277,14 @@ func (s *Session) pressed() {
 // reclaim takes back the windows of streams that do not use them.
 func (s *Session) reclaim() {
 	defer s.reclaiming.Store(false)
-	for _, m := range s.snapshot() {
-		if m.port.Reclaim() {
-			m.SendControl(stream.Soon)
+	for {
+		for _, m := range s.snapshot() {
+			if m.port.Reclaim() {
+				m.SendControl(stream.Soon)
+			}
+		}
+		if !s.budget.Pressed() || !sleep(reclaimEvery, s.done) {
+			return
 		}
 	}
 }

@@ -33,6 +33,10 @@ type writer struct {
 	// pace, if not nil, limits the rate. Then only a goroutine ever holds the role.
 	pace *pacer
 
+	// What the goroutines run, bound once so that starting them allocates nothing.
+	calledFunc, handedFunc func()
+	handed                 *sending // the holder's: what handedFunc goes on with
+
 	mu       sync.Mutex // guards what follows
 	sched    shaper.Scheduler
 	role     role
@@ -43,6 +47,13 @@ type writer struct {
 	own      shaper.Flow   // the session's own frames:
 	nop      bool          // NOP is due
 	refusals []uint32      // streams whose frames are answered with FIN
+}
+
+func newWriter(s *Session, sched shaper.Scheduler) *writer {
+	w := &writer{s: s, raw: s.raw, sched: sched, pace: newPacer(s.config.SendRate, s.done)}
+	w.own.Owner = s
+	w.calledFunc, w.handedFunc = w.called, w.handOver
+	return w
 }
 
 type role uint8
@@ -138,7 +149,7 @@ func (w *writer) start(u stream.Urgency) {
 	case w.role == roleFree:
 		w.role = roleCalled
 		w.mu.Unlock()
-		go w.called()
+		go w.calledFunc()
 	default:
 		w.mu.Unlock()
 	}
@@ -154,6 +165,13 @@ func (w *writer) called() {
 	w.role = roleHeld
 	w.mu.Unlock()
 	w.run(w.newSending(), 0)
+}
+
+// handOver goes on where a caller has left off.
+func (w *writer) handOver() {
+	o := w.handed
+	w.handed = nil
+	w.run(o, 0)
 }
 
 // lazyDue is called by the timer.
@@ -175,7 +193,8 @@ func (w *writer) run(o *sending, limit int) {
 	for sent := 0; ; sent++ {
 		if len(o.rest) > 0 || limit > 0 && sent == limit {
 			if limit > 0 {
-				go w.run(o, 0)
+				w.handed = o
+				go w.handedFunc()
 				return
 			}
 			n, err := w.raw.writeAll(o.raw, o.rest)

@@ -1,6 +1,9 @@
 package stream
 
-import "net"
+import (
+	"net"
+	"time"
+)
 
 // Close closes both directions and returns at once. Calls that are blocked end with
 // net.ErrClosed; what has not been read is thrown away, and so is what still
@@ -33,13 +36,12 @@ func (s *Stream) close(stalled bool) (dropped int, err error) {
 	// send the data that would be answered with it.
 	blocked := s.windowed() && s.window.Exhausted()
 	s.finAgain = s.in == inOpen && (s.out != outOpen || blocked)
-	if s.out == outOpen {
-		s.out = outFinishing
-	}
+	s.endWriting()
 	s.window.Finish(s.cfg.Budget)
 	s.readLimit.stop()
 	s.writeLimit.stop()
 	s.endWrites()
+	s.linger()
 	done := s.finish()
 	if s.err != nil && !s.sending && !s.finished {
 		// There is no session left to send FIN.
@@ -71,17 +73,48 @@ func (s *Stream) CloseWrite() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.out == outOpen {
-		s.out = outFinishing
+		s.endWriting()
 		s.endWrites()
 	}
 	return nil
+}
+
+// endWriting closes the way out. Once the session is ending no FIN goes out any more: it
+// would say that the stream was complete.
+func (s *Stream) endWriting() {
+	switch {
+	case s.out != outOpen:
+	case s.err == nil:
+		s.out = outFinishing
+	default:
+		s.out = outFinished
+	}
+}
+
+// linger sees to it that a stream that both sides have closed does not wait for ever for a window: a
+// peer that has forgotten the stream, as xtaci/smux does, sends none.
+func (s *Stream) linger() {
+	if !s.closed || s.in != inEnded || s.unsent == 0 || s.sendable() || s.err != nil {
+		return
+	}
+	waiting := s.unsent
+	time.AfterFunc(s.cfg.Linger, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.unsent != waiting || s.err != nil {
+			s.linger()
+			return
+		}
+		s.dropUnsent()
+		s.submit(Soon)
+	})
 }
 
 // endWrites has FIN sent and Writes end. It releases s.mu meanwhile.
 func (s *Stream) endWrites() {
 	s.readers.wake()
 	s.writers.wake()
-	if s.err != nil && !s.sending {
+	if s.err != nil {
 		return
 	}
 	// Somebody may be waiting for the end of what this side has said; if the
@@ -127,7 +160,7 @@ func (s *Stream) dropUnread() int {
 	s.unread = 0
 	if s.lent == lentQueue {
 		// The session is filling the last buffer; Commit frees it.
-		for s.queue.Head != s.queue.Tail {
+		for s.queue.Head() != s.queue.Tail() {
 			s.queue.Pop().Free()
 		}
 	} else {

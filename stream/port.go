@@ -77,7 +77,7 @@ func (p *Port) Deliver(data []byte, more bool) (Outcome, error) {
 		return s.filledMore(), nil
 	}
 	for len(data) > 0 {
-		tail := s.queue.Tail
+		tail := s.queue.Tail()
 		if tail == nil || len(tail.Room()) == 0 {
 			tail = buffer.Get(len(data))
 			s.queue.Push(tail)
@@ -128,7 +128,7 @@ func (p *Port) Lend(n int, brief bool) []byte {
 		s.lent = lentReader
 		return room[:min(n, len(room))]
 	}
-	tail := s.queue.Tail
+	tail := s.queue.Tail()
 	if tail == nil || len(tail.Room()) < min(n, lendMin) {
 		tail = buffer.Get(n)
 		s.queue.Push(tail)
@@ -169,7 +169,7 @@ func (p *Port) Commit(n int) (Outcome, error) {
 			discarded = n
 		}
 	default:
-		s.queue.Tail.W += n
+		s.queue.Tail().W += n
 		if n > 0 {
 			s.unread += int32(n)
 			s.cfg.Budget.Take(n)
@@ -215,6 +215,7 @@ func (p *Port) End() {
 	s.readers.wake()
 	submit := s.finDue() && !s.dataQueued
 	s.dataQueued = s.dataQueued || submit
+	s.linger()
 	done := s.finish()
 	s.mu.Unlock()
 	if submit {
@@ -256,8 +257,8 @@ const (
 	// DropWritten: nothing. What arrived before can still be read.
 	DropWritten Ending = iota
 	// KeepWritten: what Write has accepted is still handed out by Data, and a FIN
-	// behind it if the stream is closed. What has not been read is thrown away.
-	// Another Abort follows.
+	// behind it if the stream was closed before. What has not been read is thrown
+	// away. Another Abort follows.
 	KeepWritten
 	// KeepReading: more may still arrive. Another Abort follows.
 	KeepReading
@@ -433,7 +434,7 @@ func (s *Stream) takeData(b *Batch, n int) {
 	}
 	switch {
 	case s.unsent > 0:
-		head := s.pending.Head
+		head := s.pending.Head()
 		n = min(n, head.Len())
 		b.payload(s.header(wire.PSH, n), head.Bytes()[:n])
 		head.R += n

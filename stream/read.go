@@ -99,7 +99,7 @@ func (s *Stream) endErr() error {
 // copyOut moves unread bytes to p.
 func (s *Stream) copyOut(p []byte) (n int) {
 	for s.unread > 0 && n < len(p) {
-		head := s.queue.Head
+		head := s.queue.Head()
 		k := copy(p[n:], head.Bytes())
 		head.R += k
 		n += k
@@ -107,7 +107,7 @@ func (s *Stream) copyOut(p []byte) (n int) {
 		if head.Len() > 0 {
 			break
 		}
-		if head == s.queue.Tail && s.lent == lentQueue {
+		if head == s.queue.Tail() && s.lent == lentQueue {
 			break
 		}
 		s.queue.Pop().Free()
@@ -218,8 +218,8 @@ func (s *Stream) next() (*buffer.Buf, error) {
 
 // takeBuffer takes the first buffer with unread bytes off the queue.
 func (s *Stream) takeBuffer() *buffer.Buf {
-	b := s.queue.Head
-	if b == s.queue.Tail && s.lent == lentQueue {
+	b := s.queue.Head()
+	if b == s.queue.Tail() && s.lent == lentQueue {
 		// The session is still filling it.
 		full := b
 		b = buffer.Get(full.Len())

@@ -55,6 +55,9 @@ type Config struct {
 	MaxFrame int
 	// Budget is charged for the bytes that wait for their reader.
 	Budget *flow.Share
+	// Linger is for how long a stream that both sides have closed waits for the peer's
+	// window to send the rest of its data.
+	Linger time.Duration
 	// LocalAddr and RemoteAddr are the addresses that streams report.
 	LocalAddr, RemoteAddr net.Addr
 }
@@ -173,7 +176,7 @@ func (s *Stream) now() time.Duration {
 // finish reports whether the session must now be told that the stream is
 // finished. The caller then calls Link.Finished, without the lock.
 func (s *Stream) finish() bool {
-	if s.finished || s.synDue || s.out != outFinished || s.finAgain {
+	if s.finished || s.synDue || s.out != outFinished || s.finAgain || s.unsent > 0 {
 		return false
 	}
 	if !s.closed && (s.in == inOpen || s.unread > 0) {

@@ -172,7 +172,7 @@ func (s *Stream) SetWeight(weight int) { s.link.SetWeight(weight) }
 func (s *Stream) accept(p []byte) {
 	s.unsent += int32(len(p))
 	for len(p) > 0 {
-		tail := s.pending.Tail
+		tail := s.pending.Tail()
 		room := 0
 		if tail != nil {
 			room = min(len(tail.Room()), s.frame()-tail.W)
@@ -189,19 +189,17 @@ func (s *Stream) accept(p []byte) {
 // writeCopied waits for room.
 func (s *Stream) writeCopied(p []byte) (n int, err error) {
 	for {
+		if err := s.writeErr(); err != nil {
+			return n, err
+		}
 		if room := maxPending - int(s.unsent); room > 0 {
 			k := min(room, len(p)-n)
 			s.accept(p[n : n+k])
 			n += k
 			s.submit(Soon)
-		}
-		if n == len(p) {
-			return n, nil
-		}
-		if err := s.writeErr(); err != nil {
-			return n, err
-		}
-		if s.unsent < maxPending {
+			if n == len(p) {
+				return n, nil
+			}
 			continue
 		}
 		s.submit(Now)

@@ -71,10 +71,11 @@ var libraries = []library{
 		return mux{s.Open, s.Accept, s.Close, s}, nil
 	}},
 	{"muxado", []string{""}, func(conn io.ReadWriteCloser, client bool, _ string) (mux, error) {
-		s := muxado.Server(conn, nil)
+		start := muxado.Server
 		if client {
-			s = muxado.Client(conn, nil)
+			start = muxado.Client
 		}
+		s := start(conn, nil)
 		return mux{s.Open, s.Accept, s.Close, s}, nil
 	}},
 }

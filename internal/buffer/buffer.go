@@ -19,7 +19,7 @@ var pools [len(classes)]sync.Pool
 // A Buf is a buffer that holds the bytes Data[R:W] and is empty when R == W.
 // It has one owner at a time, who may write its fields.
 type Buf struct {
-	Next  *Buf
+	next  *Buf
 	R, W  int
 	Data  []byte
 	class int
@@ -40,7 +40,7 @@ func Get(n int) *Buf {
 
 // Free gives b back. The caller must not use b or its Data again.
 func (b *Buf) Free() {
-	b.Next, b.R, b.W = nil, 0, 0
+	b.next, b.R, b.W = nil, 0, 0
 	pools[b.class].Put(b)
 }
 
@@ -64,33 +64,44 @@ func (b *Buf) Append(p []byte) int {
 // A Queue is a list of buffers in the order in which they were filled.
 // The zero value is an empty queue.
 type Queue struct {
-	Head, Tail *Buf
+	tail *Buf // whose Next is the head: a ring takes one pointer
 }
+
+// Empty reports whether the queue holds no buffers.
+func (q *Queue) Empty() bool { return q.tail == nil }
+
+// Tail returns the last buffer, or nil.
+func (q *Queue) Tail() *Buf { return q.tail }
+
+// Head returns the first buffer. The queue must not be empty.
+func (q *Queue) Head() *Buf { return q.tail.next }
 
 // Push puts b, which must be in no queue, at the end.
 func (q *Queue) Push(b *Buf) {
-	if q.Tail == nil {
-		q.Head = b
+	if q.tail == nil {
+		b.next = b
 	} else {
-		q.Tail.Next = b
+		b.next = q.tail.next
+		q.tail.next = b
 	}
-	q.Tail = b
+	q.tail = b
 }
 
 // Pop takes the first buffer off the queue. The queue must not be empty.
 func (q *Queue) Pop() *Buf {
-	b := q.Head
-	q.Head = b.Next
-	if q.Head == nil {
-		q.Tail = nil
+	b := q.tail.next
+	if b == q.tail {
+		q.tail = nil
+	} else {
+		q.tail.next = b.next
 	}
-	b.Next = nil
+	b.next = nil
 	return b
 }
 
 // Free frees all the buffers of the queue and leaves it empty.
 func (q *Queue) Free() {
-	for q.Head != nil {
+	for !q.Empty() {
 		q.Pop().Free()
 	}
 }

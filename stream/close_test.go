@@ -1,0 +1,243 @@
+package stream_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+var errGone = errors.New("session gone")
+
+// The events of a stream's life after which the session may let go of it, in each order in
+// which they can come.
+func TestFinishedIsCalledOnceWhenNothingIsLeftToDo(t *testing.T) {
+	events := map[string]func(f *fake){
+		"Write":      func(f *fake) { f.stream().Write([]byte("hello")) },
+		"CloseWrite": func(f *fake) { f.stream().CloseWrite() },
+		"Close":      func(f *fake) { f.stream().Close() },
+		"CloseRead":  func(f *fake) { f.stream().CloseRead() },
+		"data":       func(f *fake) { f.port.Deliver([]byte("hello"), false) },
+		"FIN":        func(f *fake) { f.port.End() },
+		"read":       func(f *fake) { f.stream().SetReadDeadline(time.Now()); drain(f.stream()) },
+		"send":       func(f *fake) { f.take(1000) },
+	}
+	for _, set := range [][]string{
+		{"Close", "FIN", "send"},
+		{"CloseWrite", "FIN", "read", "send"},
+		{"CloseWrite", "Close", "send", "FIN"},
+		{"Write", "CloseWrite", "data", "FIN", "read", "send"},
+		{"CloseRead", "CloseWrite", "data", "FIN", "send"},
+		{"Close", "data", "FIN", "FIN", "send", "send"},
+	} {
+		t.Run(strings.Join(set, " "), func(t *testing.T) {
+			both(t, func(t *testing.T, v wire.Version) {
+				for order := range permutations(set) {
+					f := newFake(t, v, true)
+					for _, e := range order {
+						events[e](f)
+					}
+					// Whatever the order, by now all of it has happened, and can be sent and read.
+					f.take(1000)
+					drain(f.stream())
+					f.take(1000)
+					f.stream().Close()
+					f.take(1000)
+					if f.finished != 1 {
+						t.Errorf("%v: Finished was called %d times", order, f.finished)
+					}
+					if n := f.cfg.Budget.Used(); n != 0 {
+						t.Errorf("%v: the budget is charged %d bytes", order, n)
+					}
+				}
+			})
+		})
+	}
+}
+
+// drain reads what there is.
+func drain(s *stream.Stream) {
+	s.SetReadDeadline(time.Time{})
+	done := make(chan struct{})
+	go func() {
+		io.Copy(io.Discard, s)
+		close(done)
+	}()
+	synctest.Wait()
+	s.SetReadDeadline(time.Unix(1, 0))
+	<-done
+	s.SetReadDeadline(time.Time{})
+}
+
+// permutations yields the orders of list.
+func permutations(list []string) func(yield func([]string) bool) {
+	return func(yield func([]string) bool) {
+		list := slices.Clone(list)
+		var from func(i int) bool
+		from = func(i int) bool {
+			if i == len(list) {
+				return yield(list)
+			}
+			for k := i; k < len(list); k++ {
+				list[i], list[k] = list[k], list[i]
+				if !from(i + 1) {
+					return false
+				}
+				list[i], list[k] = list[k], list[i]
+			}
+			return true
+		}
+		from(0)
+	}
+}
+
+func TestAStreamIsNotFinishedBeforeItIs(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		do   func(f *fake)
+		want int
+		done bool
+	}{
+		{"open", func(f *fake) {}, 0, false},
+		{"closed, FIN unsent", func(f *fake) { f.stream().Close() }, 0, false},
+		{"closed", func(f *fake) { f.stream().Close(); f.take(100) }, 1, false},
+		{"closed, FIN came first", func(f *fake) { f.port.End(); f.stream().Close(); f.take(100) }, 1, true},
+		{"half-closed", func(f *fake) { f.stream().CloseWrite(); f.take(100) }, 0, false},
+		{"half-closed by the peer", func(f *fake) { f.port.End() }, 0, false},
+		{"half-closed by both, unread", func(f *fake) {
+			f.deliver([]byte("x"))
+			f.port.End()
+			f.stream().CloseWrite()
+			f.take(100)
+		}, 0, false},
+		{"half-closed by both, read", func(f *fake) {
+			f.deliver([]byte("x"))
+			f.port.End()
+			f.stream().CloseWrite()
+			f.take(100)
+			f.stream().Read(make([]byte, 10))
+		}, 1, true},
+		{"half-closed by both, closed for reading", func(f *fake) {
+			f.deliver([]byte("x"))
+			f.port.End()
+			f.stream().CloseWrite()
+			f.take(100)
+			f.stream().CloseRead()
+		}, 1, true},
+		{"the session has ended", func(f *fake) { f.port.Abort(errGone, stream.DropWritten) }, 0, false},
+		{"closed after the session has ended", func(f *fake) { f.port.Abort(errGone, stream.DropWritten); f.stream().Close() }, 1, false},
+		{"closed while the session ends", func(f *fake) { f.port.Abort(errGone, stream.KeepWritten); f.stream().Close(); f.take(100) }, 1, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			both(t, func(t *testing.T, v wire.Version) {
+				f := newFake(t, v, true)
+				f.take(100)
+				c.do(f)
+				if f.finished != c.want || f.done != c.done {
+					t.Errorf("Finished was called %d times, peerDone %v; want %d, %v", f.finished, f.done, c.want, c.done)
+				}
+			})
+		})
+	}
+}
+
+func TestASecondFINEndsWritesAndThrowsAwayWhatNobodyWouldRead(t *testing.T) {
+	both(t, func(t *testing.T, v wire.Version) {
+		f := newFake(t, v, false)
+		s := f.stream()
+		s.Write([]byte("nobody will read this"))
+		blocked := write(s, make([]byte, 1<<20))
+		synctest.Wait()
+		f.port.End()
+		if _, err := s.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("Read: %v, want a bare io.EOF", err)
+		}
+		f.port.End()
+		r := <-blocked
+		wantErr(t, "Write", r.err, stream.ErrPeerClosed)
+		_, err := s.Write([]byte("x"))
+		wantErr(t, "Write", err, stream.ErrPeerClosed)
+		wantErr(t, "Close", s.Close(), stream.ErrPeerClosed) // what was accepted was not sent
+		if diff := cmp.Diff([]wire.Command{wire.FIN}, commands(f.take(1<<20))); diff != "" {
+			t.Errorf("sent (-want +got)\n%s", diff)
+		}
+	})
+}
+
+func TestAbortEndsEverythingThatItsKindSays(t *testing.T) {
+	for _, c := range []struct {
+		how      stream.Ending
+		unread   string // what a Read gets
+		arriving bool   // more may come
+		sent     string
+	}{
+		{stream.DropWritten, "unread", false, ""},
+		{stream.KeepReading, "unread", true, ""},
+		{stream.KeepWritten, "", false, "written"},
+	} {
+		t.Run(fmt.Sprint(c.how), func(t *testing.T) {
+			both(t, func(t *testing.T, v wire.Version) {
+				f := newFake(t, v, false)
+				s := f.stream()
+				unread := c.unread
+				f.deliver([]byte("unread"))
+				s.Write([]byte("written"))
+				f.port.Abort(errGone, c.how)
+				if f.port.Unsent() != (c.sent != "") {
+					t.Errorf("Unsent = %v", f.port.Unsent())
+				}
+				if got := string(payload(f.take(1000))); got != c.sent {
+					t.Errorf("sent %q, want %q", got, c.sent)
+				}
+				_, err := s.Write([]byte("x"))
+				wantErr(t, "Write", err, errGone)
+				if c.arriving {
+					f.deliver([]byte(" and more"))
+					unread += " and more"
+					f.port.Abort(errGone, stream.DropWritten)
+				}
+				f.port.Deliver([]byte("too late"), false)
+				got, err := io.ReadAll(s)
+				if string(got) != unread {
+					t.Errorf("read %q, want %q", got, unread)
+				}
+				want := errGone
+				if c.how == stream.KeepWritten {
+					want = net.ErrClosed // only a session that is closed here ends so
+				}
+				wantErr(t, "Read", err, want)
+				if n := f.cfg.Budget.Used(); n != 0 {
+					t.Errorf("the budget is charged %d bytes", n)
+				}
+			})
+		})
+	}
+}
+
+func TestCloseReadKeepsAPeerFromWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		testutil.LeakCheck(t)
+		f := newFake(t, wire.V2, false)
+		f.deliver(make([]byte, 200_000))
+		f.stream().CloseRead()
+		f.take(1000)
+		for range 20 {
+			f.deliver(make([]byte, 100_000))
+			f.take(1000) // with window updates, or else Deliver would fail
+		}
+		if n := f.cfg.Budget.Used(); n != 0 {
+			t.Errorf("the budget is charged %d bytes", n)
+		}
+	})
+}

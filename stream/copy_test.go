@@ -1,0 +1,129 @@
+package stream_test
+
+import (
+	"io"
+	"testing"
+	"testing/synctest"
+
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// where is a writer that notes where the bytes that it is given are, and a reader that
+// notes where it is to put them.
+type where struct {
+	at []*byte
+	n  int
+}
+
+func (w *where) Write(p []byte) (int, error) {
+	w.at = append(w.at, &p[0])
+	w.n += len(p)
+	return len(p), nil
+}
+
+func (w *where) Read(p []byte) (int, error) {
+	if w.n == 0 {
+		return 0, io.EOF
+	}
+	p = p[:min(len(p), w.n)]
+	w.n -= len(p)
+	w.at = append(w.at, &p[0])
+	return len(p), nil
+}
+
+func TestWriteToHandsOnTheMemoryThatTheTransportWasReadInto(t *testing.T) {
+	both(t, func(t *testing.T, v wire.Version) {
+		f := newFake(t, v, false)
+		var lent []*byte
+		for range 5 {
+			p := f.port.Lend(30_000, false)
+			if len(p) == 0 {
+				t.Fatal("no memory")
+			}
+			lent = append(lent, &p[0])
+			if _, err := f.port.Commit(len(p)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.port.End()
+		var w where
+		if _, err := f.stream().WriteTo(&w); err != nil {
+			t.Fatal(err)
+		}
+		if len(w.at) != len(lent) {
+			t.Fatalf("%d writes for %d buffers", len(w.at), len(lent))
+		}
+		for i := range lent {
+			if lent[i] != w.at[i] {
+				t.Errorf("buffer %d was copied", i)
+			}
+		}
+	})
+}
+
+func TestReadFromReadsIntoTheMemoryThatTheTransportIsWrittenFrom(t *testing.T) {
+	both(t, func(t *testing.T, v wire.Version) {
+		f := newFake(t, v, false)
+		r := &where{n: 200_000}
+		done := background(func() (int64, error) { return f.stream().ReadFrom(r) })
+		sent := 0
+		copied := 0
+		for {
+			synctest.Wait()
+			b := stream.NewBatch(true)
+			f.port.Data(b, 1<<20)
+			if b.Len() == 0 {
+				break
+			}
+			for _, part := range b.Parts() {
+				if len(part) > wire.HeaderSize {
+					sent += len(part)
+					if part[0] = 0xEE; *r.at[len(r.at)-1] != 0xEE {
+						copied += len(part)
+					}
+				}
+			}
+			b.Release()
+		}
+		if res := <-done; res.n != 200_000 || res.err != nil {
+			t.Errorf("ReadFrom = %d, %v", res.n, res.err)
+		}
+		// The end of a long copy may be short, and short pieces are copied.
+		if copied > 40_000 {
+			t.Errorf("%d of %d bytes were copied", copied, sent)
+		}
+	})
+}
+
+// A Read that waits gets its bytes without a stop in between.
+func TestAReadThatWaitsIsLentToTheTransport(t *testing.T) {
+	both(t, func(t *testing.T, v wire.Version) {
+		f := newFake(t, v, false)
+		p := make([]byte, 30_000)
+		done := background(func() (int64, error) {
+			n, err := f.stream().Read(p)
+			return int64(n), err
+		})
+		synctest.Wait()
+		if q := f.port.Lend(20_000, false); len(q) == 0 || &q[0] == &p[0] {
+			t.Error("a Read's buffer is lent for longer than a moment")
+		}
+		f.port.Commit(0)
+		synctest.Wait()
+		q := f.port.Lend(20_000, true)
+		if len(q) != 20_000 || &q[0] != &p[0] {
+			t.Fatal("the Read's own buffer was not lent")
+		}
+		testutil.Pattern(1).Fill(q, 0)
+		f.port.Commit(len(q))
+		f.port.Wake()
+		if r := <-done; r.n != 20_000 || r.err != nil {
+			t.Errorf("Read = %d, %v", r.n, r.err)
+		}
+		if err := testutil.Pattern(1).Check(p[:20_000], 0); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,308 @@
+package stream_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/smuxkit/smuxkit/flow"
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// A fake is a session with one stream that does only what the test tells it to: it notes
+// what the stream asks for, and sends and receives when the test says so.
+type fake struct {
+	t      testing.TB
+	port   stream.Port
+	cfg    stream.Config
+	budget *flow.Budget
+	start  time.Time
+
+	mu       sync.Mutex
+	calls    []string
+	finished int
+	done     bool // what Finished was told
+
+	control bool // what Init returned
+}
+
+// newFake returns a fake with stream 1, which it has opened, or its peer.
+func newFake(t testing.TB, version wire.Version, opened bool) *fake {
+	f := &fake{t: t, start: time.Now(), budget: flow.NewBudget(64 << 20)}
+	f.cfg = stream.Config{Version: version, MaxFrame: 32760, Budget: f.budget.Join(), LocalAddr: addr("here"), RemoteAddr: addr("there")}
+	f.control = f.port.Init(&f.cfg, f, 1, opened)
+	return f
+}
+
+type addr string
+
+func (addr) Network() string  { return "fake" }
+func (a addr) String() string { return string(a) }
+
+func (f *fake) SendControl(u stream.Urgency) {
+	f.note([]string{"control now", "control soon", "control lazily"}[u])
+}
+func (f *fake) SendData(u stream.Urgency) {
+	f.note([]string{"data now", "data soon", "data lazily"}[u])
+}
+func (f *fake) Flush()             { f.note("flush") }
+func (f *fake) SetWeight(int)      { f.note("weight") }
+func (f *fake) Now() time.Duration { return time.Since(f.start) }
+
+func (f *fake) Finished(peerDone bool) {
+	f.note("finished")
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.finished++
+	f.done = peerDone
+}
+
+// note notes a call. The stream has promised to hold no lock meanwhile: all that a session
+// may want to know of it can be asked.
+func (f *fake) note(call string) {
+	f.port.Unsent()
+	_ = f.stream().SetReadDeadline(time.Time{})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, call)
+}
+
+// called returns what the stream has asked for since the last call.
+func (f *fake) called() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	calls := f.calls
+	f.calls = nil
+	return calls
+}
+
+func (f *fake) stream() *stream.Stream { return f.port.Stream() }
+
+// take collects all that the stream has to send, n bytes a turn, and returns the frames.
+func (f *fake) take(n int) []testutil.Frame {
+	f.t.Helper()
+	b := stream.NewBatch(false)
+	f.port.Control(b)
+	out := bytes.Clone(b.Bytes())
+	b.Release()
+	for more := true; more; {
+		more, _ = f.port.Data(b, n)
+		out = append(out, b.Bytes()...)
+		b.Release()
+	}
+	return frames(f.t, out)
+}
+
+// frames decodes p, which must hold whole frames.
+func frames(t testing.TB, p []byte) (list []testutil.Frame) {
+	t.Helper()
+	dec := wire.NewDecoder(bytes.NewReader(p))
+	for {
+		h, err := dec.Next()
+		if err == io.EOF {
+			return list
+		}
+		if err != nil {
+			t.Fatalf("at byte %d: %v", dec.InputOffset(), err)
+		}
+		f := testutil.Frame{Header: h}
+		if h.Length > 0 {
+			if f.Data, err = dec.AppendPayload(nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		list = append(list, f)
+	}
+}
+
+// payload returns the data of frames.
+func payload(list []testutil.Frame) (p []byte) {
+	for _, f := range list {
+		if f.Command == wire.PSH {
+			p = append(p, f.Data...)
+		}
+	}
+	return p
+}
+
+// commands returns the commands of frames.
+func commands(list []testutil.Frame) (c []wire.Command) {
+	for _, f := range list {
+		c = append(c, f.Command)
+	}
+	return c
+}
+
+// deliver hands data to the stream, as if it had just arrived.
+func (f *fake) deliver(p []byte) {
+	f.t.Helper()
+	if _, err := f.port.Deliver(p, false); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// both runs test in a bubble, for both versions.
+func both(t *testing.T, test func(t *testing.T, v wire.Version)) {
+	t.Helper()
+	for _, v := range []wire.Version{wire.V1, wire.V2} {
+		t.Run(v.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				testutil.LeakCheck(t)
+				test(t, v)
+			})
+		})
+	}
+}
+
+func wantErr(t testing.TB, what string, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("%s: error %v, want %v", what, err, want)
+	}
+	if op := new(net.OpError); err != nil && err != io.EOF && (!errors.As(err, &op) || op.Net != "smux" || op.Source != addr("here") || op.Addr != addr("there")) {
+		t.Errorf("%s: %#v is no *net.OpError with the stream's addresses", what, err)
+	}
+}
+
+// written is what a Write in the background returns.
+type written struct {
+	n   int64
+	err error
+}
+
+func background(call func() (int64, error)) <-chan written {
+	done := make(chan written, 1)
+	go func() {
+		n, err := call()
+		done <- written{n, err}
+	}()
+	return done
+}
+
+func write(s io.Writer, p []byte) <-chan written {
+	return background(func() (int64, error) {
+		n, err := s.Write(p)
+		return int64(n), err
+	})
+}
+
+// A cable joins two streams without any session in between: each end has a goroutine that
+// collects frames and hands them to the other port.
+type cable struct {
+	stream.Port
+	kick  chan struct{} // there is something to collect
+	start time.Time
+	gone  chan struct{} // closed by Finished
+	other *cable
+}
+
+// join returns two joined streams and what waits for the end of both.
+func join(cfg stream.Config, gather bool) (a, b *stream.Stream, cut func()) {
+	ends := [2]*cable{}
+	for i := range ends {
+		ends[i] = &cable{kick: make(chan struct{}, 1), start: time.Now(), gone: make(chan struct{})}
+	}
+	cfg2 := cfg
+	cfg.Budget, cfg2.Budget = flow.NewBudget(4<<20).Join(), flow.NewBudget(4<<20).Join()
+	ends[0].other, ends[1].other = ends[1], ends[0]
+	ends[0].Init(&cfg, ends[0], 1, true)
+	ends[1].Init(&cfg2, ends[1], 1, false)
+	stop := make(chan struct{})
+	var running sync.WaitGroup
+	for _, c := range ends {
+		running.Go(func() { c.run(gather, stop) })
+	}
+	return ends[0].Stream(), ends[1].Stream(), func() {
+		for _, c := range ends {
+			c.Abort(io.ErrUnexpectedEOF, stream.DropWritten)
+		}
+		close(stop)
+		running.Wait()
+	}
+}
+
+func (c *cable) send() {
+	select {
+	case c.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (c *cable) SendControl(stream.Urgency) { c.send() }
+func (c *cable) SendData(stream.Urgency)    { c.send() }
+func (c *cable) Flush()                     { c.send() }
+func (c *cable) SetWeight(int)              {}
+func (c *cable) Now() time.Duration         { return time.Since(c.start) }
+func (c *cable) Finished(bool)              { close(c.gone) }
+
+func (c *cable) run(gather bool, stop <-chan struct{}) {
+	b := stream.NewBatch(gather)
+	dec := wire.NewDecoder(nil)
+	var buf []byte
+	for {
+		select {
+		case <-c.kick:
+		case <-stop:
+			return
+		}
+		c.Control(b)
+		for more := true; more; {
+			more, _ = c.Data(b, 20_000)
+			buf = b.AppendRest(buf[:0], 0)
+			b.Release()
+			dec.Reset(bytes.NewReader(buf))
+			if err := c.other.receive(dec); err != nil {
+				c.Abort(err, stream.DropWritten)
+				c.other.Abort(err, stream.DropWritten)
+			}
+		}
+	}
+}
+
+// receive hands frames to the port, in the ways in which a session can.
+func (c *cable) receive(dec *wire.Decoder) error {
+	for {
+		h, err := dec.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		switch h.Command {
+		case wire.FIN:
+			c.End()
+		case wire.UPD:
+			p, _ := dec.AppendPayload(nil)
+			u, err := wire.ParseWindowUpdate(p)
+			if err == nil {
+				err = c.WindowUpdate(u)
+			}
+			if err != nil {
+				return err
+			}
+		case wire.PSH:
+			for dec.Unread() > 0 {
+				if p := c.Lend(dec.Unread(), dec.Unread()%2 == 0); p != nil {
+					n, _ := dec.Read(p)
+					if _, err := c.Commit(n); err != nil {
+						return err
+					}
+					continue
+				}
+				p, _ := dec.AppendPayload(nil)
+				if _, err := c.Deliver(p, false); err != nil {
+					return err
+				}
+			}
+			c.Wake()
+		}
+	}
+}

@@ -1,0 +1,317 @@
+package stream_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+func TestTheFirstWriteAfterAReadGoesOutNowAndThoseThatFollowSoon(t *testing.T) {
+	both(t, func(t *testing.T, v wire.Version) {
+		f := newFake(t, v, false)
+		s := f.stream()
+		for range 2 {
+			for _, want := range [][]string{{"data now"}, nil, nil} { // those that follow are in line already
+				if n, err := s.Write([]byte("hello")); n != 5 || err != nil {
+					t.Fatalf("Write = %d, %v", n, err)
+				}
+				if diff := cmp.Diff(want, f.called()); diff != "" {
+					t.Errorf("calls of the link (-want +got)\n%s", diff)
+				}
+			}
+			if got := payload(f.take(1000)); string(got) != "hellohellohello" {
+				t.Errorf("sent %q", got)
+			}
+			s.Write([]byte("again"))
+			if diff := cmp.Diff([]string{"data soon"}, f.called()); diff != "" {
+				t.Errorf("calls of the link (-want +got)\n%s", diff)
+			}
+			f.take(1000)
+			f.deliver([]byte("answer"))
+			if _, err := s.Read(make([]byte, 10)); err != nil {
+				t.Fatal(err)
+			}
+			f.called()
+		}
+	})
+}
+
+func TestSYNIsFirstAndFINIsLastAndAllElseIsInOrder(t *testing.T) {
+	syn, psh, fin := wire.SYN, wire.PSH, wire.FIN
+	for _, c := range []struct {
+		name   string
+		opened bool
+		do     func(f *fake, s *stream.Stream)
+		want   []wire.Command
+	}{
+		{"nothing", false, func(f *fake, s *stream.Stream) {}, nil},
+		{"opened", true, func(f *fake, s *stream.Stream) {}, []wire.Command{syn}},
+		{"opened and written to", true, func(f *fake, s *stream.Stream) { s.Write([]byte("x")) }, []wire.Command{syn, psh}},
+		{"opened and closed", true, func(f *fake, s *stream.Stream) { s.Close() }, []wire.Command{syn, fin}},
+		{"opened, written to and closed", true, func(f *fake, s *stream.Stream) { s.Write([]byte("x")); s.Close() }, []wire.Command{syn, psh, fin}},
+		{"the same one byte a turn", true, func(f *fake, s *stream.Stream) {
+			s.Write(make([]byte, 3000))
+			s.CloseWrite()
+		}, []wire.Command{syn, psh, psh, psh, fin}},
+		{"closed in two steps", false, func(f *fake, s *stream.Stream) { s.CloseWrite(); s.Close() }, []wire.Command{fin, fin}},
+		{"closed after the peer", false, func(f *fake, s *stream.Stream) { f.port.End(); s.Close() }, []wire.Command{fin}},
+		{"closed in two steps after the peer", false, func(f *fake, s *stream.Stream) { f.port.End(); s.CloseWrite(); s.Close() }, []wire.Command{fin}},
+		{"closed for reading", false, func(f *fake, s *stream.Stream) { s.CloseRead() }, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			both(t, func(t *testing.T, v wire.Version) {
+				f := newFake(t, v, c.opened)
+				if f.control != c.opened {
+					t.Errorf("Init wants Control to be called: %v", f.control)
+				}
+				c.do(f, f.stream())
+				got := f.take(1000)
+				if diff := cmp.Diff(c.want, commands(got)); diff != "" {
+					t.Errorf("(-want +got)\n%s", diff)
+				}
+				for _, g := range got {
+					if g.Version != v || g.StreamID != 1 {
+						t.Errorf("%v", g)
+					}
+				}
+				if again := f.take(1000); len(again) > 0 {
+					t.Errorf("and then %v", again)
+				}
+			})
+		})
+	}
+}
+
+func TestAFrameIsNoLargerThanMaxFrameAndAboutTheTurn(t *testing.T) {
+	for _, c := range []struct{ maxFrame, turn int }{{1, 1}, {1, 1 << 20}, {100, 1 << 20}, {32760, 1000}, {32760, 1 << 20}, {wire.MaxPayload, 1 << 20}} {
+		for _, chunk := range []int{1, 100, 5000, 60_000} {
+			t.Run(fmt.Sprintf("MaxFrame %d, %d bytes a turn, %d bytes a Write", c.maxFrame, c.turn, chunk), func(t *testing.T) {
+				both(t, func(t *testing.T, v wire.Version) {
+					f := newFake(t, v, false)
+					f.cfg.MaxFrame = c.maxFrame
+					size := int64(min(50*chunk, 60_000))
+					done := background(func() (int64, error) { return testutil.Pattern(1).Send(f.stream(), size, chunk) })
+					var sent []byte
+					for int64(len(sent)) < size {
+						synctest.Wait()
+						b := stream.NewBatch(len(sent)%2 == 0)
+						_, _ = f.port.Data(b, c.turn)
+						out := b.AppendRest(nil, 0)
+						b.Release()
+						total := 0
+						for _, fr := range frames(t, out) {
+							if len(fr.Data) > c.maxFrame {
+								t.Fatalf("%v with MaxFrame %d", fr, c.maxFrame)
+							}
+							total += len(fr.Data)
+							sent = append(sent, fr.Data...)
+						}
+						if total > c.turn+1<<10 { // a short end may go with it
+							t.Fatalf("%d bytes in a turn of %d", total, c.turn)
+						}
+						if total == 0 {
+							t.Fatalf("nothing more after %d of %d bytes", len(sent), size)
+						}
+					}
+					if r := <-done; r.n != size || r.err != nil {
+						t.Errorf("Write: %d, %v", r.n, r.err)
+					}
+					if err := testutil.Pattern(1).Check(sent, 0); err != nil {
+						t.Error(err)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestALargeWriteIsSentFromItsOwnBufferAndReturnsWhenItIsReleased(t *testing.T) {
+	both(t, func(t *testing.T, v wire.Version) {
+		f := newFake(t, v, false)
+		p := testutil.Pattern(1).Bytes(30_000)
+		done := write(f.stream(), p)
+		synctest.Wait()
+		b := stream.NewBatch(true)
+		f.port.Data(b, 1<<20)
+		refers := false
+		for _, part := range b.Parts() {
+			refers = refers || &part[0] == &p[0]
+		}
+		if !refers {
+			t.Error("the batch has a copy")
+		}
+		// Not even these end it while its buffer is in use.
+		f.stream().SetWriteDeadline(time.Unix(1, 0))
+		f.stream().Close()
+		f.port.Abort(io.ErrUnexpectedEOF, stream.DropWritten)
+		time.Sleep(time.Hour)
+		select {
+		case r := <-done:
+			t.Fatalf("Write returned %d, %v while a batch referred to its buffer", r.n, r.err)
+		default:
+		}
+		b.Release()
+		if r := <-done; r.n != 30_000 || r.err != nil {
+			t.Errorf("Write = %d, %v, want all of it", r.n, r.err)
+		}
+	})
+}
+
+func TestAWriteThatEndsEarlyHasCountedExactlyWhatWillBeSent(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		end  func(s *stream.Stream)
+		err  error
+	}{
+		{"a deadline", func(s *stream.Stream) { s.SetWriteDeadline(time.Now().Add(time.Second)) }, os.ErrDeadlineExceeded},
+		{"a deadline in the past", func(s *stream.Stream) { s.SetWriteDeadline(time.Unix(1, 0)) }, os.ErrDeadlineExceeded},
+		{"Close", func(s *stream.Stream) { s.Close() }, net.ErrClosed},
+		{"CloseWrite", func(s *stream.Stream) { s.CloseWrite() }, net.ErrClosed},
+	} {
+		for _, size := range []int{100, 5000, 20_000, 40_000, 1 << 20} {
+			for _, taken := range []int{0, 1, 3} { // turns before that
+				t.Run(fmt.Sprintf("%s/%d bytes a Write, %d turns", c.name, size, taken), func(t *testing.T) {
+					both(t, func(t *testing.T, v wire.Version) {
+						f := newFake(t, v, true)
+						s := f.stream()
+						p := make([]byte, size)
+						done := background(func() (total int64, err error) {
+							for {
+								testutil.Pattern(1).Fill(p, total)
+								n, err := s.Write(p)
+								copy(p, bytes.Repeat([]byte{0xEE}, len(p)))
+								total += int64(n)
+								if err != nil {
+									return total, err
+								}
+							}
+						})
+						synctest.Wait()
+						b := stream.NewBatch(true)
+						var out []byte
+						for range taken {
+							f.port.Data(b, 10_000)
+							out = b.AppendRest(out, 0)
+							b.Release()
+							synctest.Wait()
+						}
+						c.end(s)
+						r := <-done
+						wantErr(t, "Write", r.err, c.err)
+						got := payload(append(frames(t, out), f.take(10_000)...))
+						if err := testutil.Pattern(1).Check(got, 0); err != nil || int64(len(got)) != r.n {
+							t.Errorf("the Writes counted %d bytes, %d were sent: %v", r.n, len(got), err)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+func TestVersion2KeepsToTheWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		testutil.LeakCheck(t)
+		const first = 262144
+		f := newFake(t, wire.V2, false)
+		done := write(f.stream(), testutil.Pattern(1).Bytes(1<<20))
+		synctest.Wait()
+		sent := payload(f.take(1 << 20))
+		if len(sent) != first {
+			t.Fatalf("%d bytes were sent into the first window", len(sent))
+		}
+		for _, u := range []struct {
+			update wire.WindowUpdate
+			want   int
+		}{
+			{wire.WindowUpdate{Consumed: 0, Window: first}, 0},
+			{wire.WindowUpdate{Consumed: 1, Window: first}, 1},
+			{wire.WindowUpdate{Consumed: 1, Window: first - 1}, 0},
+			{wire.WindowUpdate{Consumed: first, Window: 1}, 0},
+			{wire.WindowUpdate{Consumed: first + 1, Window: 0}, 0},
+			{wire.WindowUpdate{Consumed: first + 1, Window: 100_000}, 100_000},
+			{wire.WindowUpdate{Consumed: 5, Window: 1 << 30}, 0}, // stale
+			{wire.WindowUpdate{Consumed: first + 1, Window: 1 << 30}, 1<<20 - first - 1 - 100_000},
+		} {
+			if err := f.port.WindowUpdate(u.update); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			got := payload(f.take(1 << 20))
+			if len(got) != u.want {
+				t.Errorf("after %+v %d bytes were sent, want %d", u.update, len(got), u.want)
+			}
+			sent = append(sent, got...)
+		}
+		if r := <-done; r.n != 1<<20 || r.err != nil {
+			t.Errorf("Write = %d, %v", r.n, r.err)
+		}
+		if err := testutil.Pattern(1).Check(sent, 0); err != nil {
+			t.Error(err)
+		}
+		if err := f.port.WindowUpdate(wire.WindowUpdate{Consumed: 1<<20 + 1, Window: 1}); err == nil {
+			t.Error("the peer may claim to have read more than was sent")
+		}
+	})
+}
+
+func TestVersion1HasNoWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		testutil.LeakCheck(t)
+		f := newFake(t, wire.V1, false)
+		done := write(f.stream(), make([]byte, 1<<20))
+		synctest.Wait()
+		sent := 0
+		for {
+			synctest.Wait() // Write leaves the last bytes for what may follow
+			n := len(payload(f.take(1 << 20)))
+			if n == 0 {
+				break
+			}
+			sent += n
+		}
+		if r := <-done; r.err != nil || sent != 1<<20 {
+			t.Errorf("%d bytes were sent: %v", sent, r.err)
+		}
+	})
+}
+
+func TestWhileAWriteIsBlockedOthersWaitForTheirTurn(t *testing.T) {
+	both(t, func(t *testing.T, v wire.Version) {
+		f := newFake(t, v, false)
+		s := f.stream()
+		first := write(s, bytes.Repeat([]byte("a"), 200_000))
+		synctest.Wait()
+		second := write(s, []byte("b"))
+		synctest.Wait()
+		var got []byte
+		for {
+			synctest.Wait()
+			p := payload(f.take(1000))
+			if len(p) == 0 {
+				break
+			}
+			got = append(got, p...)
+		}
+		want := append(bytes.Repeat([]byte("a"), 200_000), 'b')
+		if !bytes.Equal(got, want) {
+			t.Errorf("the two Writes are mixed: %d bytes, b at %d", len(got), bytes.IndexByte(got, 'b'))
+		}
+		for _, w := range []<-chan written{first, second} {
+			if r := <-w; r.err != nil {
+				t.Error(r.err)
+			}
+		}
+	})
+}
