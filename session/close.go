@@ -160,7 +160,6 @@ func (s *Session) end(err error) error {
 	clear(s.members)
 	s.wakeAll()
 	grace := s.grace
-	close(s.done)
 	s.mu.Unlock()
 
 	s.out.stop(err)
@@ -175,6 +174,7 @@ func (s *Session) end(err error) error {
 	for _, m := range members {
 		m.port.Abort(cause, stream.DropWritten)
 	}
+	close(s.done)
 	cerr := s.conn.Close()
 	s.budget.Leave()
 	s.log("session ends", "reason", err)

@@ -36,6 +36,7 @@ const (
 // Limits of the fields of Config.
 const (
 	minReceiveBuffer = wire.MaxPayload + 1
+	maxReceiveBuffer = min(1<<40, math.MaxInt)
 	maxStreamWindow  = 1 << 30
 )
 
@@ -149,7 +150,7 @@ func (c *Config) Validate() error {
 	}
 	within("Version", d.Version, 0, 2)
 	within("MaxFrameSize", d.MaxFrameSize, 1, wire.MaxPayload)
-	within("MaxReceiveBuffer", d.MaxReceiveBuffer, minReceiveBuffer, math.MaxInt)
+	within("MaxReceiveBuffer", d.MaxReceiveBuffer, minReceiveBuffer, maxReceiveBuffer)
 	within("MaxStreamWindow", d.MaxStreamWindow, flow.InitialWindow, maxStreamWindow)
 	within("AcceptBacklog", d.AcceptBacklog, 1, 1<<30)
 	within("MaxStreams", d.MaxStreams, 1, 1<<30)

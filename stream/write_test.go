@@ -100,7 +100,7 @@ func TestAFrameIsNoLargerThanMaxFrameAndAboutTheTurn(t *testing.T) {
 				both(t, func(t *testing.T, v wire.Version) {
 					f := newFake(t, v, false)
 					f.cfg.MaxFrame = c.maxFrame
-					size := int64(min(50*chunk, 60_000))
+					size := int64(min(50*chunk, 60_000, 1000+1000*c.maxFrame))
 					done := background(func() (int64, error) { return testutil.Pattern(1).Send(f.stream(), size, chunk) })
 					var sent []byte
 					for int64(len(sent)) < size {

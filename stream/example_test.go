@@ -1,0 +1,130 @@
+package stream_test
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/smuxkit/smuxkit/flow"
+	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// A oneStream is a session of our own, as small as can be: it carries one stream over
+// a transport, and nothing else.
+type oneStream struct {
+	port  stream.Port
+	conn  io.ReadWriter
+	ready chan struct{} // the stream has something to send
+	begin time.Time
+}
+
+// newOneStream starts it. The two ends of a transport must agree who opens the stream.
+func newOneStream(conn io.ReadWriter, opens bool) *stream.Stream {
+	s := &oneStream{conn: conn, ready: make(chan struct{}, 1), begin: time.Now()}
+	cfg := &stream.Config{Version: wire.V2, MaxFrame: 16 << 10, Budget: flow.NewBudget(1 << 20).Join()}
+	if s.port.Init(cfg, s, 1, opens) {
+		s.Flush()
+	}
+	go s.send()
+	go s.receive()
+	return s.port.Stream()
+}
+
+// These make it a stream.Link. It has but one stream, so there is no line to stand in.
+
+func (s *oneStream) SendControl(stream.Urgency) { s.Flush() }
+func (s *oneStream) SendData(stream.Urgency)    { s.Flush() }
+func (s *oneStream) Finished(peerDone bool)     {}
+func (s *oneStream) SetWeight(int)              {}
+func (s *oneStream) Now() time.Duration         { return time.Since(s.begin) }
+
+func (s *oneStream) Flush() {
+	select {
+	case s.ready <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// send collects what the stream has to send, and writes it.
+func (s *oneStream) send() {
+	b := stream.NewBatch(false)
+	for range s.ready {
+		s.port.Control(b)
+		for more := true; more; {
+			more, _ = s.port.Data(b, wire.MaxPayload)
+			_, err := s.conn.Write(b.Bytes())
+			b.Release()
+			if err != nil {
+				s.port.Abort(err, stream.DropWritten)
+				return
+			}
+		}
+	}
+}
+
+// receive decodes what comes, and hands it to the stream.
+func (s *oneStream) receive() {
+	dec := wire.NewDecoder(s.conn)
+	for {
+		h, err := dec.Next()
+		var data []byte
+		if err == nil {
+			data, err = dec.AppendPayload(nil)
+		}
+		switch {
+		case err != nil:
+		case h.Command == wire.PSH:
+			_, err = s.port.Deliver(data, false)
+		case h.Command == wire.FIN:
+			s.port.End()
+		case h.Command == wire.UPD:
+			var u wire.WindowUpdate
+			if u, err = wire.ParseWindowUpdate(data); err == nil {
+				err = s.port.WindowUpdate(u)
+			}
+		}
+		if err != nil {
+			s.port.Abort(err, stream.DropWritten)
+			return
+		}
+	}
+}
+
+// A Stream works under any session that can send its frames and hand over those of its peer.
+func Example() {
+	a, b := transport()
+	client := newOneStream(a, true)
+	server := newOneStream(b, false)
+
+	go func() {
+		fmt.Fprint(client, "what time is it?")
+		client.CloseWrite()
+	}()
+	question, err := io.ReadAll(server)
+	fmt.Printf("%s %v\n", question, err)
+
+	go func() {
+		fmt.Fprint(server, "time to go")
+		server.Close()
+	}()
+	answer, err := io.ReadAll(client)
+	fmt.Printf("%s %v\n", answer, err)
+	client.Close()
+
+	// Output:
+	// what time is it? <nil>
+	// time to go <nil>
+}
+
+// transport returns two ends of anything that is reliable and ordered.
+func transport() (a, b io.ReadWriter) {
+	ar, bw := io.Pipe()
+	br, aw := io.Pipe()
+	return readWriter{ar, aw}, readWriter{br, bw}
+}
+
+type readWriter struct {
+	io.Reader
+	io.Writer
+}
