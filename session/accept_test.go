@@ -341,6 +341,31 @@ func TestEveryStreamIsAcceptedOnceAndInTheirOrder(t *testing.T) {
 	})
 }
 
+func TestStatsCountWhatHasHappened(t *testing.T) {
+	roles(t, func(t *testing.T, r role) {
+		s, p := r.start(t, session.Config{AcceptBacklog: 2})
+		p.Ignore(wire.NOP, wire.UPD)
+		frames := []testutil.Frame{r.syn(r.theirs(0)), r.syn(r.theirs(1)), r.syn(r.theirs(2)), r.psh(r.theirs(0), make([]byte, 500)), r.nop()}
+		p.Send(t, frames...)
+		p.ExpectFrame(t, r.fin(r.theirs(2)))
+		mine := mustOpen(t, s)
+		_, _ = mine.Write(make([]byte, 100))
+		p.ExpectFrame(t, r.syn(mine.ID()))
+		p.ExpectData(t, mine.ID(), make([]byte, 100))
+		want := session.Stats{
+			BytesSent: 8 + 8 + 108, BytesReceived: uint64(len(appendAll(frames))), FramesReceived: 5,
+			StreamsOpened: 1, StreamsAccepted: 2, StreamsRefused: 1, Unread: 500,
+		}
+		if r.client {
+			want.BytesSent += 8 // the first NOP
+		}
+		synctest.Wait()
+		if diff := cmp.Diff(want, s.Stats()); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+	})
+}
+
 func TestAcceptAfterCloseIsErrClosedEvenIfStreamsWait(t *testing.T) {
 	roles(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})

@@ -69,7 +69,7 @@
 //	*ProtocolError           the peer sent what the protocol does not allow; it says what
 //	ErrShutdown              from OpenStream: this side has called Shutdown
 //	ErrIDsExhausted          from OpenStream: all stream ids of this side were used
-//	ErrNotFlushed            from Close: CloseTimeout passed before everything was sent
+//	ErrNotFlushed            from Close: not all that was written could be sent
 //
 // A context's error is passed on as it is, in a *net.OpError. [Session.Err] says why a session has
 // ended, [Session.Done] when.

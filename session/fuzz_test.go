@@ -56,10 +56,14 @@ func fuzzSession(f *testing.F, client bool) {
 		}
 		for n, script := range scripts {
 			data := appendAll(script)
-			f.Add(uint8(v), uint8(n*37), data)
+			plan := uint8(n * 37)
+			if len(data) > 20_000 {
+				plan |= 0xA0 // not by single bytes
+			}
+			f.Add(uint8(v), plan, data)
 			f.Add(uint8(v), uint8(0xE0), data) // the model, read at once
 			if len(data) > 5 {
-				f.Add(uint8(v), uint8(n*53), data[:len(data)-5])
+				f.Add(uint8(v), plan^0x1F, data[:len(data)-5])
 			}
 		}
 	}

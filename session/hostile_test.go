@@ -306,7 +306,7 @@ func TestAFloodCostsBoundedMemoryAndAnswers(t *testing.T) {
 }
 
 func TestAPeerThatNeverReadsOurAnswersCostsBoundedMemoryAndGoroutines(t *testing.T) {
-	const frames = 50_000
+	const frames = 20_000
 	for _, flood := range floods {
 		t.Run(flood.name, func(t *testing.T) {
 			roles(t, func(t *testing.T, r role) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"syscall"
@@ -194,7 +195,7 @@ var readings = []struct {
 	read func(*stream.Stream) ([]byte, error)
 }{
 	{"Read", func(s *stream.Stream) ([]byte, error) { return io.ReadAll(struct{ io.Reader }{s}) }},
-	{"Read of few bytes", func(s *stream.Stream) ([]byte, error) { return readBy(s, 61) }},
+	{"Read of few bytes", func(s *stream.Stream) ([]byte, error) { return readBy(s, 601) }},
 	{"Read of many bytes", func(s *stream.Stream) ([]byte, error) { return readBy(s, 200<<10) }},
 	{"WriteTo", func(s *stream.Stream) ([]byte, error) {
 		var b bytes.Buffer
@@ -663,4 +664,132 @@ func TestReadsBySeveralGoroutinesShareTheBytesAmongThem(t *testing.T) {
 			t.Error("the bytes are not those that were sent")
 		}
 	}, "sim", "tcp")
+}
+
+// However the frames are cut, mixed and chunked by the transport, and however they are read.
+func TestEveryStreamGetsItsOwnBytesHoweverTheyAreFramedChunkedAndRead(t *testing.T) {
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			roles(t, func(t *testing.T, r role) {
+				const streams = 4
+				rng := rand.New(rand.NewPCG(seed, uint64(r.version)))
+				s, p := r.start(t, session.Config{})
+				go drainPeer(p)
+				var script []byte
+				var sizes [streams]int
+				for n := range streams {
+					script = r.syn(r.theirs(n)).Append(script)
+				}
+				for range 60 {
+					n := rng.IntN(streams)
+					if rng.IntN(3) == 0 {
+						n = 0 // so that it often comes in a row
+					}
+					size := [...]int{0, 1, 7, 600, 8191, 8192, 9000, 20_000, 32_760, 65_535}[rng.IntN(10)]
+					if sizes[n]+size > 262_144 {
+						continue
+					}
+					data := make([]byte, size)
+					testutil.Pattern(n).Fill(data, int64(sizes[n]))
+					sizes[n] += size
+					script = r.psh(r.theirs(n), data).Append(script)
+					if rng.IntN(5) == 0 {
+						script = r.nop().Append(script)
+					}
+				}
+				for n := range streams {
+					script = r.fin(r.theirs(n)).Append(script)
+				}
+				sent := background(func() (any, error) {
+					for len(script) > 0 {
+						n := min(len(script), [...]int{1, 5, 8, 100, 5000, 70_000, 300_000}[rng.IntN(7)])
+						if _, err := p.Conn.Write(script[:n]); err != nil {
+							return nil, err
+						}
+						script = script[n:]
+					}
+					return nil, nil
+				})
+				var done []<-chan result[any]
+				for n := range streams {
+					st := accept(t, s)
+					how := readings[(int(seed)+n)%len(readings)]
+					done = append(done, background(func() (any, error) {
+						got, err := how.read(st)
+						if err != nil {
+							return nil, err
+						}
+						if len(got) != sizes[n] {
+							return nil, fmt.Errorf("stream %d by %s: %d bytes, want %d", n, how.name, len(got), sizes[n])
+						}
+						return nil, testutil.Pattern(n).Check(got, 0)
+					}))
+				}
+				if res := <-sent; res.err != nil {
+					t.Error(res.err)
+				}
+				for _, d := range done {
+					if res := <-d; res.err != nil {
+						t.Error(res.err)
+					}
+				}
+			}, "sim", "tcp", "unix")
+		})
+	}
+}
+
+// drainPeer reads what comes, for a peer whose answers do not matter.
+func drainPeer(p *testutil.Peer) { _, _ = io.Copy(io.Discard, p.Conn) }
+
+// On a socket, more may be put into the buffer of a Read that waits while more is there to be read.
+// That must have an end.
+func TestAReadThatHasGotDataIsNotKeptWaitingByWhatIsNotForIt(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		only  wire.Version
+		frame func(r role, n int) testutil.Frame
+	}{
+		{"NOP", 0, func(r role, n int) testutil.Frame { return r.nop() }},
+		{"FIN of unknown streams", 0, func(r role, n int) testutil.Frame { return r.fin(r.theirs(9)) }},
+		{"PSH of unknown streams", 0, func(r role, n int) testutil.Frame { return r.psh(r.theirs(9), []byte("x")) }},
+		{"UPD of unknown streams", 2, func(r role, n int) testutil.Frame { return testutil.UPD(2, r.theirs(9), 0, 1) }},
+		{"empty PSH", 0, func(r role, n int) testutil.Frame { return r.psh(r.theirs(0), nil) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			roles(t, func(t *testing.T, r role) {
+				if c.only != 0 && c.only != r.version {
+					return
+				}
+				s, p := r.start(t, session.Config{})
+				p.Send(t, r.syn(r.theirs(0)))
+				st := accept(t, s)
+				read := background(func() (uint64, error) {
+					_, err := st.Read(make([]byte, 60_000))
+					return s.Stats().FramesReceived, err
+				})
+				b := r.psh(r.theirs(0), make([]byte, 20_000)).Append(nil)
+				for n := range 20_000 {
+					b = c.frame(r, n).Append(b)
+				}
+				sent := background(func() (any, error) {
+					for range 10 { // 200,000 frames
+						if _, err := p.Conn.Write(b); err != nil {
+							return nil, err
+						}
+						b = b[len(b)-20_000*8:]
+					}
+					return nil, nil
+				})
+				res := <-read
+				if res.err != nil {
+					t.Error(res.err)
+				}
+				if res.value > 150_000 {
+					t.Errorf("it waited while %d frames came", res.value)
+				}
+				_ = p.Conn.Close()
+				<-sent
+			}, "tcp")
+		})
+	}
 }

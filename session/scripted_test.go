@@ -1,7 +1,6 @@
 package session_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -65,7 +64,12 @@ func openWide(t testing.TB, c *session.Session, peer *testutil.Peer, version int
 	st := mustOpen(t, c)
 	peer.ExpectFrame(t, testutil.SYN(wire.Version(version), st.ID()))
 	if version == 2 {
-		peer.Send(t, testutil.UPD(wire.V2, st.ID(), 0, 1<<30))
+		// When the NOP has been seen, so has the update.
+		seen := c.Stats().FramesReceived
+		peer.Send(t, testutil.UPD(wire.V2, st.ID(), 0, 1<<30), testutil.NOP(wire.V2))
+		for c.Stats().FramesReceived < seen+2 {
+			runtime.Gosched()
+		}
 	}
 	return st
 }
@@ -140,31 +144,27 @@ func newSource(pattern testutil.Pattern, size int) *source {
 func (s *source) write(w io.Writer) (int, error) {
 	s.pattern.Fill(s.buf, s.off)
 	n, err := w.Write(s.buf)
-	copy(s.buf, bytes.Repeat([]byte{0xEE}, len(s.buf)))
+	clear(s.buf)
 	s.off += int64(n)
 	return n, err
 }
 
-// fill writes until nothing more is taken.
+// fill writes until nothing at all is taken for a while.
 func (s *source) fill(t testing.TB, st *stream.Stream) {
 	t.Helper()
-	for idle := 0; ; {
+	timed := writerFunc(func(p []byte) (int, error) {
 		// Far longer than a transport needs that has room.
-		if err := st.SetWriteDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
+		if err := st.SetWriteDeadline(time.Now().Add(5 * time.Millisecond)); err != nil {
 			t.Fatal(err)
 		}
-		n, err := s.write(st)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			// A busy machine may not have run whoever makes room.
-			if idle++; n > 0 {
-				idle = 0
-			}
-			if idle == 5 {
-				break
-			}
-			continue
+		return st.Write(p)
+	})
+	for {
+		n, err := s.write(timed)
+		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+			break
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatal(err)
 		}
 	}
@@ -172,6 +172,10 @@ func (s *source) fill(t testing.TB, st *stream.Stream) {
 		t.Fatal(err)
 	}
 }
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // settle waits in a bubble until everybody waits; elsewhere it cannot be known when
 // that is, and the test must hold either way.

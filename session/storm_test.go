@@ -63,10 +63,6 @@ func TestConcurrentReadsGetEachByteOnce(t *testing.T) {
 	})
 }
 
-type writerFunc func(p []byte) (int, error)
-
-func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
-
 // Any call at any time from any goroutine: nothing panics, races, hangs or leaks, and each call
 // returns what it may return.
 func TestAllMethodsOfAStreamMayBeCalledAtOnce(t *testing.T) {

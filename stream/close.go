@@ -117,11 +117,14 @@ func (s *Stream) endWrites() {
 	if s.err != nil {
 		return
 	}
-	// Somebody may be waiting for the end of what this side has said; if the
-	// last word was the peer's, nobody is.
+	// Somebody may be waiting for the end of what this side has said. If the last word
+	// was the peer's, and was not its FIN, nobody is.
 	urgency := Lazily
-	if s.spoke {
+	switch {
+	case s.spoke:
 		urgency = Now
+	case s.in == inEnded:
+		urgency = Soon
 	}
 	s.submit(urgency)
 }

@@ -95,7 +95,6 @@ type pair struct {
 	client, server mux
 	conn           *stallable // the client's
 	far            net.Conn   // the server's
-	mu             sync.Mutex
 	streams        []net.Conn // kept: xtaci/smux closes accepted streams that are garbage
 }
 
@@ -115,7 +114,7 @@ func newPair(t *testing.T, lib library, variant string) *pair {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &pair{conn: &stallable{Conn: near, closed: make(chan struct{})}, far: far}
+	p := &pair{conn: &stallable{Conn: near, closed: make(chan struct{}), blocked: make(chan struct{}, 1)}, far: far}
 	if p.client, err = lib.start(p.conn, true, variant); err != nil {
 		t.Fatal(err)
 	}
@@ -134,6 +133,16 @@ func newPair(t *testing.T, lib library, variant string) *pair {
 // connect returns the ends of a new stream.
 func (p *pair) connect(t *testing.T) (client, server net.Conn) {
 	t.Helper()
+	client, server = p.connectUnread(t)
+	if _, err := io.ReadFull(server, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	return client, server
+}
+
+// connectUnread returns the ends of a new stream, whose server has a byte to read.
+func (p *pair) connectUnread(t *testing.T) (client, server net.Conn) {
+	t.Helper()
 	client, err := p.client.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -145,12 +154,7 @@ func (p *pair) connect(t *testing.T) (client, server net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.ReadFull(server, make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
-	p.mu.Lock()
 	p.streams = append(p.streams, client, server)
-	p.mu.Unlock()
 	return client, server
 }
 
@@ -161,6 +165,7 @@ type stallable struct {
 	stalled bool
 	once    sync.Once
 	closed  chan struct{}
+	blocked chan struct{} // has a value once a Write is blocked
 }
 
 func (c *stallable) Write(p []byte) (int, error) {
@@ -168,6 +173,10 @@ func (c *stallable) Write(p []byte) (int, error) {
 	stalled := c.stalled
 	c.mu.Unlock()
 	if stalled {
+		select {
+		case c.blocked <- struct{}{}:
+		default:
+		}
 		<-c.closed
 		return 0, net.ErrClosed
 	}

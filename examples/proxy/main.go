@@ -2,7 +2,7 @@
 // reached, and one where the port is wanted:
 //
 //	go run ./examples/proxy -serve :7000 -target 127.0.0.1:80
-//	go run ./examples/proxy -listen 127.0.0.1:8080 -via far.host:7000
+//	go run ./examples/proxy -listen 127.0.0.1:8080 -via far.example:7000
 //
 // Whatever connects to 127.0.0.1:8080 then talks to the target. The connection between the
 // two ends is neither encrypted nor authenticated: put crypto/tls around it before it leaves
