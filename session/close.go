@@ -156,25 +156,24 @@ func (s *Session) end(err error) error {
 		s.err = err
 	}
 	err = s.err
-	members := s.list()
-	clear(s.members)
-	s.wakeAll()
-	grace := s.grace
-	s.mu.Unlock()
-
 	s.out.stop(err)
-	s.alive.stop()
-	if grace != nil {
-		grace.Stop()
-	}
 	cause := err
 	if cause == io.EOF {
 		cause = io.ErrUnexpectedEOF // to a stream, io.EOF is FIN and nothing else
 	}
-	for _, m := range members {
+	// With the lock held, so that whoever hears of the end finds it everywhere.
+	for _, m := range s.members {
 		m.port.Abort(cause, stream.DropWritten)
 	}
+	clear(s.members)
+	s.wakeAll()
+	if s.grace != nil {
+		s.grace.Stop()
+	}
 	close(s.done)
+	s.mu.Unlock()
+
+	s.alive.stop()
 	cerr := s.conn.Close()
 	s.budget.Leave()
 	s.log("session ends", "reason", err)

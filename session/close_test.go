@@ -85,6 +85,7 @@ func TestWithAFullTransportNothingButWriteWaits(t *testing.T) {
 			wantTime(t, "all calls returned", elapsed(), 0)
 		}
 		go c.Close()
+		peer.Ignore(wire.NOP, wire.UPD)
 		got := readAll(t, peer)
 		for _, st := range list {
 			// The second FIN says that both directions are closed.
@@ -264,7 +265,9 @@ func TestDataWrittenBeforeSessionCloseIsFlushedForAtMostCloseTimeout(t *testing.
 	t.Run("on a socket", func(t *testing.T) {
 		each(t, func(tr testutil.Transport) bool { return !tr.Bubble }, func(t *testing.T, tr testutil.Transport, version int) {
 			s, peer := scripted(t, tr, &session.Config{Version: version, CloseTimeout: 20 * time.Millisecond})
-			newSource(1, 1<<20).fill(t, openWide(t, s, peer, version))
+			src := newSource(1, 1<<20)
+			src.patience = 200 * time.Millisecond
+			src.fill(t, openWide(t, s, peer, version))
 			elapsed := clock()
 			wantErr(t, "Close", s.Close(), session.ErrNotFlushed)
 			if d := elapsed(); d < 20*time.Millisecond {
@@ -324,10 +327,7 @@ func TestCloseFailsIfNotEverythingWrittenWasSent(t *testing.T) {
 	}{
 		{"the transport breaks, the writer holds it all", 100, func(peer *simnet.Conn) { peer.Break(broken) }},
 		{"the transport breaks, much is in line", 60_000, func(peer *simnet.Conn) { peer.Break(broken) }},
-		{"the peer closes the transport, the writer holds it all", 100, func(peer *simnet.Conn) {
-			peer.In().Unstall()
-			peer.Close()
-		}},
+		{"the peer closes the transport, the writer holds it all", 100, func(peer *simnet.Conn) { peer.Close() }},
 		{"the peer closes the transport, much is in line", 60_000, func(peer *simnet.Conn) { peer.Close() }},
 		{"the peer breaks the protocol", 100, func(peer *simnet.Conn) { peer.Write([]byte("GET / HTTP/1.1\r\n")) }},
 	} {
@@ -474,6 +474,9 @@ func TestAfterSessionCloseNoCallSucceeds(t *testing.T) {
 
 		// The peer learns it at once.
 		<-s.Done()
+		if !tr.Bubble && errors.Is(s.Err(), syscall.ECONNRESET) {
+			return // a socket that had received something, which c had not read yet
+		}
 		wantErr(t, "the peer's Err", s.Err(), io.EOF)
 		if _, err := s.Accept(); err != io.EOF {
 			t.Errorf("the peer's Accept: %v, want a bare io.EOF", err)

@@ -38,8 +38,8 @@ type Session struct {
 	unsentSYN  atomic.Int32 // streams that were opened and wait for the transport
 	reclaiming atomic.Bool  // reclaim runs
 
-	// mu guards what follows. It is never held while a stream's or the writer's
-	// lock is.
+	// mu guards what follows. No other lock is taken under it, but for those of the
+	// writer and the streams in end; none of their holders ever takes mu.
 	mu        sync.Mutex
 	phase     phase
 	err       error // why the session ends or ended

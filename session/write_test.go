@@ -486,7 +486,7 @@ func TestATransportWithoutDeadlinesWorksTheSameAtThePriceOfOneMoreGoroutine(t *t
 			}()
 		}
 		synctest.Wait()
-		if n := goroutines("smuxkit/session."); n != 2 {
+		if n := goroutines("smuxkit/session.("); n != 2 {
 			t.Errorf("the session has %d goroutines, want 2: the reader and the writer", n)
 		}
 		st.SetWriteDeadline(time.Now().Add(time.Second))
@@ -496,7 +496,7 @@ func TestATransportWithoutDeadlinesWorksTheSameAtThePriceOfOneMoreGoroutine(t *t
 		go c.Close()
 		readAll(t, peer)
 		synctest.Wait()
-		if n := goroutines("smuxkit/session."); n != 0 {
+		if n := goroutines("smuxkit/session.("); n != 0 {
 			t.Errorf("the session has %d goroutines after its end", n)
 		}
 	})
