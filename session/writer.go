@@ -44,9 +44,17 @@ type writer struct {
 	lazy     *time.Timer   // sends what was sent Lazily
 	lazySet  bool          // lazy is running
 	freed    chan struct{} // if not nil, closed when the role becomes free
+	kept     turn          // a turn that did not fit into the last batch
 	own      shaper.Flow   // the session's own frames:
 	nop      bool          // NOP is due
 	refusals []uint32      // streams whose frames are answered with FIN
+}
+
+// A turn is what the scheduler gave a stream.
+type turn struct {
+	f *shaper.Flow
+	c shaper.Class
+	n int
 }
 
 func newWriter(s *Session, sched shaper.Scheduler) *writer {
@@ -212,11 +220,42 @@ func (w *writer) run(o *sending, limit int) {
 			w.freeSending(o)
 			return
 		}
-		if err := w.write(o); err != nil {
+		var err error
+		if w.pace == nil {
+			err = w.write(o)
+		} else {
+			err = w.writePaced(o)
+		}
+		if err != nil {
 			w.fail(o, err)
 			return
 		}
 	}
+}
+
+// writePaced writes the batch in pieces, as the rate allows.
+func (w *writer) writePaced(o *sending) error {
+	o.rest = o.batch.AppendRest(o.rest[:0], 0)
+	o.batch.Release()
+	for p := o.rest; len(p) > 0; {
+		piece := p[:min(len(p), w.pace.piece)]
+		w.pace.wait()
+		var n int
+		var err error
+		if w.raw != nil {
+			n, err = w.raw.writeAll(o.raw, piece)
+		} else {
+			n, err = writeFull(w.s.conn, piece)
+		}
+		w.s.sent(n)
+		w.pace.went(n)
+		if err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	o.rest = o.rest[:0]
+	return nil
 }
 
 // write writes the batch and leaves in o.rest what a full socket did not take.
@@ -236,9 +275,6 @@ func (w *writer) write(o *sending) error {
 	if n > 0 {
 		w.s.sent(n)
 	}
-	if w.pace != nil {
-		w.pace.went(n + len(o.rest))
-	}
 	return err
 }
 
@@ -253,11 +289,13 @@ func (w *writer) collect(b *stream.Batch) bool {
 				break
 			}
 		}
-		f, c, n := w.sched.Pop()
-		if f == nil {
+		t := w.kept
+		if t.f != nil {
+			w.kept = turn{}
+		} else if t.f, t.c, t.n = w.sched.Pop(); t.f == nil {
 			break
 		}
-		n = min(n, max(1, room))
+		f, c, n := t.f, t.c, min(t.n, max(1, room))
 		before := b.Len()
 		more := false
 		if f == &w.own {
@@ -267,6 +305,10 @@ func (w *writer) collect(b *stream.Batch) bool {
 			w.mu.Unlock()
 			more = m.take(b, c, n)
 			w.mu.Lock()
+		}
+		if b.Len() == before && more && b.Full() {
+			w.kept = t
+			break
 		}
 		w.sched.Sent(f, c, b.Len()-before, more)
 	}
