@@ -22,13 +22,16 @@
 // that does not use its window to the last byte is never taken for a blocked one,
 // and its window does not grow. The least exact sample is the round trip. It is
 // raised only by many exact samples in a row with a pause that no queue explains.
+// Of the updates of a round trip the first after the longest pause is timed, as it
+// ends the next such pause.
 //
 // When the reader has read up to L0 earlier than a round trip after that update,
 // reader and sender both wait, and the window is the limit: it grows to the
 // double, or to four times and at least 512 KiB if they wait for half the round
 // trip or more. Growth is told at once. A reader that lags behind never reads up to L0 in time, and a
 // sender with little to send never stops there, so neither makes it grow. A reader
-// that lags all the time makes it shrink.
+// that lags all the time makes it shrink. One that was away while bytes lay there for an
+// eighth of a round trip, and then takes them all at once, was not held up either.
 //
 // Before a round trip is known the window grows to 512 KiB at most. Below a round
 // trip of 10 ms what is measured may be work, not distance: two processes taking
@@ -36,8 +39,8 @@
 // trial, and is undone unless the rate rises by a fifth. In no case is the window
 // larger than 32 Gbit/s can fill in a round trip, if that is more than 512 KiB.
 //
-// An update is due after a quarter of the window was read; after half of it if the
-// round trip is less than 1 ms. A path is thus filled by a window of 4/3 of what
+// An update is due each time the reader passes a multiple of a quarter of the
+// window; of half of it if the round trip is less than 1 ms. A path is thus filled by a window of 4/3 of what
 // it holds.
 //
 // # Promises

@@ -42,6 +42,9 @@ func (s *Share) Grant(have, want int) int {
 				return want
 			}
 			b.promised.Add(-back)
+			if b.refused.Load() != 0 && !s.Pressed() {
+				b.refused.Store(0) // the next time it is scarce is another one
+			}
 		}
 		return want
 	}
@@ -97,7 +100,7 @@ func (s *Share) Pressed() bool {
 // OnPressure sets a function that is called when a stream of any session on the
 // budget was refused growth because promises are scarce: the time to offer idle
 // streams to ReceiveWindow.Reclaim. Streams that only open never cause it. It is
-// called now and then while that lasts, at one refusal in 64, by whoever
+// called now and then while that lasts, at the first of 64 refusals, by whoever
 // called Grant, possibly with locks of that session held. So it must neither
 // block nor take a lock that a caller of Grant may hold: let it wake somebody.
 func (s *Share) OnPressure(f func()) { s.pressure.Store(&f) }

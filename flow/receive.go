@@ -23,10 +23,12 @@ type ReceiveWindow struct {
 
 	// The update that is being timed; valid while marked. Times are in
 	// microseconds, modulo 2^32.
-	mark      uint32 // limit before that update: what lies beyond is owed to it
-	markTime  uint32 // when it was sent
-	credit    uint32 // what the peer could send at that time without it
-	starvedAt uint32 // when the reader had read up to mark; valid while starved
+	mark     uint32 // limit before that update: what lies beyond is owed to it
+	markTime uint32 // when it was sent; see also withdrawn and pause
+	credit   uint32 // what the peer could send at that time without it
+
+	turn  uint32 // when the reader last had read all there was, or bytes came after that
+	pause uint32 // longest pause that the update does not explain; see resume
 
 	// What the timed updates taught, in microseconds and bytes.
 	rtt  uint32 // least time from an update to what it allowed; 0: not known
@@ -47,7 +49,6 @@ type flags uint16
 const (
 	opened    flags = 1 << iota // the first window is registered with the Granter
 	finished                    // no update is due any more
-	least                       // the window is leastWindow, and nothing is promised
 	lowered                     // size was lowered, and an update must say so
 	grow2                       // the window should be twice as large
 	grow4                       // the window should be four times as large
@@ -60,6 +61,8 @@ const (
 	starved                     // the reader has read all up to mark
 	fed                         // the reader has read all there was since the last update
 	visited                     // nothing has arrived since the last visit of Reclaim
+	lying                       // the reader has not read since bytes came at turn
+	late                        // the last time it was like that, it lasted long
 )
 
 // Open registers the stream's first window with g. If g grants less than
@@ -86,8 +89,17 @@ func (w *ReceiveWindow) Received(n int, now time.Duration) error {
 	before := w.received
 	w.received += uint32(n)
 	w.flags &^= visited
+	at := micros(now)
+	waited := before == w.read && n > 0
+	if waited {
+		w.resume(at)
+	}
 	if w.flags&marked != 0 && after(w.received, w.mark) {
-		w.sample(before, micros(now))
+		w.sample(before, at)
+	}
+	if waited {
+		w.turn = at
+		w.flags |= lying
 	}
 	if after(w.received, w.edge+InitialWindow) {
 		return &WindowError{Received: w.received, Limit: w.edge + InitialWindow}
@@ -100,10 +112,20 @@ func (w *ReceiveWindow) Received(n int, now time.Duration) error {
 // later calls until then.
 func (w *ReceiveWindow) Read(n int, now time.Duration) (due bool) {
 	w.read += uint32(n)
+	at := micros(now)
+	if w.flags&lying != 0 && n > 0 {
+		w.flags &^= lying | late
+		if w.rtt != 0 && at-w.turn > max(nearTime, w.rtt)/8 {
+			w.flags |= late
+		}
+	}
 	if w.read == w.received {
 		w.flags |= fed
+		if n > 0 {
+			w.turn = at
+		}
 		if w.flags&marked != 0 && w.read == w.mark {
-			w.starve(micros(now))
+			w.starve(at)
 		}
 	}
 	return w.Due()
@@ -123,7 +145,12 @@ func (w *ReceiveWindow) Due() bool {
 	if over := int32(w.received - w.limit - InitialWindow); over > 0 {
 		gain -= over
 	}
-	return gain >= int32(w.step())
+	// Steps are a grid over the stream: if each began where the last update was
+	// sent, which is a little beyond what was due, three of them would leave less
+	// than a quarter, and a sender that stands still would wait for that in vain.
+	size := uint32(odd(w.Window()))
+	step := w.step()
+	return gain > 0 && w.read/step != (w.limit+InitialWindow-size)/step
 }
 
 // Unread returns how many bytes arrived and were not read.

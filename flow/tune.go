@@ -4,7 +4,8 @@ import "time"
 
 const (
 	// leastWindow is what a stream's window never falls below, promised or not: a
-	// stream with no window at all could never show that it needs one.
+	// stream with no window at all could never show that it needs one. A window of
+	// this size is not promised.
 	leastWindow = 16<<10 - 1
 	// blindWindow is how far a window grows before the round trip is known well,
 	// and what a window may always have: more than that does not fit in the cache
@@ -67,10 +68,13 @@ func (w *ReceiveWindow) Update(g Granter, now time.Duration) (consumed, window u
 			w.flags &^= withdrawn
 		}
 	case w.flags&marked == 0 && after(next, limit) && !after(w.received, limit):
+		if w.pause != 0 && !after(sent, w.markTime) {
+			break // for the update that ends the longest pause
+		}
+		w.pause = 0
 		w.mark, w.markTime, w.credit = limit, sent, limit-w.read
 		w.flags = w.flags&^starved | marked
 		if w.read == limit {
-			w.starvedAt = w.markTime
 			w.flags |= starved
 		}
 	}
@@ -89,7 +93,7 @@ func (w *ReceiveWindow) Update(g Granter, now time.Duration) (consumed, window u
 // again once it is used. Bytes that the peer sends before it sees that update
 // stay legal.
 func (w *ReceiveWindow) Reclaim(g Granter) (due bool) {
-	if w.flags&finished != 0 || w.flags&least != 0 {
+	if w.flags&finished != 0 || w.Window() == leastWindow {
 		return false
 	}
 	if w.flags&visited == 0 || w.flags&opened == 0 || w.received != w.read {
@@ -97,11 +101,11 @@ func (w *ReceiveWindow) Reclaim(g Granter) (due bool) {
 		return false
 	}
 	w.resize(g, grant(g, w.promise(), 0))
-	w.flags |= lowered
+	w.flags = w.flags&^(grow2|grow4) | lowered
 	return true
 }
 
-// step is by how much an update should move the limit at least: a quarter of the
+// step is how far apart in the stream updates are due: a quarter of the
 // window, so that a path that holds three quarters of it never runs dry; half of
 // it where there is hardly any path.
 func (w *ReceiveWindow) step() uint32 {
@@ -120,7 +124,6 @@ func (w *ReceiveWindow) starve(now uint32) {
 		return
 	}
 	w.flags |= starved
-	w.starvedAt = now
 	elapsed := now - w.markTime
 	if w.rtt == 0 {
 		if elapsed < blindTime {
@@ -141,8 +144,10 @@ func (w *ReceiveWindow) starve(now uint32) {
 }
 
 // wantGrowth asks for a larger window at the next update, if it can be had.
+// A reader that was away while bytes lay there was not held up, though it then
+// takes all of them at once.
 func (w *ReceiveWindow) wantGrowth(by flags) {
-	if w.grown(by) > int(w.size+InitialWindow) {
+	if w.flags&late == 0 && w.grown(by) > int(w.size+InitialWindow) {
 		w.flags |= by
 	}
 }
@@ -153,6 +158,10 @@ func (w *ReceiveWindow) grown(by flags) int {
 	want := 2 * size
 	if by&grow4 != 0 {
 		want = max(4*size, blindWindow)
+	}
+	if w.samples < 2 && w.rtt > blindTime {
+		// So far even a slow reader may have waited for the first window.
+		want = min(want, max(2*size, blindWindow))
 	}
 	if want > blindWindow && (!w.known() || w.rtt < nearTime) {
 		want = blindWindow
@@ -204,12 +213,30 @@ func (w *ReceiveWindow) chunk(now uint32) {
 	}
 }
 
+// resume is told that bytes come again after the reader had read all there was.
+//
+// Where the window limits, the updates of a round trip come close together, and
+// just one of them ends the longest pause. But whichever is timed, its sample comes
+// right before the one at the same place in the next round trip. So after a sample
+// that did not show the longest pause, the first update after that pause is timed
+// next.
+func (w *ReceiveWindow) resume(now uint32) {
+	switch gap := now - w.turn; {
+	case w.flags&marked == 0:
+		if gap >= w.pause-w.pause/4 {
+			w.pause = 0
+		}
+	case w.flags&starved == 0:
+		w.pause = max(w.pause, gap)
+	}
+}
+
 // sample ends the timing of an update: the first byte that it allowed has come.
 func (w *ReceiveWindow) sample(before, now uint32) {
 	took := max(1, now-w.markTime)
 	idle := uint32(0)
 	if w.flags&starved != 0 {
-		idle = now - w.starvedAt
+		idle = min(took, now-w.turn)
 		if w.credit > 0 { // part of that time the frame was on its way like those before
 			busy := uint64(w.received-before) * uint64(took-idle) / uint64(w.credit)
 			idle -= uint32(min(uint64(idle), busy))
@@ -222,13 +249,18 @@ func (w *ReceiveWindow) sample(before, now uint32) {
 	if before == w.mark && (w.mark != InitialWindow || idle > took/2) {
 		w.learn(took, idle, now)
 	}
+	if before == w.mark && took >= halfTime && w.pause > idle+took/16 {
+		w.markTime = now + 2*took // wait for a pause as long until then
+	} else {
+		w.pause = 0
+	}
 	if w.rtt != 0 {
 		read := w.read - (w.mark - w.credit) // since the update was sent
 		need := uint32(uint64(read) * uint64(w.rtt) / uint64(took))
 		if w.flags&fed != 0 { // else the reader is what limits
 			need = max(need, w.need/2)
 		}
-		w.need = need
+		w.need = max(1, need)
 	}
 }
 
@@ -311,23 +343,21 @@ func (w *ReceiveWindow) shrunk(g Granter) int {
 
 // resize makes got, which the Granter has promised, the window.
 func (w *ReceiveWindow) resize(g Granter, got int) {
-	w.flags &^= least
 	if got != InitialWindow && got&1 == 0 && got > 0 {
 		got = grant(g, got, got-1)
 	}
-	if got < leastWindow {
+	if got <= leastWindow {
 		if got > 0 {
 			grant(g, got, 0)
 		}
 		got = leastWindow
-		w.flags |= least
 	}
 	w.size = uint32(got) - InitialWindow
 }
 
 // promise is what the Granter has on account for this stream.
 func (w *ReceiveWindow) promise() int {
-	if w.flags&opened == 0 || w.flags&(finished|least) != 0 {
+	if w.flags&opened == 0 || w.flags&finished != 0 || w.Window() == leastWindow {
 		return 0
 	}
 	return int(w.size + InitialWindow)

@@ -199,3 +199,60 @@ func TestSteadyFlowHasAtMostOneUpdateAQuarterWindow(t *testing.T) {
 		}
 	}
 }
+
+func TestAWindowThatCannotGrowIsUsedInFull(t *testing.T) {
+	const rtt, most = 100 * time.Millisecond, 1 << 20
+	for _, piece := range []int{4 << 10, 32 << 10, 64 << 10, 1 << 20} {
+		sim := &simulation{}
+		x := newTransfer(t, sim, gbit, rtt, flow.MaxWindow(most))
+		x.piece = piece
+		x.write(1 << 30)
+		sim.run(5 * time.Second)
+		before := x.read
+		sim.run(25 * time.Second)
+		if got := float64(x.read-before) / 20 * rtt.Seconds() / most; got < 0.9 {
+			t.Errorf("reads of %d: %.2f of a window a round trip", piece, got)
+		}
+	}
+}
+
+// raised is a Granter that at some time grants more.
+type raised struct{ flow.MaxWindow }
+
+func (r *raised) Grant(have, want int) int { return r.MaxWindow.Grant(have, want) }
+
+func TestAWindowThatWasHeldDownGrowsOnceItMay(t *testing.T) {
+	for _, size := range some(3_129_751, 600_001, 1<<20, 2_000_001, 4<<20, 5_000_001, 7_340_051) {
+		for _, piece := range some(32<<10, 4<<10, 64<<10, 1<<20) {
+			sim := &simulation{}
+			g := &raised{flow.MaxWindow(size)}
+			x := newTransfer(t, sim, gbit, 100*time.Millisecond, g)
+			x.piece = piece
+			x.write(1 << 34)
+			sim.run(5 * time.Second)
+			g.MaxWindow = 16 << 20
+			sim.run(8 * time.Second)
+			before := x.read
+			sim.run(10 * time.Second)
+			if rate := float64(x.read-before) / 2 / gbit; rate < 0.95 {
+				t.Errorf("from %d, reads of %d: %.2f of the rate, window %d", size, piece, rate, x.in.Window())
+			}
+		}
+	}
+}
+
+func TestAReaderThatTakesGulpsKeepsTheWindowSmall(t *testing.T) {
+	for _, rtt := range []time.Duration{time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond} {
+		for _, piece := range []int{256 << 10, 512 << 10, 1 << 20, 2 << 20} {
+			sim := &simulation{}
+			x := newTransfer(t, sim, gbit, rtt, flow.NewShare(32<<20))
+			x.piece = piece
+			x.readTime = time.Duration(piece) * time.Second / 1e6 // at most 1 MB/s
+			x.write(1 << 30)
+			sim.run(time.Minute)
+			if x.maxWindow >= 1<<20 {
+				t.Errorf("%v, gulps of %d: the window grew to %d", rtt, piece, x.maxWindow)
+			}
+		}
+	}
+}

@@ -150,9 +150,9 @@ func TestADeadlineThatHasPassedFailsReadsEvenIfThereIsSomethingToRead(t *testing
 
 func TestNothingIsLostOrDoubledHoweverOftenDeadlinesPass(t *testing.T) {
 	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
-		size := int64(3 << 20)
+		size := int64(1 << 20)
 		if !tr.Bubble {
-			size = 1 << 20
+			size = 512 << 10
 		}
 		c, s := sessions(t, tr, session.Config{Version: version})
 		a, b := open(t, c, s)

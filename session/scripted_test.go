@@ -52,6 +52,11 @@ func narrow(t testing.TB, tr testutil.Transport) (client, server io.ReadWriteClo
 func scripted(t testing.TB, tr testutil.Transport, cfg *session.Config) (*session.Session, *testutil.Peer) {
 	t.Helper()
 	ca, cb := narrow(t, tr)
+	return scriptedOver(t, ca, cb, cfg)
+}
+
+func scriptedOver(t testing.TB, ca, cb io.ReadWriteCloser, cfg *session.Config) (*session.Session, *testutil.Peer) {
+	t.Helper()
 	peer := testutil.NewPeer(t, cb)
 	peer.Ignore(wire.NOP)
 	return client(t, ca, cfg), peer

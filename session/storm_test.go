@@ -16,7 +16,7 @@ import (
 )
 
 func TestConcurrentReadsGetEachByteOnce(t *testing.T) {
-	const size, readers = 1 << 20, 6
+	const size, readers = 512 << 10, 6
 	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
 		a, b := open(t, c, s)
@@ -80,7 +80,7 @@ func TestAllMethodsOfAStreamMayBeCalledAtOnce(t *testing.T) {
 			}
 			t.Errorf("%s: %v", what, err)
 		}
-		for seed := range uint64(8) {
+		for seed := range uint64(5) {
 			a, b := open(t, c, s)
 			var all sync.WaitGroup
 			for i := range 12 {

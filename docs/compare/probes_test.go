@@ -79,19 +79,19 @@ func contexts(t *testing.T, lib library, variant string) string {
 	return choose(len(found) > 0, strings.Join(found, ", "), "none")
 }
 
-// passesNettest runs TestNettest in a process of its own, as it may hang.
+// passesNettest runs TestNettest in a process of its own, as it may hang. Some pass now and then.
 func passesNettest(t *testing.T, lib library, variant string) string {
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	limit := 5 * time.Second // it takes one
+	limit := 10 * time.Second // it takes three
 	if lib.name == "smuxkit" {
 		limit = time.Minute // on a machine that is busy
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, exe, "-test.run=^TestNettest$")
+	cmd := exec.CommandContext(ctx, exe, "-test.run=^TestNettest$", "-test.count=5", "-test.failfast")
 	cmd.Env = append(os.Environ(), "COMPARE_NETTEST="+lib.name+variant)
 	out, err := cmd.CombinedOutput()
 	if ctx.Err() != nil {
