@@ -625,6 +625,7 @@ func cutConversation(t *testing.T, version int, way string, cause error, after i
 			ca.Break(cause)
 		}
 		wg.Wait()
+		synctest.Wait()
 		for i, s := range sides {
 			side := []string{"client", "server"}[i]
 			select {

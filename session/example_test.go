@@ -2,12 +2,15 @@ package session_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"sync"
 
 	"github.com/smuxkit/smuxkit/flow"
@@ -121,6 +124,60 @@ func Example_http() {
 	// Output:
 	// you asked for /tea <nil>
 	// http: Server closed
+}
+
+// smux does not encrypt: put TLS below it.
+func Example_tls() {
+	test := httptest.NewTLSServer(nil) // for its certificate
+	defer test.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(test.Certificate())
+
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: test.TLS.Certificates})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer l.Close()
+	var server sync.WaitGroup
+	server.Go(func() {
+		conn, err := l.Accept()
+		if err != nil {
+			log.Fatal(err)
+		}
+		s, err := session.Server(conn, nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer s.Close()
+		st, err := s.Accept()
+		if err != nil {
+			log.Fatal(err)
+		}
+		io.Copy(st, st)
+		st.Close()
+		<-s.Done()
+	})
+
+	conn, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{RootCAs: roots, ServerName: "example.com"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	s, err := session.Client(conn, &session.Config{Version: 2})
+	if err != nil {
+		log.Fatal(err)
+	}
+	st, err := s.OpenStream(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Fprint(st, "for your eyes only")
+	st.CloseWrite()
+	answer, err := io.ReadAll(st)
+	fmt.Println(string(answer), err)
+	s.Close()
+	server.Wait()
+	// Output:
+	// for your eyes only <nil>
 }
 
 // Shutdown lets the open streams finish. New ones are refused.

@@ -529,14 +529,14 @@ func (f *faulty) Write(p []byte) (int, error) {
 func TestATransportThatReturnsNonsenseEndsTheSessionWithAnError(t *testing.T) {
 	boom := errors.New("boom")
 	for _, c := range []struct {
-		name   string
-		break_ func(f *faulty)
-		want   error // nil: any but io.EOF
+		name  string
+		fault func(f *faulty)
+		want  error // nil: any but io.EOF
 	}{
 		{"Read returns -1", func(f *faulty) { f.read = func([]byte) (int, error) { return -1, nil } }, nil},
 		{"Read returns -1 and an error", func(f *faulty) { f.read = func([]byte) (int, error) { return -1, boom } }, nil},
 		{"Read returns more than there is room for", func(f *faulty) { f.read = func(p []byte) (int, error) { return len(p) + 1, nil } }, nil},
-		{"Read returns too much and io.EOF", func(f *faulty) { f.read = func(p []byte) (int, error) { return 1 << 40, io.EOF } }, nil},
+		{"Read returns too much and io.EOF", func(f *faulty) { f.read = func(p []byte) (int, error) { return 1 << 30, io.EOF } }, nil},
 		{"Read returns nothing and no error, for ever", func(f *faulty) { f.read = forEver(f) }, io.ErrNoProgress},
 		{"Read returns an error", func(f *faulty) { f.read = func([]byte) (int, error) { return 0, boom } }, boom},
 		{"Write returns -1", func(f *faulty) { f.write = func([]byte) (int, error) { return -1, nil } }, nil},
@@ -554,7 +554,7 @@ func TestATransportThatReturnsNonsenseEndsTheSessionWithAnError(t *testing.T) {
 				p.Send(t, r.syn(r.theirs(0)), r.psh(r.theirs(0), []byte("data")))
 				st := accept(t, s)
 				synctest.Wait()
-				f.fail(c.break_)
+				f.fail(c.fault)
 				p.Send(t, r.nop()) // so that the blocked Read returns and the next one fails
 				_, _ = st.Write([]byte("x"))
 				elapsed := clock()

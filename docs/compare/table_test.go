@@ -28,7 +28,7 @@ var table = []row{
 	{"One server for clients of versions 1 and 2", [4]string{"yes", "no", "–", "–"}, bothVersions},
 	{"Session is a `net.Listener`", [4]string{"yes", "no", "yes", "yes"}, listener},
 	{"Calls that take a context", [4]string{"open, accept", "none", "accept", "none"}, contexts},
-	{"Streams pass `nettest.TestConn` five times in a row", [4]string{"yes", "no", "no", "no"}, passesNettest},
+	{"Streams pass `nettest.TestConn` twenty times in a row", [4]string{"yes", "no", "no", "no"}, passesNettest},
 	{"Half-close", [4]string{"`CloseWrite`, `CloseRead`", "`CloseWrite`", "`Close`", "`CloseWrite`"}, halfClose},
 	{"Answer that is unread when both ends have sent FIN", [4]string{"kept", "thrown away", "kept", "kept"}, unreadAnswer},
 	{"Read, when the connection ends in mid-stream", [4]string{"error", "`io.EOF`", "`io.EOF`", "error"}, cut},
