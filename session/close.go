@@ -71,23 +71,26 @@ func (s *Session) Shutdown(ctx context.Context) error {
 func (s *Session) flush(members []*member) bool {
 	timeout := time.NewTimer(s.config.CloseTimeout)
 	defer timeout.Stop()
+	done := s.done
 	for {
 		freed, idle := s.out.watch()
 		if idle {
 			// What is left waits for the peer's window.
-			if members = unsent(members); len(members) == 0 {
+			if members = unsent(members); len(members) == 0 || done == nil {
 				break
 			}
 		}
 		select {
 		case <-freed:
-		case <-s.done:
-			return false
+		case <-done:
+			// A peer may close the transport as soon as it has read everything, which a
+			// write that is just about to return does not know.
+			done = nil
 		case <-timeout.C:
 			return false
 		}
 	}
-	if s.out.failure() != nil {
+	if s.cut.Load() || s.out.incomplete() {
 		return false
 	}
 	if s.raw == nil {
@@ -101,7 +104,7 @@ func (s *Session) flush(members []*member) bool {
 		case <-again.C:
 		case <-s.done:
 			again.Stop()
-			return false
+			return !s.cut.Load()
 		case <-timeout.C:
 			again.Stop()
 			return false
@@ -143,9 +146,9 @@ func (s *Session) wakeAll() {
 	s.opening.Broadcast()
 }
 
-// end ends the session for reason err, unless it has ended, and returns the error of closing
+// end ends the session for a reason, unless it has ended, and returns the error of closing
 // the transport.
-func (s *Session) end(err error) error {
+func (s *Session) end(reason error) error {
 	s.mu.Lock()
 	if s.phase == phaseEnded {
 		s.mu.Unlock()
@@ -153,18 +156,21 @@ func (s *Session) end(err error) error {
 	}
 	s.phase = phaseEnded
 	if s.err == nil {
-		s.err = err
+		s.err = reason
 	}
-	err = s.err
+	err := s.err
 	s.out.stop(err)
 	cause := err
 	if cause == io.EOF {
 		cause = io.ErrUnexpectedEOF // to a stream, io.EOF is FIN and nothing else
 	}
+	cut := reason != io.EOF
 	// With the lock held, so that whoever hears of the end finds it everywhere.
 	for _, m := range s.members {
+		cut = cut || m.port.Unsent()
 		m.port.Abort(cause, stream.DropWritten)
 	}
+	s.cut.Store(cut)
 	clear(s.members)
 	s.wakeAll()
 	if s.grace != nil {

@@ -1,6 +1,9 @@
 package session
 
-import "io"
+import (
+	"io"
+	"net"
+)
 
 // runRaw reads from a socket until its end. It waits for data without holding a
 // buffer, and reads large payloads straight to where they are wanted.
@@ -9,6 +12,12 @@ func (r *reader) runRaw() error {
 	readable := func(fd uintptr) (done bool) {
 		for {
 			if end = r.parse(); end != nil {
+				return true
+			}
+			if r.s.ended() {
+				// Closing the socket waits for this function to return, and a peer that
+				// keeps sending would never let it.
+				end = net.ErrClosed
 				return true
 			}
 			direct, staged := r.targets(true)

@@ -37,6 +37,8 @@ type Session struct {
 
 	unsentSYN  atomic.Int32 // streams that were opened and wait for the transport
 	reclaiming atomic.Bool  // reclaim runs
+	cut        atomic.Bool  // the session has ended otherwise than by the peer's closing a
+	// transport to which all was handed
 
 	// mu guards what follows. No other lock is taken under it, but for those of the
 	// writer and the streams in end; none of their holders ever takes mu.
@@ -302,6 +304,16 @@ func (s *Session) received(n int) {
 
 // Done returns a channel that is closed when the session has ended, for whatever reason.
 func (s *Session) Done() <-chan struct{} { return s.done }
+
+// ended reports whether the session has ended.
+func (s *Session) ended() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
+	}
+}
 
 // Err returns nil while the session lives, and then why it ended: net.ErrClosed if this side
 // closed it; io.EOF if the peer closed the transport between two frames, and io.ErrUnexpectedEOF

@@ -41,6 +41,7 @@ type writer struct {
 	sched    shaper.Scheduler
 	role     role
 	err      error         // why nothing can be sent any more
+	lost     bool          // frames that streams had handed over did not go out
 	lazy     *time.Timer   // sends what was sent Lazily
 	lazySet  bool          // lazy is running
 	freed    chan struct{} // if not nil, closed when the role becomes free
@@ -316,13 +317,19 @@ func (w *writer) collect(b *stream.Batch) bool {
 		w.mu.Unlock()
 		return true
 	}
+	w.lost = w.lost || b.Len() > 0
+	w.free()
+	w.mu.Unlock()
+	return false
+}
+
+// free gives up the role. The caller holds w.mu.
+func (w *writer) free() {
 	w.role = roleFree
 	if w.freed != nil {
 		close(w.freed)
 		w.freed = nil
 	}
-	w.mu.Unlock()
-	return false
 }
 
 // takeOwn adds the session's own frames to b.
@@ -377,11 +384,8 @@ func (w *writer) fail(o *sending, err error) {
 	}
 	w.stop(err)
 	w.mu.Lock()
-	w.role = roleFree
-	if w.freed != nil {
-		close(w.freed)
-		w.freed = nil
-	}
+	w.lost = true
+	w.free()
 	w.mu.Unlock()
 	w.freeSending(o)
 	w.s.writeFailed(err)
@@ -406,6 +410,13 @@ func (w *writer) failure() error {
 	return w.err
 }
 
+// incomplete reports whether frames that streams had handed over did not go out.
+func (w *writer) incomplete() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lost
+}
+
 // watch returns a channel that is closed when the role next becomes free, and
 // whether nothing is in line and nobody sends. What is in line is sent.
 func (w *writer) watch() (freed <-chan struct{}, idle bool) {
@@ -414,7 +425,7 @@ func (w *writer) watch() (freed <-chan struct{}, idle bool) {
 		w.freed = make(chan struct{})
 	}
 	freed = w.freed
-	if w.err != nil || w.role == roleFree && w.sched.Empty() {
+	if w.role == roleFree && (w.err != nil || w.sched.Empty()) {
 		w.mu.Unlock()
 		return freed, true
 	}
