@@ -27,13 +27,14 @@ type reader struct {
 	left   uint32      // of the payload
 	m      *member     // whose it is; nil if it is thrown away
 	header wire.Header // of the payload's frame
-	bulk   bool        // the payload was large from the beginning
+	large  bool        // the payload was large from the beginning
+	bulk   bool        // it was, or the one before it was
 	lent   bool        // targets returned memory that m lent
 
 	// A Read whose buffer is being filled waits for more as long as there is more
 	// to read at once; then, or when it has enough, it runs.
 	filling *member // whose Read waits like this
-	yield   bool    // one has got enough, and will want more
+	woken   *member // whose Read goes on, and will want more
 
 	pace *pacer // limits the rate, if not nil
 }
@@ -93,6 +94,7 @@ func (r *reader) clean() bool { return r.left == 0 && r.r == r.w }
 // rest gives the staging buffer back if it is empty: the reader is about to wait.
 func (r *reader) rest() {
 	r.wake()
+	r.woken = nil
 	if r.left == 0 {
 		r.m = nil // an idle session must not hold a stream that is closed
 	}
@@ -137,10 +139,10 @@ func (r *reader) memory(brief bool) (direct, staged []byte) {
 	if r.left == 0 || !r.bulk {
 		return nil, staged
 	}
-	if r.yield {
-		// On a single core the reader's Read would otherwise be served last, from
-		// a queue that has grown out of the cache.
-		r.yield = false
+	if r.woken == r.m {
+		// On a single core the Read would otherwise be served last, from a queue that
+		// has grown out of the cache.
+		r.woken = nil
 		runtime.Gosched()
 	}
 	direct = r.m.port.Lend(int(r.left), brief)
@@ -228,7 +230,7 @@ func (r *reader) delivered(became stream.Outcome, err error) error {
 	case stream.Filling:
 		r.filling = r.m
 	case stream.Filled:
-		r.filling, r.yield = nil, true
+		r.filling, r.woken = nil, r.m
 	case stream.Closed:
 		r.s.unknown(r.header)
 	}
@@ -254,7 +256,9 @@ func (r *reader) frame(h wire.Header, body []byte) error {
 			r.wake()
 		}
 		r.header, r.left, r.m = h, uint32(h.Length), m
-		r.bulk = m != nil && (r.left >= directMin || r.bulk && r.left < ahead)
+		large := r.left >= directMin
+		r.bulk = m != nil && (large || r.bulk && r.large)
+		r.large = large
 		if m == nil {
 			s.unknown(h)
 		} else if s.budget.Full() {

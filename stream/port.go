@@ -36,13 +36,12 @@ func (p *Port) Stream() *Stream { return &p.s }
 type Outcome uint8
 
 const (
-	// Queued: it was put where a Read finds it, or into the buffer of one that
-	// waited and now goes on.
+	// Queued: it was put where a Read finds it.
 	Queued Outcome = iota
 	// Filling: it was put into the buffer of a Read, which waits for more: for
 	// what Deliver or Commit add, or for Wake.
 	Filling
-	// Filled: it was put into the buffer of a Read, which has enough now and goes on.
+	// Filled: a Read that waited has enough now and goes on.
 	Filled
 	// Closed: it was thrown away, as this side has closed the stream. Its sender
 	// should know.
@@ -89,7 +88,15 @@ func (p *Port) Deliver(data []byte, more bool) (Outcome, error) {
 		s.cfg.Budget.Take(kept)
 	}
 	s.readers.wake()
-	return Queued, nil
+	return s.woken(), nil
+}
+
+// woken is the outcome if waiting Reads have been woken.
+func (s *Stream) woken() Outcome {
+	if s.reading != nil {
+		return Filled
+	}
+	return Queued
 }
 
 func outcome(closed bool) Outcome {
@@ -174,6 +181,9 @@ func (p *Port) Commit(n int) (Outcome, error) {
 			s.unread += int32(n)
 			s.cfg.Budget.Take(n)
 			s.readers.wake()
+			if result == Queued {
+				result = s.woken()
+			}
 		}
 		s.dropEmpty()
 	}
