@@ -156,10 +156,6 @@ func (w *ReceiveWindow) Due() bool {
 // Unread returns how many bytes arrived and were not read.
 func (w *ReceiveWindow) Unread() int { return int(w.received - w.read) }
 
-// Exhausted reports whether the peer has sent all that the last update allowed: it
-// sends nothing more on its own, and a stream that is closed now must tell it.
-func (w *ReceiveWindow) Exhausted() bool { return !after(w.limit+InitialWindow, w.received) }
-
 // Window returns the stream's present window: what the last update said, or the
 // next will say if it was lowered since.
 func (w *ReceiveWindow) Window() int { return int(w.size + InitialWindow) }

@@ -167,23 +167,3 @@ func TestReceiveWindowCountsAcrossTheWrap(t *testing.T) {
 		}
 	}
 }
-
-func TestAPeerIsExhaustedWhenItHasSentAllTheLastUpdateAllowed(t *testing.T) {
-	var w flow.ReceiveWindow
-	must(t, w.Received(flow.InitialWindow-1, 0))
-	if w.Exhausted() {
-		t.Error("with a byte left")
-	}
-	must(t, w.Received(1, 0))
-	if !w.Exhausted() {
-		t.Error("not with nothing left")
-	}
-	w.Read(flow.InitialWindow, 0)
-	if !w.Exhausted() {
-		t.Error("not before the update was sent")
-	}
-	w.Update(nil, 0)
-	if w.Exhausted() {
-		t.Error("after an update")
-	}
-}

@@ -111,7 +111,7 @@ func TestMaxStreamsBoundsWhatThePeerMayOpen(t *testing.T) {
 		}, false},
 		{"Close", func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
 			_ = st.Close()
-			p.ExpectFrame(t, r.fin(st.ID()))
+			p.ExpectClosed(t, r.fin(st.ID()))
 		}, true},
 		{"FIN and CloseWrite, and all was read", func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
 			p.Send(t, r.fin(st.ID()))
@@ -204,7 +204,7 @@ func TestAClientOpensOddIDsAServerEvenOnesAndTheyGrowByTwo(t *testing.T) {
 			p.ExpectFrame(t, r.syn(want))
 			if n%3 == 0 { // a closed one's is not used again
 				_ = st.Close()
-				p.ExpectFrame(t, r.fin(want))
+				p.ExpectClosed(t, r.fin(want))
 				p.Send(t, r.fin(want))
 			}
 		}
@@ -243,7 +243,7 @@ func TestWhenTheIDsAreUsedUpOpenFailsAndTheStreamsGoOn(t *testing.T) {
 			}
 			p.ExpectData(t, st.ID(), []byte("still here"))
 			_ = st.Close()
-			p.ExpectFrame(t, r.fin(st.ID()))
+			p.ExpectClosed(t, r.fin(st.ID()))
 			p.Send(t, r.fin(st.ID()))
 		}
 		if _, err := s.Open(); !errors.Is(err, session.ErrIDsExhausted) {

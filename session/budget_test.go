@@ -337,7 +337,11 @@ func (w *sending) read(t *testing.T, p *testutil.Peer, total int) {
 	t.Helper()
 	for {
 		f, err := p.TryNext(time.Second)
-		if err != nil || f.Command == wire.FIN {
+		if err != nil {
+			break
+		}
+		if f.Command == wire.FIN {
+			p.ExpectFrame(t, f) // Close sends it twice
 			break
 		}
 		if err := testutil.Pattern(1).Check(f.Data, int64(w.total)); err != nil {

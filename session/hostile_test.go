@@ -260,7 +260,7 @@ func floodTest(t *testing.T, r role, link simnet.Link) (*session.Session, *testu
 	}
 	go io.Copy(io.Discard, accept(t, s))
 	_ = accept(t, s).Close()
-	p.ExpectFrame(t, r.fin(r.theirs(1)))
+	p.ExpectClosed(t, r.fin(r.theirs(1)))
 	for n := range 4 {
 		p.Send(t, r.syn(r.theirs(2+n)))
 	}
@@ -373,7 +373,7 @@ func TestAPSHForAStreamThatThisSideHasFullyClosedIsAnsweredWithOneFIN(t *testing
 			id := r.theirs(n)
 			p.Send(t, r.syn(id))
 			_ = accept(t, s).Close()
-			p.ExpectFrame(t, r.fin(id))
+			p.ExpectClosed(t, r.fin(id))
 			for range 3 {
 				p.Send(t, r.psh(id, make([]byte, size)))
 			}
@@ -462,7 +462,7 @@ func TestTheEndOfAStreamLeavesNothingBehind(t *testing.T) {
 			st := accept(t, s)
 			_, _ = io.ReadFull(st, make([]byte, 7))
 			_ = st.Close()
-			p.ExpectFrame(t, r.fin(id))
+			p.ExpectClosed(t, r.fin(id))
 			p.Send(t, r.fin(id))
 		}
 		synctest.Wait()

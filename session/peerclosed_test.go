@@ -209,7 +209,7 @@ func TestPSHForAStreamThatThisSideHasClosedIsAnsweredWithOneFIN(t *testing.T) {
 			t.Fatal(err)
 		}
 		st.Close()
-		peer.ExpectFrame(t, testutil.FIN(v, 1))
+		peer.ExpectClosed(t, testutil.FIN(v, 1))
 		peer.ExpectNothing(t, time.Hour)
 		for range 10 {
 			peer.Send(t, testutil.PSH(v, 1, []byte("are you there?")))

@@ -23,8 +23,16 @@ type rawConn struct {
 	tcp bool
 }
 
-// maxVectors bounds the parts of one vectored write.
-const maxVectors = 64
+const (
+	// maxVectors bounds the parts of one vectored write.
+	maxVectors = 64
+	// tcpNotsentLowat is the socket option that bounds what a TCP socket takes ahead of
+	// what it may send. Without it a socket takes some MiB, and a stream that has
+	// something urgent to say stands behind them.
+	tcpNotsentLowat = 25
+	// notsentLimit is that bound: two batches. With less, one stream alone is slower.
+	notsentLimit = 128 << 10
+)
 
 // newRawConn returns nil if conn is no socket.
 func newRawConn(conn io.ReadWriteCloser) *rawConn {
@@ -44,6 +52,12 @@ func newRawConn(conn io.ReadWriteCloser) *rawConn {
 	rc, err := sc.SyscallConn()
 	if err != nil {
 		return nil
+	}
+	if tcp {
+		rc.Control(func(fd uintptr) {
+			// An old kernel may not know it.
+			_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpNotsentLowat, notsentLimit)
+		})
 	}
 	return &rawConn{rc: rc, tcp: tcp}
 }

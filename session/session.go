@@ -91,7 +91,9 @@ const (
 //
 // conn may be anything that is reliable and ordered. A *net.TCPConn or *net.UnixConn is served
 // best, without deadlines; for any other, one more goroutine runs while there is something to
-// send. Its Close must end a Read and a Write that are blocked.
+// send. Its Close must end a Read and a Write that are blocked. On Linux, TCP_NOTSENT_LOWAT of a
+// *net.TCPConn is set, so that what waits to be sent waits here, where streams take turns, and
+// not in the kernel.
 //
 // The error says what is wrong with conn or cfg; Client does not wait for the peer.
 func Client(conn io.ReadWriteCloser, cfg *Config) (*Session, error) {

@@ -7,8 +7,9 @@ import (
 
 // Close closes both directions and returns at once. Calls that are blocked end with
 // net.ErrClosed; what has not been read is thrown away, and so is what still
-// arrives; what Write has accepted is still sent, and FIN behind it. Closing again does
-// nothing. The error, if any, is why what Write had accepted was thrown away instead of being
+// arrives; what Write has accepted is still sent, and FIN behind it: twice, unless the peer's has
+// come, so that the peer can tell this from CloseWrite (PROTOCOL.md, "Lifetime of a stream").
+// Closing again does nothing. The error, if any, is why what Write had accepted was thrown away instead of being
 // handed to the transport: the reason for the session's end, or ErrPeerClosed.
 func (s *Stream) Close() error {
 	_, err := s.close(false)
@@ -31,11 +32,9 @@ func (s *Stream) close(stalled bool) (dropped int, err error) {
 		}
 	}
 	dropped = s.dropUnread()
-	// A second FIN says that both directions are closed. It is due after that
-	// of CloseWrite; and to a peer that waits for a window update, as it will not
-	// send the data that would be answered with it.
-	blocked := s.windowed() && s.window.Exhausted()
-	s.finAgain = s.in == inOpen && (s.out != outOpen || blocked)
+	// A second FIN says that both directions are closed (PROTOCOL.md, "Lifetime of a
+	// stream"), so that the peer's Writes fail and need not wait for a window.
+	s.finAgain = s.in == inOpen
 	s.endWriting()
 	s.window.Finish(s.cfg.Budget)
 	s.readLimit.stop()
@@ -123,7 +122,7 @@ func (s *Stream) endWrites() {
 	switch {
 	case s.spoke:
 		urgency = Now
-	case s.in == inEnded:
+	case s.in == inEnded && !s.peerClosed:
 		urgency = Soon
 	}
 	s.submit(urgency)

@@ -485,10 +485,6 @@ func (s *Stream) header(c wire.Command, n int) wire.Header {
 
 // arrived accounts for n bytes of data from the peer.
 func (s *Stream) arrived(n int, now time.Duration) error {
-	if s.closed && s.out == outFinishing && n > 0 {
-		// Its sender may have no window left for more data, and so for an answer.
-		s.finAgain = true
-	}
 	if s.windowed() && s.in == inOpen && !s.closed && n > 0 {
 		return s.window.Received(n, now)
 	}

@@ -58,8 +58,8 @@ func TestSYNIsFirstAndFINIsLastAndAllElseIsInOrder(t *testing.T) {
 		{"nothing", false, func(f *fake, s *stream.Stream) {}, nil},
 		{"opened", true, func(f *fake, s *stream.Stream) {}, []wire.Command{syn}},
 		{"opened and written to", true, func(f *fake, s *stream.Stream) { s.Write([]byte("x")) }, []wire.Command{syn, psh}},
-		{"opened and closed", true, func(f *fake, s *stream.Stream) { s.Close() }, []wire.Command{syn, fin}},
-		{"opened, written to and closed", true, func(f *fake, s *stream.Stream) { s.Write([]byte("x")); s.Close() }, []wire.Command{syn, psh, fin}},
+		{"opened and closed", true, func(f *fake, s *stream.Stream) { s.Close() }, []wire.Command{syn, fin, fin}},
+		{"opened, written to and closed", true, func(f *fake, s *stream.Stream) { s.Write([]byte("x")); s.Close() }, []wire.Command{syn, psh, fin, fin}},
 		{"the same one byte a turn", true, func(f *fake, s *stream.Stream) {
 			s.Write(make([]byte, 3000))
 			s.CloseWrite()

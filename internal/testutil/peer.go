@@ -150,6 +150,13 @@ func (p *Peer) Next(t testing.TB) Frame {
 	return f
 }
 
+// ExpectClosed reads what Close of an open stream sends: fin, twice.
+func (p *Peer) ExpectClosed(t testing.TB, fin Frame) {
+	t.Helper()
+	p.ExpectFrame(t, fin)
+	p.ExpectFrame(t, fin)
+}
+
 // ExpectFrame reads the next frame and wants it to be this one.
 func (p *Peer) ExpectFrame(t testing.TB, want Frame) {
 	t.Helper()
