@@ -2,7 +2,6 @@ package session_test
 
 import (
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"sync/atomic"
@@ -182,13 +181,12 @@ func TestBlockedAndSlowStreamsCostTheOthersNothing(t *testing.T) {
 	})
 }
 
-// Beside 16 bulk streams each way, a request on a stream that is new or was quiet takes little more
-// than the round trip and what the transport holds already. A new one is opened and closed as
-// well: a flood of data does not stop that.
+// Beside 16 bulk streams, the 64 bytes of a stream that is new or was quiet wait for no more than what
+// the transport's buffer holds, a batch or two, and a turn. In their turn they would wait for a
+// quantum of each of the 16, which is more than twice as long.
 func TestANewOrQuietStreamGoesBeforeTheBulkOnes(t *testing.T) {
 	const rate, rtt, buffer = 100 * simnet.Mbit, 10 * time.Millisecond, 64 * kib
-	// The transport's buffer each way, and a batch or two that are under way.
-	const limit = rtt + 2*time.Second*(buffer+4*32*kib)/rate
+	const limit = rtt/2 + time.Second*(buffer+2*64*kib+32*kib)/rate
 	for i, name := range []string{"new", "quiet"} {
 		t.Run(name, func(t *testing.T) {
 			someVersions(t, i, func(t *testing.T, version int) {
@@ -196,53 +194,61 @@ func TestANewOrQuietStreamGoesBeforeTheBulkOnes(t *testing.T) {
 				link.Buffer = buffer
 				cfg := &session.Config{Version: version}
 				c, s := over(t, link, cfg, cfg)
-				for _, l := range append(loads(t, c, s, 8), loads(t, s, c, 8)...) {
-					l.start(64 * kib)
+				for _, l := range loads(t, c, s, 16) {
+					l.start(256 * kib)
 				}
-				go func() {
-					for {
-						st, err := s.AcceptStream(t.Context())
-						if err != nil {
-							return
-						}
-						go func() {
-							_, _ = io.Copy(st, st)
-							_ = st.Close()
-						}()
-					}
-				}()
+				quiet, quietIn := open(t, c, s)
 				time.Sleep(200 * time.Millisecond)
-				quiet := mustOpen(t, c)
-				request := func() {
-					exchange(t, quiet, quiet) // an echo
-				}
-				roundTrips := time.Duration(1)
-				if name == "new" {
-					roundTrips = 2
-					request = func() {
-						st := mustOpen(t, c)
-						exchange(t, st, st)
-						if err := st.CloseWrite(); err != nil {
-							t.Fatal(err)
-						}
-						if _, err := st.Read(make([]byte, 1)); err != io.EOF {
-							t.Fatalf("read %v, want EOF", err)
-						}
-						_ = st.Close()
-					}
-				}
 				worst := time.Duration(0)
-				for range 20 {
+				for range 30 {
 					elapsed := clock()
-					request()
-					worst = max(worst, elapsed()/roundTrips)
-					time.Sleep(time.Millisecond)
+					out, in := quiet, quietIn
+					if name == "new" {
+						out = mustOpen(t, c)
+					}
+					if _, err := out.Write(make([]byte, 64)); err != nil {
+						t.Fatal(err)
+					}
+					if name == "new" {
+						in = accept(t, s)
+					}
+					pull(t, in, 64, nil)
+					worst = max(worst, elapsed())
+					if name == "new" {
+						_, _ = out.Close(), in.Close()
+					}
+					time.Sleep(13 * time.Millisecond)
 				}
-				t.Logf("a round trip takes %v at the most; bytes in the transport alone %v", worst, rtt+2*time.Second*buffer/rate)
+				t.Logf("they take %v at the most, of %v", worst, limit)
 				if worst > limit {
-					t.Errorf("a round trip takes up to %v, want %v", worst, limit)
+					t.Errorf("they take up to %v, want %v", worst, limit)
 				}
 			})
 		})
 	}
+}
+
+// Data both ways does not stop streams from being opened, answered and closed.
+func TestAFloodOfDataDoesNotStopOpensAndCloses(t *testing.T) {
+	versions(t, func(t *testing.T, version int) {
+		cfg := &session.Config{Version: version}
+		c, s := over(t, path(100*simnet.Mbit, 10*time.Millisecond), cfg, cfg)
+		for _, l := range append(loads(t, c, s, 8), loads(t, s, c, 8)...) {
+			l.start(64 * kib)
+		}
+		time.Sleep(200 * time.Millisecond)
+		elapsed := clock()
+		for range 5 {
+			out, in := open(t, c, s)
+			exchange(t, out, in)
+			exchange(t, in, out)
+			_, _ = out.Close(), in.Close()
+		}
+		if took := elapsed() / 5; took > 200*time.Millisecond {
+			t.Errorf("opening, a question, an answer and closing take %v, want a few round trips and what is queued", took)
+		}
+		if n := c.NumStreams(); n > 17 {
+			t.Errorf("%d streams are open, want 16 and one that is just being closed", n)
+		}
+	})
 }
