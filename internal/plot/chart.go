@@ -24,7 +24,9 @@ type curve struct {
 // The measures of the drawing, in its units.
 const (
 	width, height            = 860, 400
-	left, right, top, bottom = 64, 20, 66, 48
+	left, right, top, bottom = 64, 20, 88, 48
+
+	legendY, legendStep = 66, 140 // the line of the legend, and from one entry to the next
 )
 
 // highest is the upper end of the scale.
@@ -64,7 +66,9 @@ func (c chart) svg() []byte {
 	printf(`<text transform="translate(18 %d) rotate(-90)" text-anchor="middle">MB/s</text>`, (top+height-bottom)/2)
 
 	printf(`<line x1="%d" y1="%.1f" x2="%d" y2="%.1f" stroke="#555" stroke-dasharray="6 4"/>`, left, y(c.rule), width-right, y(c.rule))
-	printf(`<text x="%d" y="%.1f" text-anchor="end">%s</text>`, width-right-4, y(c.rule)-16, c.ruleAs)
+	at := left + legendStep*len(c.curves)
+	printf(`<line x1="%d" y1="%d" x2="%d" y2="%d" stroke="#555" stroke-dasharray="6 4"/>`, at, legendY, at+28, legendY)
+	printf(`<text x="%d" y="%d">%s</text>`, at+36, legendY+4, c.ruleAs)
 	for i, curve := range c.curves {
 		var points []string
 		step := seconds / float64(len(curve.mbps))
@@ -73,9 +77,9 @@ func (c chart) svg() []byte {
 			points = append(points, fmt.Sprintf("%.1f,%.1f %.1f,%.1f", x(at), y(v), x(at+step), y(v)))
 		}
 		printf(`<polyline fill="none" stroke="%s" stroke-width="2" points="%s"/>`, curve.colour, strings.Join(points, " "))
-		at := width - right - 150
-		printf(`<line x1="%d" y1="%d" x2="%d" y2="%d" stroke="%s" stroke-width="3"/>`, at, top+6+18*i, at+28, top+6+18*i, curve.colour)
-		printf(`<text x="%d" y="%d">%s</text>`, at+36, top+10+18*i, curve.name)
+		at := left + legendStep*i
+		printf(`<line x1="%d" y1="%d" x2="%d" y2="%d" stroke="%s" stroke-width="3"/>`, at, legendY, at+28, legendY, curve.colour)
+		printf(`<text x="%d" y="%d">%s</text>`, at+36, legendY+4, curve.name)
 	}
 	printf(`</svg>`)
 	return b.Bytes()
