@@ -72,7 +72,7 @@ func TestSessionsThatReadAreNotStarvedByOneThatDoesNot(t *testing.T) {
 	for version := 1; version <= 2; version++ {
 		for _, rtt := range []time.Duration{time.Millisecond, 100 * time.Millisecond} {
 			t.Run(fmt.Sprintf("v%d/%v", version, rtt), func(t *testing.T) {
-				const readers, rate, size = 2, 25 * simnet.Mbit, 4 * mib
+				const readers, rate, size = 2, 25 * simnet.Mbit, 8 * mib
 				run := func(hog bool) (slowest time.Duration) {
 					bubble(t, func(t *testing.T) {
 						budget := flow.NewBudget(session.DefaultMaxReceiveBuffer / 4)
