@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/smuxkit/smuxkit/flow"
+	"github.com/smuxkit/smuxkit/internal/testutil"
 )
 
 // moody is a Granter that grants by a byte string: at times little, at times
@@ -150,7 +151,7 @@ func randomScript(seed uint64, n int) []byte {
 
 func TestAnyInterleavingKeepsTheWindowAndNeverGetsStuck(t *testing.T) {
 	scripts := uint64(2000)
-	if raceEnabled {
+	if testutil.Race {
 		scripts = 100
 	}
 	for seed := range scripts {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/smuxkit/smuxkit/flow"
+	"github.com/smuxkit/smuxkit/internal/testutil"
 )
 
 // A machine runs tasks on a few cores as an operating system does: a task runs
@@ -197,7 +198,7 @@ func (l *loopback) run(t testing.TB) {
 // reading application, and with cores that are taken away at times.
 func TestTheWindowStaysSmallWithinOneMachine(t *testing.T) {
 	machines := uint64(200)
-	if raceEnabled {
+	if testutil.Race {
 		machines = 10
 	}
 	largest, slowest, sum, quiet := 0, 1.0, 0.0, 0

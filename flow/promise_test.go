@@ -105,7 +105,7 @@ func TestIdleWindowsComeBackWhenPromisesAreScarce(t *testing.T) {
 	// The first visit spares a stream that was used since the last one.
 	for range 2 {
 		for _, x := range idle {
-			if x.in.Reclaim(idleShare) {
+			if due, _ := x.in.Reclaim(idleShare); due {
 				x.update()
 			}
 		}

@@ -60,8 +60,10 @@ func TestBytesThatWereOnceGrantedStayLegal(t *testing.T) {
 	w.Read(200_000, 0)
 	consumed, window = w.Update(share, 0)
 	limit := int(consumed + window)
-	w.Reclaim(share)
-	if !w.Reclaim(share) {
+	if due, later := w.Reclaim(share); due || !later {
+		t.Errorf("the first Reclaim returns %v, %v; want only that a later one may", due, later)
+	}
+	if due, later := w.Reclaim(share); !due || later {
 		t.Fatal("the second visit took nothing back")
 	}
 	if _, window := w.Update(share, 0); window > 16<<10 {
@@ -119,7 +121,11 @@ func TestNoUpdateIsDueAfterFinish(t *testing.T) {
 		w.Read(100_000, 0)
 		w.Finish(share)
 		w.Finish(share)
-		if w.Due() || w.Read(flow.InitialWindow-100_000, 0) || w.Open(share) || w.Reclaim(share) || w.Reclaim(share) {
+		reclaim := func() bool {
+			due, later := w.Reclaim(share)
+			return due || later
+		}
+		if w.Due() || w.Read(flow.InitialWindow-100_000, 0) || w.Open(share) || reclaim() || reclaim() {
 			t.Errorf("open=%v: an update is due", open)
 		}
 		if consumed, window := w.Update(share, 0); consumed != flow.InitialWindow || window != 0 {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/smuxkit/smuxkit/flow"
+	"github.com/smuxkit/smuxkit/internal/testutil"
 )
 
 // A simulation is a discrete-event one: events run in the order of their virtual
@@ -99,7 +100,7 @@ func (l *link) send(n int, arrived func()) {
 
 // some returns all cases, or with the race detector the first of them.
 func some[T any](cases ...T) []T {
-	if raceEnabled {
+	if testutil.Race {
 		return cases[:1]
 	}
 	return cases

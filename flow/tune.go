@@ -92,17 +92,24 @@ func (w *ReceiveWindow) Update(g Granter, now time.Duration) (consumed, window u
 // its promise; due then says that an update must tell the peer. The stream grows
 // again once it is used. Bytes that the peer sends before it sees that update
 // stay legal.
-func (w *ReceiveWindow) Reclaim(g Granter) (due bool) {
+//
+// later says that bytes had arrived since the last call, so that the next one may
+// lower the window. If neither is true, no call does anything until bytes arrive, or
+// until those that lie there have been read.
+func (w *ReceiveWindow) Reclaim(g Granter) (due, later bool) {
 	if w.flags&finished != 0 || w.Window() == leastWindow {
-		return false
+		return false, false
 	}
-	if w.flags&visited == 0 || w.flags&opened == 0 || w.received != w.read {
+	if w.flags&visited == 0 {
 		w.flags |= visited
-		return false
+		return false, w.flags&opened != 0
+	}
+	if w.flags&opened == 0 || w.received != w.read {
+		return false, false
 	}
 	w.resize(g, grant(g, w.promise(), 0))
 	w.flags = w.flags&^(grow2|grow4) | lowered
-	return true
+	return true, false
 }
 
 // step is how far apart in the stream updates are due: a quarter of the

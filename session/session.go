@@ -35,9 +35,10 @@ type Session struct {
 	stats   counters
 	alive   alive
 
-	unsentSYN  atomic.Int32 // streams that were opened and wait for the transport
-	reclaiming atomic.Bool  // reclaim runs
-	cut        atomic.Bool  // the session has ended otherwise than by the peer's closing a
+	reclaim reclaimer
+
+	unsentSYN atomic.Int32 // streams that were opened and wait for the transport
+	cut       atomic.Bool  // the session has ended otherwise than by the peer's closing a
 	// transport to which all was handed
 
 	// mu guards what follows. No other lock is taken under it, but for those of the
@@ -77,9 +78,6 @@ const (
 	// maxUnsentSYN is how many streams may be opened ahead of a transport that
 	// takes no data.
 	maxUnsentSYN = 1024
-	// reclaimEvery is how long a stream may be quiet, while windows are scarce,
-	// before its own is taken back.
-	reclaimEvery = 200 * time.Millisecond
 	// writeGrace is for how long the session lives on after writing has
 	// failed, to read what the peer had sent.
 	writeGrace = 100 * time.Millisecond
@@ -150,7 +148,8 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 	s.members = make(map[uint32]*member)
 	s.accepting.L = &s.mu
 	s.opening.L = &s.mu
-	s.budget.OnPressure(s.pressed)
+	s.reclaim.s = s
+	s.budget.OnPressure(s.reclaim.ring)
 	s.out = newWriter(s, scheduler)
 	s.log("session begins")
 	s.alive.start(s)
@@ -269,28 +268,6 @@ func (s *Session) pause() error {
 		return net.ErrClosed
 	}
 	return nil
-}
-
-// pressed is told that windows are scarce, by a caller with locks held.
-func (s *Session) pressed() {
-	if s.reclaiming.CompareAndSwap(false, true) {
-		go s.reclaim()
-	}
-}
-
-// reclaim takes back the windows of streams that do not use them.
-func (s *Session) reclaim() {
-	defer s.reclaiming.Store(false)
-	for {
-		for _, m := range s.snapshot() {
-			if m.port.Reclaim() {
-				m.SendControl(stream.Soon)
-			}
-		}
-		if !s.budget.Pressed() || !sleep(reclaimEvery, s.done) {
-			return
-		}
-	}
 }
 
 // sent and received note that n bytes went over the transport.

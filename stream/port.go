@@ -328,18 +328,23 @@ func (p *Port) Fail() int {
 }
 
 // Reclaim lowers the receive window of a stream that does not use it, as
-// flow.ReceiveWindow.Reclaim does, and reports whether the session is to call Control.
-func (p *Port) Reclaim() bool {
+// flow.ReceiveWindow.Reclaim does. It reports whether the session is to call Control, and
+// whether a call later may lower the window that this one left.
+func (p *Port) Reclaim() (control, later bool) {
 	s := &p.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.windowed() || s.in == inEnded || s.closed || s.err != nil || !s.window.Reclaim(s.cfg.Budget) {
-		return false
+	if !s.windowed() || s.in == inEnded || s.closed || s.err != nil {
+		return false, false
+	}
+	due, later := s.window.Reclaim(s.cfg.Budget)
+	if !due {
+		return false, later
 	}
 	s.updateDue = true
-	submit := !s.controlQueued
+	control = !s.controlQueued
 	s.controlQueued = true
-	return submit
+	return control, false
 }
 
 // dropUnsent throws away what Write has accepted.

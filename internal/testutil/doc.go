@@ -7,6 +7,7 @@
 //     [TCPPair], [UnixPair], [PipePair], [SimPair] and [BarePair] make one of a kind.
 //   - [Peer] speaks raw smux frames from a script, right or wrong ones, and checks
 //     what the other side answers.
+//   - [Race] says whether the race detector watches.
 //
 // Helpers that take a testing.TB clean up by its Cleanup: what is called first is
 // undone last. All but the TCP and Unix pairs work in a testing/synctest bubble.

@@ -1,0 +1,46 @@
+// Plot draws docs/receive-rate.svg: what a session receives over time, with and without
+// a Config.ReceiveRate. Run it in the module's root:
+//
+//	go run ./internal/plot
+//
+// The two sessions of each curve run over a simulated network in virtual time, so the figure takes
+// a moment to make and comes out the same on every machine, but for the bin that a few reads fall into.
+package main
+
+import (
+	"flag"
+	"os"
+	"testing"
+	"testing/synctest"
+)
+
+var out = flag.String("o", "docs/receive-rate.svg", "the file to write")
+
+// Virtual time is to be had in tests only, so the program is one that go test did not make.
+func main() {
+	all := func(string, string) (bool, error) { return true, nil }
+	testing.Main(all, []testing.InternalTest{{Name: "plot", F: plot}}, nil, nil)
+}
+
+func plot(t *testing.T) {
+	if err := os.WriteFile(*out, figure(t).svg(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// figure measures both curves.
+func figure(t *testing.T) chart {
+	c := chart{
+		title:  "What a session receives over time, with and without Config.ReceiveRate",
+		legend: "Every 1.5 s its peer has 6 MB to send, over a path of 100 Mbit/s and 20 ms. Bytes per 50 ms.",
+		rule:   limit.BytesPerSecond / 1e6,
+		ruleAs: "ReceiveRate: 4 MB/s, Burst: 1 MB",
+	}
+	synctest.Test(t, func(t *testing.T) {
+		c.curves = append(c.curves, curve{"no limit", "#c4602a", received(t, unlimited)})
+	})
+	synctest.Test(t, func(t *testing.T) {
+		c.curves = append(c.curves, curve{"token bucket", "#1f5fa8", received(t, limit)})
+	})
+	return c
+}

@@ -1,0 +1,255 @@
+package session_test
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
+)
+
+// How streams share a transport, in virtual time.
+
+// fairRate is that of a link which always has more to send. At the lower one a share of a 64th is
+// still a dozen frames a second.
+func fairRate() int64 {
+	if testutil.Race {
+		return 200 * simnet.Mbit
+	}
+	return simnet.Gbit
+}
+
+// A load is a stream that is written as fast as it takes it, and read likewise.
+type load struct {
+	out, in *stream.Stream
+	read    atomic.Int64
+}
+
+// start has the stream written in chunks and read.
+func (l *load) start(chunk int) {
+	go pushFor(l.out, chunk)
+	go swallow(l.in, &l.read)
+}
+
+func loads(t *testing.T, c, s *session.Session, n int) []*load {
+	t.Helper()
+	outs, ins := openMany(t, c, s, n)
+	var all []*load
+	for i := range outs {
+		all = append(all, &load{out: outs[i], in: ins[i]})
+	}
+	return all
+}
+
+// during returns what each stream reads in this time.
+func during(d time.Duration, all []*load) []float64 {
+	before := make([]int64, len(all))
+	for i, l := range all {
+		before[i] = l.read.Load()
+	}
+	time.Sleep(d)
+	got := make([]float64, len(all))
+	for i, l := range all {
+		got[i] = float64(l.read.Load() - before[i])
+	}
+	return got
+}
+
+func total(x []float64) (s float64) {
+	for _, v := range x {
+		s += v
+	}
+	return s
+}
+
+// 64 bulk streams, half of them writing 1 KiB and half 128 KiB at a time: Jain's index is at least
+// 0.99 over one second, be it their first or a later one. On a long path the windows of version 2
+// have a say, too: the budget has to hold all of them.
+func TestStreamsThatWrite1KiBAnd128KiBAtATimeGetEqualBytes(t *testing.T) {
+	for _, tt := range []struct {
+		version, streams int
+		rtt, warm        time.Duration
+		whole            float64 // of the link, for all together
+	}{
+		{1, 64, time.Millisecond, 0, 0.95},
+		{2, 64, time.Millisecond, 0, 0.95},
+		{2, 64, 10 * time.Millisecond, 200 * time.Millisecond, 0.95},
+		{1, 64, 100 * time.Millisecond, 200 * time.Millisecond, 0.95},
+		{2, 16, 100 * time.Millisecond, time.Second, 0.95},
+	} {
+		t.Run(fmt.Sprintf("v%d/%d streams/%v", tt.version, tt.streams, tt.rtt), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				cfg := &session.Config{Version: tt.version}
+				c, s := over(t, path(fairRate(), tt.rtt), cfg, cfg)
+				all := loads(t, c, s, tt.streams)
+				for i, l := range all {
+					l.start([]int{kib, 128 * kib}[i%2])
+				}
+				time.Sleep(tt.warm)
+				got := during(time.Second, all)
+				index, whole := jain(got), total(got)/float64(fairRate())
+				t.Logf("Jain's index %.4f, least %.0f and most %.0f bytes; %.3f of the link", index, slices.Min(got), slices.Max(got), whole)
+				if index < 0.99 || whole < tt.whole {
+					t.Errorf("Jain's index is %.4f, want 0.99; all together get %.3f of the link, want %.2f", index, whole, tt.whole)
+				}
+			})
+		})
+	}
+}
+
+// Weights 1:2:4 hold within 5 % among streams that always have something to send: their Writes are so
+// short that they are copied, or longer than what is sent at once.
+func TestWeightsHoldWithin5Percent(t *testing.T) {
+	for i, tt := range []struct {
+		streams int
+		chunks  [3]int
+	}{
+		{3, [3]int{kib, kib, kib}},
+		{3, [3]int{256 * kib, 256 * kib, 256 * kib}},
+		{9, [3]int{256 * kib, 256 * kib, 256 * kib}},
+		{9, [3]int{128 * kib, 16 * kib, kib}},
+		{9, [3]int{kib, 16 * kib, 128 * kib}},
+	} {
+		t.Run(fmt.Sprintf("%d streams/writes of %v", tt.streams, tt.chunks), func(t *testing.T) {
+			someVersions(t, i, func(t *testing.T, version int) {
+				cfg := &session.Config{Version: version}
+				c, s := over(t, path(fairRate(), time.Millisecond), cfg, cfg)
+				all := loads(t, c, s, tt.streams)
+				for i, l := range all {
+					l.out.SetWeight(1 << (i % 3))
+					l.start(tt.chunks[i%3])
+				}
+				time.Sleep(100 * time.Millisecond)
+				// A frame or two more or less at the ends must not count.
+				got := during(2*time.Second, all)
+				base := total(got) / float64(7*tt.streams/3)
+				worst := 0.0
+				for i := range got {
+					off := got[i]/base/float64(int(1)<<(i%3)) - 1
+					worst = max(worst, math.Abs(off))
+					if math.Abs(off) > 0.05 {
+						t.Errorf("weight %d got %+.1f %% of its share", 1<<(i%3), 100*off)
+					}
+				}
+				t.Logf("no share is off by more than %.1f %%", 100*worst)
+			})
+		})
+	}
+}
+
+// Streams that are blocked by their window, and such as send little, cost the others nothing.
+func TestBlockedAndSlowStreamsCostTheOthersNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const rate = 100 * simnet.Mbit
+		c, s := over(t, path(rate, time.Millisecond), v2(), v2())
+		blocked, _ := openMany(t, c, s, 16) // they are not read
+		for _, out := range blocked {
+			go pushFor(out, 64*kib)
+		}
+		slow := loads(t, c, s, 8)
+		for _, l := range slow {
+			go swallow(l.in, &l.read)
+			go func() {
+				for {
+					if _, err := l.out.Write(make([]byte, 100)); err != nil {
+						return
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+			}()
+		}
+		all := loads(t, c, s, 8)
+		for _, l := range all {
+			l.start(64 * kib)
+		}
+		time.Sleep(time.Second)
+		got := during(time.Second, append(all, slow...))
+		bulk, little := got[:len(all)], got[len(all):]
+		whole := total(bulk) / rate
+		t.Logf("the bulk streams get %.4f of the link, Jain's index %.4f", whole, jain(bulk))
+		if whole < 0.98 || jain(bulk) < 0.99 {
+			t.Errorf("the bulk streams get %.3f of the link and Jain's index %.3f, want 0.98 and 0.99", whole, jain(bulk))
+		}
+		if least := slices.Min(little); least < 9800 {
+			t.Errorf("a slow stream got %.0f bytes across, want its 10,000", least)
+		}
+	})
+}
+
+// Beside 16 bulk streams, the 64 bytes of a stream that is new or was quiet wait for no more than what
+// the transport's buffer holds, a batch or two, and a turn. In their turn they would wait for a
+// quantum of each of the 16, which is more than twice as long.
+func TestANewOrQuietStreamGoesBeforeTheBulkOnes(t *testing.T) {
+	const rate, rtt, buffer = 100 * simnet.Mbit, 10 * time.Millisecond, 64 * kib
+	const limit = rtt/2 + time.Second*(buffer+2*64*kib+32*kib)/rate
+	for i, name := range []string{"new", "quiet"} {
+		t.Run(name, func(t *testing.T) {
+			someVersions(t, i, func(t *testing.T, version int) {
+				link := path(rate, rtt)
+				link.Buffer = buffer
+				cfg := &session.Config{Version: version}
+				c, s := over(t, link, cfg, cfg)
+				for _, l := range loads(t, c, s, 16) {
+					l.start(256 * kib)
+				}
+				quiet, quietIn := open(t, c, s)
+				time.Sleep(200 * time.Millisecond)
+				worst := time.Duration(0)
+				for range 30 {
+					elapsed := clock()
+					out, in := quiet, quietIn
+					if name == "new" {
+						out = mustOpen(t, c)
+					}
+					if _, err := out.Write(make([]byte, 64)); err != nil {
+						t.Fatal(err)
+					}
+					if name == "new" {
+						in = accept(t, s)
+					}
+					pull(t, in, 64, nil)
+					worst = max(worst, elapsed())
+					if name == "new" {
+						_, _ = out.Close(), in.Close()
+					}
+					time.Sleep(13 * time.Millisecond)
+				}
+				t.Logf("they take %v at the most, of %v", worst, limit)
+				if worst > limit {
+					t.Errorf("they take up to %v, want %v", worst, limit)
+				}
+			})
+		})
+	}
+}
+
+// Data both ways does not stop streams from being opened, answered and closed.
+func TestAFloodOfDataDoesNotStopOpensAndCloses(t *testing.T) {
+	versions(t, func(t *testing.T, version int) {
+		cfg := &session.Config{Version: version}
+		c, s := over(t, path(100*simnet.Mbit, 10*time.Millisecond), cfg, cfg)
+		for _, l := range append(loads(t, c, s, 8), loads(t, s, c, 8)...) {
+			l.start(64 * kib)
+		}
+		time.Sleep(200 * time.Millisecond)
+		elapsed := clock()
+		for range 5 {
+			out, in := open(t, c, s)
+			exchange(t, out, in)
+			exchange(t, in, out)
+			_, _ = out.Close(), in.Close()
+		}
+		if took := elapsed() / 5; took > 200*time.Millisecond {
+			t.Errorf("opening, a question, an answer and closing take %v, want a few round trips and what is queued", took)
+		}
+		if n := c.NumStreams(); n > 17 {
+			t.Errorf("%d streams are open, want 16 and one that is just being closed", n)
+		}
+	})
+}

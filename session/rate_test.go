@@ -1,0 +1,441 @@
+package session_test
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/keepalive"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// SendRate, ReceiveRate and Stream.SetSendRate, in virtual time.
+
+// A meter notes when how many bytes went.
+type meter struct {
+	mu    sync.Mutex
+	start time.Time
+	at    []time.Duration
+	n     []int
+}
+
+func newMeter() *meter { return &meter{start: time.Now()} }
+
+func (m *meter) add(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.at = append(m.at, time.Since(m.start))
+	m.n = append(m.n, n)
+}
+
+// log returns a function for simnet.Link.Log that counts the events of one kind.
+func (m *meter) log(op simnet.Op) func(simnet.Event) {
+	return func(e simnet.Event) {
+		if e.Op == op && e.N > 0 {
+			m.add(e.N)
+		}
+	}
+}
+
+// rate is the bytes a second from one time to another.
+func (m *meter) rate(from, to time.Duration) float64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	sum := 0
+	for i, at := range m.at {
+		if at > from && at <= to {
+			sum += m.n[i]
+		}
+	}
+	return float64(sum) / (to - from).Seconds()
+}
+
+// most is the most bytes that went in any interval of this length, its ends included.
+func (m *meter) most(length time.Duration) (bytes int, at time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	sum, first := 0, 0
+	for i, n := range m.n {
+		sum += n
+		for m.at[i]-m.at[first] > length {
+			sum -= m.n[first]
+			first++
+		}
+		if sum > bytes {
+			bytes, at = sum, m.at[first]
+		}
+	}
+	return bytes, at
+}
+
+// check wants 10 s at this rate, after the first second, within 2 %, and no 100 ms with more than
+// the rate brings in it and the burst.
+func (m *meter) check(t *testing.T, rate float64, burst int) {
+	t.Helper()
+	if burst == 0 {
+		burst = int(rate / 10)
+	}
+	got := m.rate(time.Second, 11*time.Second)
+	most, at := m.most(100 * time.Millisecond)
+	limit := rate/10 + float64(burst)
+	t.Logf("%.4f of the rate over 10 s; most in 100 ms: %d bytes, %.3f of what is allowed", got/rate, most, float64(most)/limit)
+	if math.Abs(got/rate-1) > 0.02 {
+		t.Errorf("%.0f bytes a second over 10 s, want %.0f", got, rate)
+	}
+	if float64(most) > limit {
+		t.Errorf("%d bytes in the 100 ms from %v on, want at most %.0f", most, at, limit)
+	}
+}
+
+// rates are those that are tested: with the default burst, large and small ones, and such as are
+// smaller than a frame.
+var rates = []session.Rate{
+	{BytesPerSecond: 20_000},
+	{BytesPerSecond: 1e6},
+	{BytesPerSecond: float64(scaled(12.5e6, 5))},
+	{BytesPerSecond: 1e6, Burst: 500_000},
+	{BytesPerSecond: 1e6, Burst: 16 * kib},
+	{BytesPerSecond: 400_000, Burst: 1500},
+	{BytesPerSecond: 50_000, Burst: 100},
+	{BytesPerSecond: 1_000, Burst: 1},
+}
+
+func eachRate(t *testing.T, test func(t *testing.T, version int, r session.Rate)) {
+	t.Helper()
+	for i, r := range rates {
+		t.Run(fmt.Sprintf("%.0f bytes a second, burst %d", r.BytesPerSecond, r.Burst), func(t *testing.T) {
+			someVersions(t, i, func(t *testing.T, version int) { test(t, version, r) })
+		})
+	}
+}
+
+// bulk has streams of c written as fast as they take it, in writes of several sizes, and read at s.
+func bulk(t *testing.T, c, s *session.Session, n int) {
+	t.Helper()
+	outs, ins := openMany(t, c, s, n)
+	for i, out := range outs {
+		go pushFor(out, []int{64 * kib, 1000, 20_000}[i%3])
+		go swallow(ins[i], new(atomic.Int64))
+	}
+}
+
+// The rate that a session sends at is Config.SendRate, headers included, to 2 % over 10 s, and
+// in no 100 ms is it more than what the rate brings in them and the burst.
+func TestSendRateHolds(t *testing.T) {
+	eachRate(t, func(t *testing.T, version int, r session.Rate) {
+		m := newMeter()
+		link := path(simnet.Gbit, 10*time.Millisecond)
+		limited := link
+		limited.Log = m.log(simnet.OpWrite)
+		a, b := simnet.AsymmetricPair(limited, link)
+		c := client(t, a, &session.Config{Version: version, SendRate: r})
+		s := server(t, b, &session.Config{Version: version})
+		bulk(t, c, s, 3)
+		time.Sleep(12 * time.Second)
+		m.check(t, r.BytesPerSecond, r.Burst)
+	})
+}
+
+// The same of Config.ReceiveRate and what is read from the transport.
+func TestReceiveRateHolds(t *testing.T) {
+	eachRate(t, func(t *testing.T, version int, r session.Rate) {
+		m := newMeter()
+		link := path(simnet.Gbit, 10*time.Millisecond)
+		limited := link
+		limited.Log = m.log(simnet.OpRead)
+		a, b := simnet.AsymmetricPair(limited, link)
+		c := client(t, a, &session.Config{Version: version})
+		s := server(t, b, &session.Config{Version: version, ReceiveRate: r})
+		bulk(t, c, s, 3)
+		time.Sleep(12 * time.Second)
+		m.check(t, r.BytesPerSecond, r.Burst)
+	})
+}
+
+// The same of Stream.SetSendRate and the data of the stream, without headers.
+func TestStreamSendRateHolds(t *testing.T) {
+	eachRate(t, func(t *testing.T, version int, r session.Rate) {
+		chunks := []int{256 * kib, 5000}
+		if r.BytesPerSecond <= 50_000 {
+			chunks[1] = 100
+		}
+		for _, chunk := range chunks {
+			m := newMeter()
+			a, b := testutil.SimPair(t, path(100*simnet.Mbit, 10*time.Millisecond))
+			var id uint32
+			counted := &frameTap{Conn: a, frame: func(h wire.Header, _ []byte) {
+				if h.Command == wire.PSH && h.StreamID == id {
+					m.add(int(h.Length))
+				}
+			}}
+			c := client(t, counted, &session.Config{Version: version})
+			s := server(t, b, &session.Config{Version: version})
+			out, in := open(t, c, s)
+			id = out.ID()
+			out.SetSendRate(r.BytesPerSecond, r.Burst)
+			go pushFor(out, chunk)
+			go swallow(in, new(atomic.Int64))
+			time.Sleep(12 * time.Second)
+			m.check(t, r.BytesPerSecond, r.Burst)
+			_, _ = c.Close(), s.Close()
+		}
+	})
+}
+
+// A stream of limited rate does not hold back another.
+func TestAStreamSendRateCostsTheOthersNothing(t *testing.T) {
+	versions(t, func(t *testing.T, version int) {
+		const rate = 100 * simnet.Mbit
+		c, s := over(t, path(rate, time.Millisecond), &session.Config{Version: version}, &session.Config{Version: version})
+		outs, ins := openMany(t, c, s, 2)
+		outs[0].SetSendRate(100_000, 0)
+		go pushFor(outs[0], 64*kib)
+		go swallow(ins[0], new(atomic.Int64))
+		go pushFor(outs[1], 64*kib)
+		pull(t, ins[1], 2*mib, nil)
+		elapsed := clock()
+		const size = 8 * mib
+		pull(t, ins[1], size, nil)
+		if got := share(size, elapsed(), rate); got < 0.98 {
+			t.Errorf("%.3f of the link beside 100 kB/s, want 0.98", got)
+		}
+	})
+}
+
+// SetSendRate applies to a Write that waits: to a higher rate, and to none.
+func TestSetSendRateAppliesToABlockedWrite(t *testing.T) {
+	versions(t, func(t *testing.T, version int) {
+		c, s := over(t, path(simnet.Gbit, time.Millisecond), &session.Config{Version: version}, &session.Config{Version: version})
+		out, in := open(t, c, s)
+		go swallow(in, new(atomic.Int64))
+		out.SetSendRate(1000, 1000)
+		write := background(func() (int, error) { return out.Write(make([]byte, 500_000)) })
+		time.Sleep(10 * time.Second)
+		elapsed := clock()
+		out.SetSendRate(100_000, 1000)
+		time.Sleep(time.Second)
+		out.SetSendRate(0, 0)
+		if r := <-write; r.value != 500_000 || r.err != nil {
+			t.Errorf("Write = %d, %v", r.value, r.err)
+		}
+		if took := elapsed(); took > 1100*time.Millisecond {
+			t.Errorf("Write took %v after the limit was raised and then lifted, want little more than a second", took)
+		}
+	})
+}
+
+// limits are the ways to have a Write wait for a rate.
+var limits = []struct {
+	name   string
+	config session.Config
+	stream bool
+}{
+	{name: "SendRate", config: session.Config{SendRate: session.Rate{BytesPerSecond: 1000, Burst: 1000}}},
+	{name: "SetSendRate", stream: true},
+}
+
+// A Write that waits for its rate ends at its deadline, when its stream or session is closed,
+// and when the session ends, at once; and it says how many bytes the peer gets.
+func TestAWriteThatWaitsForItsRateIsReleased(t *testing.T) {
+	for _, l := range limits {
+		for _, tt := range []struct {
+			name string
+			end  func(c *session.Session, out *stream.Stream, conn net.Conn)
+			want error
+		}{
+			{"deadline", func(_ *session.Session, out *stream.Stream, _ net.Conn) { _ = out.SetWriteDeadline(time.Now()) }, os.ErrDeadlineExceeded},
+			{"Close", func(_ *session.Session, out *stream.Stream, _ net.Conn) { _ = out.Close() }, net.ErrClosed},
+			{"CloseWrite", func(_ *session.Session, out *stream.Stream, _ net.Conn) { _ = out.CloseWrite() }, net.ErrClosed},
+			{"Session.Close", func(c *session.Session, _ *stream.Stream, _ net.Conn) { go c.Close() }, net.ErrClosed},
+			{"transport's end", func(_ *session.Session, _ *stream.Stream, conn net.Conn) { _ = conn.Close() }, nil},
+		} {
+			t.Run(l.name+"/"+tt.name, func(t *testing.T) {
+				versions(t, func(t *testing.T, version int) {
+					cfg := l.config
+					cfg.Version = version
+					a, b := testutil.SimPair(t, path(simnet.Gbit, 0))
+					c, s := client(t, a, &cfg), server(t, b, &session.Config{Version: version})
+					out, in := open(t, c, s)
+					var got atomic.Int64
+					go swallow(in, &got)
+					if l.stream {
+						out.SetSendRate(1000, 1000)
+					}
+					write := background(func() (int, error) { return out.Write(make([]byte, 200_000)) })
+					time.Sleep(10 * time.Second)
+					elapsed := clock()
+					tt.end(c, out, b)
+					r := <-write
+					if tt.want != nil {
+						wantErr(t, "Write", r.err, tt.want)
+					} else if r.err == nil {
+						t.Error("Write returned no error")
+					}
+					wantTime(t, "Write", elapsed(), 0)
+					if r.value < 9_000 || r.value > 12_000 {
+						t.Errorf("Write took %d bytes in 10 s, want 10,000 or little more", r.value)
+					}
+					time.Sleep(5 * time.Second) // Session.Close sends what it can
+					if tt.want != nil && got.Load() != int64(r.value) {
+						t.Errorf("Write says %d bytes, the peer got %d", r.value, got.Load())
+					}
+				})
+			})
+		}
+	}
+}
+
+// A deadline that comes while a Write waits ends it on time; a later one lets it go on, and nothing
+// is lost or doubled.
+func TestAWriteThatWaitsForItsRateKeepsItsDeadline(t *testing.T) {
+	for _, l := range limits {
+		t.Run(l.name, func(t *testing.T) {
+			versions(t, func(t *testing.T, version int) {
+				cfg := l.config
+				cfg.Version = version
+				c, s := over(t, path(simnet.Gbit, 0), &cfg, &session.Config{Version: version})
+				out, in := open(t, c, s)
+				const size = 200_000
+				received := background(func() (int, error) { return 0, testutil.Pattern(7).Receive(in, size) })
+				if l.stream {
+					out.SetSendRate(1000, 1000)
+				}
+				all := testutil.Pattern(7).Bytes(size)
+				for sent := 0; sent < size; {
+					if err := out.SetWriteDeadline(time.Now().Add(700 * time.Millisecond)); err != nil {
+						t.Fatal(err)
+					}
+					elapsed := clock()
+					n, err := out.Write(all[sent:])
+					sent += n
+					if err == nil {
+						break
+					}
+					wantErr(t, "Write", err, os.ErrDeadlineExceeded)
+					wantTime(t, "Write", elapsed(), 700*time.Millisecond)
+				}
+				if err := out.CloseWrite(); err != nil {
+					t.Fatal(err)
+				}
+				if r := <-received; r.err != nil {
+					t.Error(r.err)
+				}
+			})
+		})
+	}
+}
+
+// Of a session whose sending is limited and busy, control frames still come first: updates come so
+// soon that the other way is not held back.
+func TestUpdatesAreNotHeldBackByRateLimitedData(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const rate, limit = 100 * simnet.Mbit, 50_000
+		c, s := over(t, path(rate, 20*time.Millisecond),
+			&session.Config{Version: 2, SendRate: session.Rate{BytesPerSecond: limit}}, v2())
+		outs, ins := openMany(t, c, s, 2)
+		go pushFor(outs[0], 64*kib)
+		go swallow(ins[0], new(atomic.Int64))
+		// The other way: what s sends, c reads, and tells of it with updates.
+		go pushFor(ins[1], 64*kib)
+		pull(t, outs[1], 4*mib, nil)
+		const size = 16 * mib
+		elapsed := clock()
+		pull(t, outs[1], size, nil)
+		got := share(size, elapsed(), rate)
+		t.Logf("the way that is not limited gets %.3f of the link", got)
+		if got < 0.95 {
+			t.Errorf("the way that is not limited gets %.3f of the link, want 0.95", got)
+		}
+	})
+}
+
+// A probe that is due goes out before data that waits for its rate.
+func TestAProbeIsNotHeldBackByRateLimitedData(t *testing.T) {
+	for _, r := range []session.Rate{{BytesPerSecond: 1000, Burst: 100}, {BytesPerSecond: 50_000}} {
+		versions(t, func(t *testing.T, version int) {
+			a, b := testutil.SimPair(t, path(100*simnet.Mbit, 0))
+			elapsed := clock()
+			var mu sync.Mutex
+			var probes []time.Duration
+			taps := &frameTap{Conn: a, frame: func(h wire.Header, _ []byte) {
+				if h.Command == wire.NOP {
+					mu.Lock()
+					defer mu.Unlock()
+					probes = append(probes, elapsed())
+				}
+			}}
+			c := client(t, taps, &session.Config{Version: version, SendRate: r, KeepAlive: everySecond{}})
+			s := server(t, b, &session.Config{Version: version})
+			bulk(t, c, s, 1)
+			time.Sleep(60 * time.Second)
+			mu.Lock()
+			defer mu.Unlock()
+			if len(probes) < 50 {
+				t.Errorf("%d probes in 60 s, want one a second", len(probes))
+			}
+			for i := 2; i < len(probes); i++ {
+				if gap := probes[i] - probes[i-1]; gap > 2500*time.Millisecond {
+					t.Errorf("no probe between %v and %v", probes[i-1], probes[i])
+				}
+			}
+		})
+	}
+}
+
+// everySecond probes each second, whatever happens.
+type everySecond struct{}
+
+func (everySecond) Next(keepalive.Activity) (keepalive.Action, time.Duration) {
+	return keepalive.Probe, time.Second
+}
+
+// Sessions with limits both ways deliver everything over any transport, also where a burst is
+// smaller than a frame's header.
+func TestRateLimitedSessionsDeliverEverything(t *testing.T) {
+	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+		for _, burst := range []int{0, 5000, 1} {
+			cfg := session.Config{
+				Version:     version,
+				SendRate:    session.Rate{BytesPerSecond: 20e6, Burst: burst},
+				ReceiveRate: session.Rate{BytesPerSecond: 10e6, Burst: burst},
+			}
+			size := int64(300_000)
+			if burst == 1 {
+				size = 200
+			}
+			c, s := sessions(t, tr, cfg)
+			out, in := open(t, c, s)
+			var wg sync.WaitGroup
+			for i, ends := range [][2]*stream.Stream{{out, in}, {in, out}} {
+				p := testutil.Pattern(i)
+				wg.Go(func() {
+					if _, err := p.Send(ends[0], size, 20_000); err != nil {
+						t.Error(err)
+					}
+					if err := ends[0].CloseWrite(); err != nil {
+						t.Error(err)
+					}
+				})
+				wg.Go(func() {
+					if err := p.Receive(ends[1], size); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+			<-s.Done()
+		}
+	})
+}

@@ -1,0 +1,243 @@
+package session_test
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/smuxkit/smuxkit/flow"
+	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
+)
+
+// Streams that nobody reads, and what they cost the others in version 2. Version 1 is in
+// stall_test.go.
+
+// A crowd is streams that nobody reads.
+type crowd struct{ out, in []*stream.Stream }
+
+// openCrowd opens n streams. If early, each is filled before its peer's first update can have
+// come, and takes what a new stream may always have; else as far as it then may be.
+func openCrowd(t *testing.T, c, s *session.Session, n int, early bool, patience time.Duration) crowd {
+	t.Helper()
+	var u crowd
+	for range n {
+		out := mustOpen(t, c)
+		u.out = append(u.out, out)
+		size := 1
+		if early {
+			size = flow.InitialWindow
+		}
+		if _, err := out.Write(make([]byte, size)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range n {
+		u.in = append(u.in, accept(t, s))
+	}
+	time.Sleep(patience)
+	for _, out := range u.out {
+		fillUp(t, out, patience)
+	}
+	return u
+}
+
+// aMoment is longer than what any test here sends takes to arrive.
+func aMoment(link simnet.Link) time.Duration { return 2*link.Delay + 3*time.Second }
+
+// With 64 streams that nobody reads, each filled by its peer as far as it may be, a 65th runs at
+// 0.9 or more of what it reaches alone, and the unread bytes of all never exceed the budget.
+func TestA65thStreamRunsBeside64UnreadOnesAsItDoesAlone(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		link simnet.Link
+		size int64
+	}{
+		{"8 Gbit/s and no distance", path(8*simnet.Gbit, 0), scaled(32*mib, 4)},
+		{"1 Gbit/s and 10 ms", path(scaled(simnet.Gbit, 8), 10*time.Millisecond), scaled(64*mib, 8)},
+		{"1 Gbit/s and 100 ms", path(scaled(simnet.Gbit, 8), 100*time.Millisecond), scaled(256*mib, 8)},
+		{"10 Mbit/s and 300 ms", path(10*simnet.Mbit, 300*time.Millisecond), 16 * mib},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			run := func(n int, early bool) (took time.Duration) {
+				bubble(t, func(t *testing.T) {
+					budget := flow.NewBudget(session.DefaultMaxReceiveBuffer)
+					c, s := over(t, tt.link, v2(), &session.Config{Version: 2, Budget: budget})
+					openCrowd(t, c, s, n, early, aMoment(tt.link))
+					held := budget.Used()
+					elapsed := clock()
+					go push(mustOpen(t, c), tt.size, 64*kib)
+					most := 0
+					pull(t, accept(t, s), tt.size, func(int64) { most = max(most, budget.Used()) })
+					took = elapsed()
+					t.Logf("beside %d that hold %d KiB: %.3f of the link; at most %d KiB unread",
+						n, held/kib, share(tt.size, took, tt.link.Rate), most/kib)
+					if most > budget.Size() {
+						t.Errorf("%d bytes were unread, more than the budget of %d", most, budget.Size())
+					}
+				})
+				return took
+			}
+			alone := run(0, false)
+			for _, early := range []bool{false, true} {
+				if ratio := alone.Seconds() / run(64, early).Seconds(); ratio < 0.9 {
+					t.Errorf("filled early %v: %.3f of what it reaches alone, want 0.9", early, ratio)
+				}
+			}
+		})
+	}
+}
+
+// Beside 64 streams that nobody reads, a stream can be opened from either side, answered, and
+// closed; and those that hold data can be closed by their reader, whose peer is told.
+func TestStreamsOpenCloseAndResetBeside64UnreadOnes(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		link := path(simnet.Gbit, 10*time.Millisecond)
+		c, s := over(t, link, v2(), v2())
+		u := openCrowd(t, c, s, 64, true, aMoment(link))
+		for _, ends := range [][2]*session.Session{{c, s}, {s, c}} {
+			out, in := open(t, ends[0], ends[1])
+			exchange(t, out, in)
+			exchange(t, in, out)
+			if err := out.Close(); err != nil {
+				t.Error(err)
+			}
+			if _, err := in.Read(make([]byte, 1)); err != io.EOF {
+				t.Errorf("after Close the peer reads %v, want EOF", err)
+			}
+			if err := in.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		// Half of them are closed by the end that does not read them: a Write that waits for the
+		// window fails, as nobody will ever read it.
+		const reset = 32
+		var writes []<-chan result[int]
+		for i := range reset {
+			writes = append(writes, background(func() (int, error) { return u.out[i].Write(make([]byte, mib)) }))
+		}
+		synctest.Wait()
+		before := s.Stats().Unread
+		for i := range reset {
+			if err := u.in[i].Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		for i := range reset {
+			r := <-writes[i]
+			wantErr(t, "Write to a stream that its reader has closed", r.err, stream.ErrPeerClosed)
+			if err := u.out[i].Close(); err != nil && !errors.Is(err, stream.ErrPeerClosed) {
+				t.Error(err)
+			}
+		}
+		time.Sleep(aMoment(link))
+		if after := s.Stats().Unread; after > before/2+mib {
+			t.Errorf("%d bytes are unread, %d before half of the streams were closed", after, before)
+		}
+		for _, end := range []*session.Session{c, s} {
+			if n := end.NumStreams(); n != 64-reset {
+				t.Errorf("%d streams are open, want %d", n, 64-reset)
+			}
+		}
+		// And the others have lost nothing.
+		for i := reset; i < 64; i++ {
+			pull(t, u.in[i], flow.InitialWindow, nil)
+		}
+	})
+}
+
+// What a new stream is granted shrinks with their number, down to 16 KiB: so the default budget
+// holds a thousand streams that nobody reads, and another still runs beside them.
+func TestAThousandUnreadStreamsThatKeepToTheirWindowsFitTheBudget(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		link := path(simnet.Gbit/4, 10*time.Millisecond)
+		budget := flow.NewBudget(session.DefaultMaxReceiveBuffer)
+		c, s := over(t, link, v2(), &session.Config{Version: 2, Budget: budget})
+		openCrowd(t, c, s, 1000, false, time.Second)
+		held := budget.Used()
+		const size = 16 * mib
+		elapsed := clock()
+		go push(mustOpen(t, c), size, 64*kib)
+		pull(t, accept(t, s), size, nil)
+		got := share(size, elapsed(), link.Rate)
+		t.Logf("1000 streams hold %d KiB; another gets %.3f of the link", held/kib, got)
+		if held > budget.Size() {
+			t.Errorf("%d bytes are unread, more than the budget of %d", held, budget.Size())
+		}
+		if got < 0.5 {
+			t.Errorf("another stream gets %.3f of the link, want 0.5", got)
+		}
+	})
+}
+
+// Beyond what the budget can hold (docs/flow-control.md): peers may send 262,144 bytes a stream
+// before they learn that they have less, and 24 streams filled so exceed 4 MiB. Then the
+// transport is not read, and all streams wait, as in version 1, until the unread ones are read or
+// closed. Nothing is lost, and the budget is exceeded by one frame at the most.
+func TestBeyondTheBudgetAllStreamsWaitUntilTheUnreadAreReadOrClosed(t *testing.T) {
+	for _, how := range []string{"read", "closed"} {
+		t.Run(how, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				link := path(8*simnet.Gbit, 100*time.Millisecond)
+				budget := flow.NewBudget(4 * mib)
+				c, s := over(t, link, v2(), &session.Config{Version: 2, Budget: budget})
+				const n, size = 24, flow.InitialWindow
+				var u crowd
+				var wg sync.WaitGroup
+				for range n {
+					out := mustOpen(t, c)
+					u.out = append(u.out, out)
+					go func() {
+						_, _ = testutil.Pattern(out.ID()).Send(out, size, size)
+						_ = out.CloseWrite()
+					}()
+				}
+				for range n / 2 {
+					u.in = append(u.in, accept(t, s))
+				}
+				time.Sleep(time.Minute)
+				if used := budget.Used(); used < budget.Size() || used > budget.Size()+session.DefaultMaxFrameSize {
+					t.Errorf("%d bytes are unread, want the budget of %d and less than a frame more", used, budget.Size())
+				}
+				// A stream that is opened now has to wait, however long.
+				late := mustOpen(t, c)
+				if _, err := late.Write([]byte("hello")); err != nil {
+					t.Fatal(err)
+				}
+				before := s.Stats().FramesReceived
+				time.Sleep(time.Hour)
+				if after := s.Stats().FramesReceived; after != before {
+					t.Fatalf("%d frames were received while the budget was full", after-before)
+				}
+				if err := s.Err(); err != nil {
+					t.Fatalf("the session ended: %v", err)
+				}
+
+				// Closing half of them makes room as well as reading them does.
+				readAll := func(in *stream.Stream) {
+					wg.Go(func() {
+						if err := testutil.Pattern(in.ID()).Receive(in, size); err != nil {
+							t.Errorf("stream %d: %v", in.ID(), err)
+						}
+					})
+				}
+				for i, in := range u.in {
+					if how == "closed" && i%2 == 0 {
+						_ = in.Close()
+						continue
+					}
+					readAll(in)
+				}
+				for in := accept(t, s); in.ID() != late.ID(); in = accept(t, s) {
+					readAll(in)
+				}
+				wg.Wait()
+			})
+		})
+	}
+}
