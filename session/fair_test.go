@@ -115,20 +115,30 @@ func TestWeightsHoldWithin5Percent(t *testing.T) {
 		{9, [3]int{256 * kib, 256 * kib, 256 * kib}},
 		{9, [3]int{128 * kib, 16 * kib, kib}},
 		{9, [3]int{kib, 16 * kib, 128 * kib}},
+		// Among few streams that write a frame or two at a time, each has nothing to send for a
+		// moment after each turn.
+		{2, [3]int{32 * kib, 32 * kib}},
+		{2, [3]int{48 * kib, 48 * kib}},
+		{2, [3]int{64 * kib, 64 * kib}},
+		{3, [3]int{32 * kib, 32 * kib, 32 * kib}},
+		{3, [3]int{48 * kib, 48 * kib, 48 * kib}},
+		{3, [3]int{64 * kib, 64 * kib, 64 * kib}},
 	} {
 		t.Run(fmt.Sprintf("%d streams/writes of %v", tt.streams, tt.chunks), func(t *testing.T) {
 			someVersions(t, i, func(t *testing.T, version int) {
 				cfg := &session.Config{Version: version}
 				c, s := over(t, path(fairRate(), time.Millisecond), cfg, cfg)
 				all := loads(t, c, s, tt.streams)
+				weights := 0
 				for i, l := range all {
+					weights += 1 << (i % 3)
 					l.out.SetWeight(1 << (i % 3))
 					l.start(tt.chunks[i%3])
 				}
 				time.Sleep(100 * time.Millisecond)
 				// A frame or two more or less at the ends must not count.
 				got := during(2*time.Second, all)
-				base := total(got) / float64(7*tt.streams/3)
+				base := total(got) / float64(weights)
 				worst := 0.0
 				for i := range got {
 					off := got[i]/base/float64(int(1)<<(i%3)) - 1
@@ -188,15 +198,19 @@ func TestBlockedAndSlowStreamsCostTheOthersNothing(t *testing.T) {
 func TestANewOrQuietStreamGoesBeforeTheBulkOnes(t *testing.T) {
 	const rate, rtt, buffer = 100 * simnet.Mbit, 10 * time.Millisecond, 64 * kib
 	const limit = rtt/2 + time.Second*(buffer+2*64*kib+32*kib)/rate
-	for i, name := range []string{"new", "quiet"} {
-		t.Run(name, func(t *testing.T) {
+	for i, tt := range []struct {
+		name  string
+		chunk int // of the bulk streams' Writes
+	}{{"new", 64 * kib}, {"quiet", 64 * kib}, {"new", 256 * kib}, {"quiet", 256 * kib}} {
+		name := tt.name
+		t.Run(fmt.Sprintf("%s/writes of %d KiB", name, tt.chunk/kib), func(t *testing.T) {
 			someVersions(t, i, func(t *testing.T, version int) {
 				link := path(rate, rtt)
 				link.Buffer = buffer
 				cfg := &session.Config{Version: version}
 				c, s := over(t, link, cfg, cfg)
 				for _, l := range loads(t, c, s, 16) {
-					l.start(256 * kib)
+					l.start(tt.chunk)
 				}
 				quiet, quietIn := open(t, c, s)
 				time.Sleep(200 * time.Millisecond)
@@ -252,4 +266,56 @@ func TestAFloodOfDataDoesNotStopOpensAndCloses(t *testing.T) {
 			t.Errorf("%d streams are open, want 16 and one that is just being closed", n)
 		}
 	})
+}
+
+// A flood of streams that are opened and closed does not stop data, and data does not stop them.
+func TestAFloodOfOpensAndClosesDoesNotStopData(t *testing.T) {
+	for _, from := range []string{"the same side", "the other side"} {
+		t.Run(from, func(t *testing.T) {
+			versions(t, func(t *testing.T, version int) {
+				const rate = simnet.Mbit
+				cfg := &session.Config{Version: version}
+				link := path(rate, 10*time.Millisecond)
+				link.Buffer = 16 * kib // or what floods is behind seconds of data
+				c, s := over(t, link, cfg, cfg)
+				all := loads(t, c, s, 1)
+				all[0].start(64 * kib)
+				time.Sleep(time.Second)
+				opener, acceptor := c, s
+				if from == "the other side" {
+					opener, acceptor = s, c
+				}
+				var accepted atomic.Int64
+				for range 8 {
+					go func() {
+						for {
+							st, err := opener.OpenStream(t.Context())
+							if err != nil || st.Close() != nil {
+								return
+							}
+						}
+					}()
+				}
+				go func() {
+					for {
+						st, err := acceptor.AcceptStream(t.Context())
+						if err != nil || st.Close() != nil {
+							return
+						}
+						accepted.Add(1)
+					}
+				}()
+				time.Sleep(time.Second)
+				before := accepted.Load()
+				got := total(during(time.Second, all)) / rate
+				t.Logf("%.3f of the link for data, beside %d streams accepted a second", got, accepted.Load()-before)
+				if got < 0.1 {
+					t.Errorf("data gets %.3f of the link, want 0.1", got)
+				}
+				if accepted.Load() == before {
+					t.Error("no stream was accepted")
+				}
+			})
+		})
+	}
 }

@@ -39,6 +39,7 @@ type writer struct {
 
 	mu       sync.Mutex // guards what follows
 	sched    shaper.Scheduler
+	batcher  shaper.Batcher // sched, if it is one
 	role     role
 	err      error         // why nothing can be sent any more
 	lost     bool          // frames that streams had handed over did not go out
@@ -60,6 +61,7 @@ type turn struct {
 
 func newWriter(s *Session, sched shaper.Scheduler) *writer {
 	w := &writer{s: s, raw: s.raw, sched: sched, pace: newPacer(s.config.SendRate, s.done)}
+	w.batcher, _ = sched.(shaper.Batcher)
 	w.own.Owner = s
 	w.calledFunc, w.handedFunc = w.called, w.handOver
 	return w
@@ -293,6 +295,8 @@ func (w *writer) collect(b *stream.Batch) bool {
 		t := w.kept
 		if t.f != nil {
 			w.kept = turn{}
+		} else if b.Len() > 0 && w.batcher != nil && w.batcher.EndBatch() {
+			break
 		} else if t.f, t.c, t.n = w.sched.Pop(); t.f == nil {
 			break
 		}

@@ -10,8 +10,8 @@ const (
 	MinQuantum = 1 << 10
 	MaxQuantum = 4 << 20
 
-	// maxControlRun is how many bytes of control go out in a row while data
-	// waits: 1,024 pairs of SYN and FIN, and at most half a default frame.
+	// maxControlRun is how many bytes of control go out ahead of as many bytes of
+	// data that waits: 1,024 pairs of SYN and FIN, and at most half a default frame.
 	maxControlRun = 16 << 10
 	// controlQuantum is what one control turn is meant for: 64 window updates
 	// with their headers. Other control flows wait no longer than that.
@@ -19,14 +19,19 @@ const (
 	// maxNewRun is how many quanta of new flows' data go out in a row while an
 	// old flow waits, so that streams opened without end cannot starve it.
 	maxNewRun = 8
+	// leastTurn is the part of a quantum that a turn of a new flow counts for at
+	// least in that, and leastRest the part of it that makes the rest of a light
+	// flow's credit worth a turn.
+	leastTurn = 16
+	leastRest = 2
 	// maxDebt bounds what a single Sent can charge a flow.
 	maxDebt = 1 << 30
 )
 
 // Fair is the default [Scheduler].
 //
-// Control goes first, in turns, in the order of Push. Once 16 KiB of it have gone
-// out in a row while data waited, data gets one turn.
+// Control goes first, in turns, in the order of Push, until it is 16 KiB ahead of data
+// that waits. From then on data gets at least as many bytes as control.
 //
 // Data is shared by deficit round robin in bytes: in each round a flow may send
 // its credit, a quantum times its weight, and one frame may exceed it, the debt
@@ -37,8 +42,9 @@ const (
 //
 // A flow that runs empty leaves, but what is left of its credit is all it has
 // until the old flows have moved on to another round: if it is refilled before,
-// it joins the new flows with that remainder, or the old ones if there is none.
-// So a flow that sends less than its share always goes next, and emptying and
+// it joins the new flows if half a quantum is left, or anything and its weight is above
+// 1; otherwise it waits with the old ones for the next round's credit. So a flow that
+// sends less than its share goes next, one that uses it up does not, and emptying and
 // refilling never gains a byte. (FQ-CoDel, whose two lists these are, leaves an
 // emptied flow in the old list instead. There a small flow that is back at once
 // waits a whole round, and one that empties just before its credit ends gets up to
@@ -58,11 +64,15 @@ type Fair struct {
 	quantum int    // bytes; 0 until first used
 	round   uint16 // of the old flows; never 0 once used
 
-	controlRun int // bytes of control since data had a turn or did not wait
+	controlRun int // bytes of control less those of data, since data last did not wait
 	newRun     int // bytes of new flows' data since an old flow had a turn or did not wait
+
+	// heavy says that a flow of more than the least weight has left in this round
+	// with credit for another turn.
+	heavy bool
 }
 
-var _ Scheduler = (*Fair)(nil)
+var _ Batcher = (*Fair)(nil)
 
 // A FairOption changes what [NewFair] makes.
 type FairOption func(*Fair)
@@ -116,8 +126,8 @@ func (s *Fair) Pop() (f *Flow, c Class, n int) {
 	if !dataWaits {
 		return nil, Control, 0
 	}
-	s.controlRun = 0
 	f = s.popData()
+	s.controlRun -= s.quantum // as if it were all used, until the turn is settled
 	if f.state.has(dataNew) {
 		return f, Data, s.quantum
 	}
@@ -153,6 +163,13 @@ func (s *Fair) Remove(f *Flow) {
 // Empty implements [Scheduler].
 func (s *Fair) Empty() bool {
 	return s.control.empty() && s.fresh.empty() && s.old.empty()
+}
+
+// EndBatch implements [Batcher]. It is true where a round ends, if a flow of weight 2 or more
+// has run empty in it that could send more. Otherwise one whose writes are shorter than
+// its credit would get no more than the light ones that fill up each batch.
+func (s *Fair) EndBatch() bool {
+	return s.heavy && s.control.empty() && s.fresh.empty() && !s.old.empty() && s.old.head.round == s.nextRound()
 }
 
 // popControl begins a turn of the first flow that has control to send. Turns in
@@ -195,6 +212,7 @@ func (s *Fair) popData() *Flow {
 		// had what this one gives them.
 		if s.fresh.empty() && f.round == s.nextRound() {
 			s.round = f.round
+			s.heavy = false
 		}
 		if f.credit > 0 {
 			f.state |= dataTurn
@@ -209,11 +227,13 @@ func (s *Fair) sentData(f *Flow, n int, more bool) {
 	wasNew := f.state.has(dataNew)
 	f.state &^= dataBits
 	f.credit = int32(max(int(f.credit)-n, -maxDebt))
+	s.controlRun = max(0, s.controlRun+s.quantum-n)
 	if wasNew {
-		s.newRun = max(0, s.newRun-s.quantum+n)
+		s.newRun = max(0, s.newRun-s.quantum+max(n, s.quantum/leastTurn))
 	}
 	switch {
 	case !more: // it leaves; what credit it has is good for the rest of the round
+		s.heavy = s.heavy || f.Weight() > 1 && s.restIsWorthATurn(f)
 	case f.credit <= 0:
 		s.renew(f)
 	case n == 0: // it could not use its turn: the others must not wait for it
@@ -248,14 +268,24 @@ func (s *Fair) join(f *Flow) {
 		return
 	default:
 		missed := int64(s.round - f.round) // modulo 2^16: merely less is forgiven
-		f.credit = int32(min(int64(f.credit)+missed*int64(share), int64(share)))
+		rest := int64(max(f.credit, 0))
+		if s.restIsWorthATurn(f) {
+			rest = 0 // it did not use that
+		}
+		f.credit = int32(min(int64(f.credit)+missed*int64(share), int64(share)+rest))
 		f.round = s.round
 	}
-	if f.credit > 0 {
+	if s.restIsWorthATurn(f) {
 		s.wait(&s.fresh, f)
 	} else {
 		s.renew(f)
 	}
+}
+
+// restIsWorthATurn reports whether f, which has left or is back, has credit for another turn. A heavy
+// one, which has several in a round, would lose some if it had to wait.
+func (s *Fair) restIsWorthATurn(f *Flow) bool {
+	return int(f.credit) >= s.quantum/leastRest || f.credit > 0 && f.Weight() > 1
 }
 
 // renew gives f its credit for the next round, where it waits for its turn.

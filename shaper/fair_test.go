@@ -133,7 +133,7 @@ func TestControlFlowsTakeTurns(t *testing.T) {
 	b.want("turns", "!a !b !c !a !b !c !a", b.turns(7, 16, true))
 }
 
-func TestAFloodOfControlLeavesDataOneTurnPer16KiB(t *testing.T) {
+func TestAFloodOfControlLeavesDataAsManyBytes(t *testing.T) {
 	for _, flood := range []int{1, 10, 5000} {
 		for _, frame := range []int{8, 16, 1000} {
 			t.Run(fmt.Sprintf("%d flows, %d bytes a turn", flood, frame), func(t *testing.T) {
@@ -142,23 +142,16 @@ func TestAFloodOfControlLeavesDataOneTurnPer16KiB(t *testing.T) {
 					b.push(fmt.Sprintf("c%d", i), shaper.Control)
 				}
 				b.push("data", shaper.Data)
-				run, dataTurns := 0, 0
+				ahead := 0 // bytes of control less those of data
 				for range 20_000 {
-					who := b.turn(frame, true)
-					if who == "data" {
-						dataTurns++
-						if run > 16*kib+frame || run < 14*kib {
-							t.Fatalf("data had a turn after %d bytes of control", run)
-						}
-						run = 0
-						continue
+					if b.turn(frame, true) != "data" {
+						ahead += frame
+					} else if ahead -= frame; ahead < 14*kib {
+						t.Fatalf("data had a turn after control was %d bytes ahead", ahead)
 					}
-					if run += frame; run > 16*kib+kib {
-						t.Fatalf("%d bytes of control in a row while data waits", run)
+					if ahead > 16*kib+frame {
+						t.Fatalf("control is %d bytes ahead of data that waits", ahead)
 					}
-				}
-				if dataTurns == 0 {
-					t.Error("data had no turn")
 				}
 			})
 		}
@@ -269,6 +262,41 @@ func TestAPushDuringATurnCountsAsMore(t *testing.T) {
 			b.Sent(f, c, 100, false)
 			if !b.Empty() {
 				t.Error("the push counted twice")
+			}
+		})
+	}
+}
+
+func TestABatchEndsWithTheRoundInWhichAHeavyFlowHasRunEmpty(t *testing.T) {
+	const h = "heavy"
+	for _, tt := range []struct {
+		name string
+		do   func(b *bench)
+		want bool
+	}{
+		{"it may send as much again", func(b *bench) { b.turn(q, false) }, true},
+		{"it has more", func(b *bench) { b.turn(q, true) }, false},
+		{"it has no credit left", func(b *bench) { b.turn(2*q, false) }, false},
+		{"it is light", func(b *bench) { b.flow(h).SetWeight(1); b.turn(q/4, false) }, false},
+		{"it is back", func(b *bench) { b.turn(q, false); b.push(h, shaper.Data) }, false},
+		{"control waits", func(b *bench) { b.turn(q, false); b.push("c", shaper.Control) }, false},
+		{"nobody waits", func(b *bench) { b.turn(q, false); b.Remove(b.flow("a")); b.Remove(b.flow("b")) }, false},
+		{"the next round has begun", func(b *bench) { b.turn(q, false); b.turn(q, true) }, false},
+		{"the next round, in which it leaves again", func(b *bench) {
+			b.turn(q, false)
+			b.turn(q, true)
+			b.push(h, shaper.Data)
+			b.want("turns", "heavy b", b.turn(q, false)+" "+b.turn(q, true))
+		}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t)
+			b.old("a b")
+			b.flow(h).SetWeight(2)
+			b.push(h, shaper.Data)
+			tt.do(b)
+			if got := b.EndBatch(); got != tt.want {
+				t.Errorf("EndBatch = %v, want %v", got, tt.want)
 			}
 		})
 	}

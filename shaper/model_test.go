@@ -49,15 +49,24 @@ func (m *model) push(i int, c shaper.Class) {
 		if f.round == 0 {
 			f.credit = share
 		} else if f.round < m.round {
-			f.credit = min(share, f.credit+share*(m.round-f.round))
+			rest := max(f.credit, 0)
+			if m.worthATurn(i) {
+				rest = 0
+			}
+			f.credit = min(share+rest, f.credit+share*(m.round-f.round))
 		}
 		f.round = m.round
-		if f.credit > 0 {
+		if m.worthATurn(i) {
 			m.fresh = append(m.fresh, i)
 		} else {
 			m.renew(i)
 		}
 	}
+}
+
+func (m *model) worthATurn(i int) bool {
+	f := m.flows[i]
+	return f.credit >= m.quantum/2 || f.credit > 0 && f.weight > 1
 }
 
 func (m *model) renew(i int) {
@@ -81,7 +90,7 @@ func (m *model) pop() (i int, c shaper.Class, n int) {
 	if !dataWaits {
 		return -1, 0, 0
 	}
-	m.controlRun = 0
+	m.controlRun -= m.quantum
 	if len(m.old) == 0 {
 		m.newRun = 0
 	}
@@ -125,8 +134,9 @@ func (m *model) sent(i int, c shaper.Class, n int, more bool) {
 	more = more || f.dataAgain
 	f.dataTurn, f.dataAgain = false, false
 	f.credit -= n
+	m.controlRun = max(0, m.controlRun+m.quantum-n)
 	if f.turnOfNew {
-		m.newRun = max(0, m.newRun-m.quantum+n)
+		m.newRun = max(0, m.newRun-m.quantum+max(n, m.quantum/16))
 	}
 	switch {
 	case !more:

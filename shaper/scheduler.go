@@ -64,3 +64,13 @@ type Scheduler interface {
 	// Empty reports whether Pop would return no flow.
 	Empty() bool
 }
+
+// A Batcher is a Scheduler that has a say in what is sent together.
+type Batcher interface {
+	Scheduler
+
+	// EndBatch reports whether what was collected so far should be sent before the
+	// next Pop: a flow may be back by then that ought to go before those that wait.
+	// An owner that sends batches asks before each Pop but the first of a batch.
+	EndBatch() bool
+}

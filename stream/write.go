@@ -165,8 +165,7 @@ func (s *Stream) SetSendRate(bytesPerSecond float64, burst int) {
 
 // SetWeight sets the stream's share of what its session sends, in relation to the other streams
 // that have something to send: with twice the weight, twice the bytes. It is 1 by default and at
-// most 256. A stream that has nothing to send between two Writes gets less: among few streams that
-// may be one whose Writes are of 32 to 128 KiB, as each of them goes out before the next one begins.
+// most 256.
 func (s *Stream) SetWeight(weight int) { s.link.SetWeight(weight) }
 
 // accept copies p to the pending data, in buffers that make one frame each.
