@@ -1,17 +1,22 @@
 package flow_test
 
 import (
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/smuxkit/smuxkit/flow"
 )
 
-// BenchmarkReceiveWindow is what a frame costs its stream, with its part of the
-// updates: Received, Read, and Update when due.
+// benchFrame is the payload of a full frame.
+const benchFrame = 32760
+
+// BenchmarkReceiveWindow is what a frame costs the stream that it arrives on, with its part of
+// the updates: Received, Read, and Update when one is due.
 func BenchmarkReceiveWindow(b *testing.B) {
-	for name, n := range map[string]int{"frame=256": 256, "frame=32K": 32760} {
-		b.Run(name, func(b *testing.B) {
+	for _, n := range []int{256, benchFrame} {
+		b.Run(fmt.Sprintf("frame=%d", n), func(b *testing.B) {
 			b.ReportAllocs()
 			share := flow.NewShare(32 << 20)
 			var w flow.ReceiveWindow
@@ -30,6 +35,8 @@ func BenchmarkReceiveWindow(b *testing.B) {
 	}
 }
 
+// BenchmarkReceiveWindowOpenFinish is what a stream costs, whatever it carries: its first window
+// is asked for and given back.
 func BenchmarkReceiveWindowOpenFinish(b *testing.B) {
 	b.ReportAllocs()
 	share := flow.NewShare(32 << 20)
@@ -40,88 +47,83 @@ func BenchmarkReceiveWindowOpenFinish(b *testing.B) {
 	}
 }
 
+// BenchmarkSendWindow is what a frame costs the stream that it is sent on, with an update for
+// each eighth frame, as a receiver with the first window sends them.
 func BenchmarkSendWindow(b *testing.B) {
 	b.ReportAllocs()
 	var w flow.SendWindow
-	total := uint32(0)
+	total, frames := uint32(0), 0
 	for b.Loop() {
-		n := min(w.Available(), 32760)
+		n := min(w.Available(), benchFrame)
 		w.Sent(n)
 		total += uint32(n)
-		if err := w.Update(total, flow.InitialWindow); err != nil {
-			b.Fatal(err)
+		if frames++; frames%8 == 0 {
+			if err := w.Update(total, flow.InitialWindow); err != nil {
+				b.Fatal(err)
+			}
 		}
 	}
 }
 
-// BenchmarkShare is what a frame costs its session: Full, Take and Return.
+// BenchmarkShare is what a frame costs its session: Full, Take and Return. The share is all of
+// its budget or a part of one; or 4 goroutines use one share or budget at once.
 func BenchmarkShare(b *testing.B) {
-	frame := func(s *flow.Share) {
-		if !s.Full() {
-			s.Take(32760)
-			s.Return(32760)
+	frame := func(b *testing.B, s *flow.Share) {
+		if s.Full() {
+			b.Error("a budget that is hardly used is full")
+		}
+		s.Take(benchFrame)
+		s.Return(benchFrame)
+	}
+	alone := func(s *flow.Share) func(b *testing.B) {
+		return func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				frame(b, s)
+			}
 		}
 	}
-	b.Run("own", func(b *testing.B) {
+	b.Run("own", alone(flow.NewShare(32<<20)))
+	b.Run("joined", alone(flow.NewBudget(32<<20).Join()))
+
+	// b.Loop is for one goroutine, and RunParallel has as many as there are cores.
+	atOnce := func(b *testing.B, share func() *flow.Share) {
 		b.ReportAllocs()
+		const goroutines = 4
+		var running sync.WaitGroup
+		for i := range goroutines {
+			s := share()
+			n := (b.N + i) / goroutines
+			running.Go(func() {
+				for range n {
+					frame(b, s)
+				}
+			})
+		}
+		running.Wait()
+	}
+	b.Run("own/goroutines=4", func(b *testing.B) {
 		s := flow.NewShare(32 << 20)
-		for b.Loop() {
-			frame(s)
-		}
+		atOnce(b, func() *flow.Share { return s })
 	})
-	b.Run("joined", func(b *testing.B) {
-		b.ReportAllocs()
-		s := flow.NewBudget(32 << 20).Join()
-		for b.Loop() {
-			frame(s)
-		}
+	b.Run("joined/goroutines=4", func(b *testing.B) {
+		atOnce(b, flow.NewBudget(32<<20).Join)
 	})
-	b.Run("joined by each", func(b *testing.B) {
-		b.ReportAllocs()
-		budget := flow.NewBudget(32 << 20)
-		b.RunParallel(func(pb *testing.PB) {
-			s := budget.Join()
-			for pb.Next() {
-				frame(s)
+}
+
+// BenchmarkLimiter is what a frame costs whoever limits its rate; none is the nil Limiter.
+func BenchmarkLimiter(b *testing.B) {
+	for _, rate := range []float64{1e12, 0} {
+		l := flow.NewLimiter(rate, 1<<20)
+		b.Run(map[bool]string{true: "none", false: "limit"}[l == nil], func(b *testing.B) {
+			b.ReportAllocs()
+			now := time.Now()
+			for b.Loop() {
+				now = now.Add(time.Microsecond)
+				if d := l.Reserve(benchFrame, now); d != 0 {
+					b.Fatalf("the limit, which is not reached, asks to wait %v", d)
+				}
 			}
 		})
-	})
-	b.Run("own, taken and returned apart", func(b *testing.B) {
-		b.ReportAllocs()
-		s := flow.NewShare(32 << 20)
-		queue := make(chan struct{}, 256)
-		go func() {
-			for range queue {
-				s.Return(32760 * 64)
-			}
-		}()
-		n := 0
-		for b.Loop() {
-			s.Full()
-			s.Take(32760)
-			if n++; n%64 == 0 {
-				queue <- struct{}{}
-			}
-		}
-		close(queue)
-	})
-}
-
-func BenchmarkLimiter(b *testing.B) {
-	b.Run("limit", func(b *testing.B) {
-		b.ReportAllocs()
-		l := flow.NewLimiter(1e12, 1<<20)
-		now := time.Now()
-		for b.Loop() {
-			l.Reserve(32760, now)
-		}
-	})
-	b.Run("none", func(b *testing.B) {
-		b.ReportAllocs()
-		var l *flow.Limiter
-		now := time.Now()
-		for b.Loop() {
-			l.Reserve(32760, now)
-		}
-	})
+	}
 }

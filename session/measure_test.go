@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -272,12 +273,22 @@ func (t *updateTap) last(id uint32) (update, bool) {
 	return update{}, false
 }
 
-// openMany opens n streams from c and accepts them at s, in the same order.
+// openMany opens n streams from c, no more than fit into the backlog, and accepts them at s, in the same order.
 func openMany(t testing.TB, c, s *session.Session, n int) (opened, accepted []*stream.Stream) {
 	t.Helper()
 	for range n {
-		out, in := open(t, c, s)
-		opened, accepted = append(opened, out), append(accepted, in)
+		st, err := c.OpenStream(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		opened = append(opened, st)
+	}
+	for range n {
+		st, err := s.AcceptStream(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		accepted = append(accepted, st)
 	}
 	return opened, accepted
 }

@@ -1,0 +1,180 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"testing"
+
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
+)
+
+// Both ends of a session in one process, with the default configuration. internal/bench compares
+// with other implementations, and with each end in a process of its own; these here are for
+// benchstat, to compare two states of this code.
+
+// overSessions runs a benchmark for both versions over some transports.
+func overSessions(b *testing.B, transports []string, run func(b *testing.B, c, s *session.Session)) {
+	for _, name := range transports {
+		for version := 1; version <= 2; version++ {
+			b.Run(fmt.Sprintf("%s/v%d", name, version), func(b *testing.B) {
+				b.ReportAllocs()
+				c, s := sessions(b, transport(name), session.Config{Version: version})
+				run(b, c, s)
+			})
+		}
+	}
+}
+
+// discard reads streams until they end, and returns a function that waits for that and wants them to
+// have had so many bytes.
+func discard(streams ...*stream.Stream) (wait func(b *testing.B, bytes int)) {
+	var reading sync.WaitGroup
+	got, errs := make([]int64, len(streams)), make([]error, len(streams))
+	for i, st := range streams {
+		reading.Go(func() { got[i], errs[i] = io.Copy(io.Discard, st) })
+	}
+	return func(b *testing.B, bytes int) {
+		reading.Wait()
+		for _, n := range got {
+			bytes -= int(n)
+		}
+		if err := errors.Join(errs...); err != nil || bytes != 0 {
+			b.Errorf("%d bytes were not read, error %v", bytes, err)
+		}
+	}
+}
+
+// BenchmarkTransfer is one stream in one direction: a Write an operation, and reading it.
+func BenchmarkTransfer(b *testing.B) {
+	for _, size := range []int{256, 128 << 10} {
+		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {
+			overSessions(b, []string{"tcp", "unix", "pipe"}, func(b *testing.B, c, s *session.Session) {
+				out, in := open(b, c, s)
+				wait := discard(in)
+				p := make([]byte, size)
+				b.SetBytes(int64(size))
+				for b.Loop() {
+					if _, err := out.Write(p); err != nil {
+						b.Fatal(err)
+					}
+				}
+				if err := out.CloseWrite(); err != nil {
+					b.Fatal(err)
+				}
+				wait(b, b.N*size)
+			})
+		})
+	}
+}
+
+// BenchmarkTransferOnManyStreams is 64 of them at once, 16 KiB an operation.
+func BenchmarkTransferOnManyStreams(b *testing.B) {
+	const streams, size = 64, 16 << 10
+	overSessions(b, []string{"tcp"}, func(b *testing.B, c, s *session.Session) {
+		outs, ins := openMany(b, c, s, streams)
+		wait := discard(ins...)
+		b.SetBytes(size)
+		b.ResetTimer()
+		var writing sync.WaitGroup
+		for i, out := range outs {
+			n := (b.N + i) / streams
+			writing.Go(func() {
+				p := make([]byte, size)
+				for range n {
+					if _, err := out.Write(p); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+				if err := out.CloseWrite(); err != nil {
+					b.Error(err)
+				}
+			})
+		}
+		writing.Wait()
+		wait(b, b.N*size)
+	})
+}
+
+// BenchmarkEcho is 64 bytes there and back on an open stream.
+func BenchmarkEcho(b *testing.B) {
+	overSessions(b, []string{"tcp", "unix", "pipe"}, func(b *testing.B, c, s *session.Session) {
+		out, in := open(b, c, s)
+		go echo(in)
+		p := make([]byte, 64)
+		for b.Loop() {
+			roundTrip(b, out, p)
+		}
+	})
+}
+
+// BenchmarkCall is a stream that is opened, carries 64 bytes there and back, and is closed; by so
+// many goroutines at once, and beside so many streams that are open.
+func BenchmarkCall(b *testing.B) {
+	for _, tt := range []struct{ callers, idle int }{{1, 0}, {64, 0}, {1, 100_000}} {
+		b.Run(fmt.Sprintf("callers=%d/idle=%d", tt.callers, tt.idle), func(b *testing.B) {
+			overSessions(b, []string{"tcp"}, func(b *testing.B, c, s *session.Session) {
+				for range tt.idle / 1000 {
+					openMany(b, c, s, 1000)
+				}
+				go func() {
+					for {
+						st, err := s.AcceptStream(context.Background())
+						if err != nil {
+							return
+						}
+						go echo(st)
+					}
+				}()
+				b.ResetTimer()
+				var calling sync.WaitGroup
+				for i := range tt.callers {
+					n := (b.N + i) / tt.callers
+					calling.Go(func() {
+						p := make([]byte, 64)
+						for range n {
+							st, err := c.OpenStream(context.Background())
+							if err != nil {
+								b.Error(err)
+								return
+							}
+							roundTrip(b, st, p)
+							if err := st.Close(); err != nil {
+								b.Error(err)
+							}
+						}
+					})
+				}
+				calling.Wait()
+			})
+		})
+	}
+}
+
+// echo sends back what it receives, and closes st at its end.
+func echo(st *stream.Stream) {
+	p := make([]byte, 64)
+	for {
+		n, err := st.Read(p)
+		if err == nil {
+			_, err = st.Write(p[:n])
+		}
+		if err != nil {
+			_ = st.Close()
+			return
+		}
+	}
+}
+
+func roundTrip(b *testing.B, st *stream.Stream, p []byte) {
+	if _, err := st.Write(p); err != nil {
+		b.Error(err)
+	}
+	if _, err := io.ReadFull(st, p); err != nil {
+		b.Error(err)
+	}
+}

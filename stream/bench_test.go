@@ -1,0 +1,173 @@
+package stream_test
+
+import (
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/smuxkit/smuxkit/flow"
+	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// What a stream costs by itself. An outlet stands for its session, one whose transport takes at
+// once all there is to send, so that no call waits, and throws it away.
+type outlet struct {
+	port     stream.Port
+	cfg      *stream.Config
+	batch    *stream.Batch
+	out      int    // bytes of frames
+	written  uint32 // payload bytes
+	updated  uint32 // written, when the peer last told that it has read it all
+	finished bool
+}
+
+func newOutlet(v wire.Version) *outlet {
+	o := &outlet{batch: stream.NewBatch(true)}
+	o.cfg = &stream.Config{Version: v, MaxFrame: 32760, Budget: flow.NewShare(32 << 20), LocalAddr: addr("here"), RemoteAddr: addr("there")}
+	return o
+}
+
+// turn is how much a session's scheduler lets a stream send at a time.
+const turn = 32 << 10
+
+func (o *outlet) SendControl(stream.Urgency) {
+	o.port.Control(o.batch)
+	o.send()
+}
+
+func (o *outlet) SendData(stream.Urgency) {
+	for more := true; more; {
+		if more, _ = o.port.Data(o.batch, turn); !more || o.batch.Full() {
+			o.send()
+		}
+	}
+}
+
+func (o *outlet) send() {
+	o.out += o.batch.Len()
+	o.batch.Release()
+}
+
+// write is a Write of p, which the peer has read before the window is used up.
+func (o *outlet) write(b *testing.B, p []byte) {
+	if _, err := o.port.Stream().Write(p); err != nil {
+		b.Fatal(err)
+	}
+	o.written += uint32(len(p))
+	if o.cfg.Version == wire.V2 && o.written-o.updated >= flow.InitialWindow/4 {
+		o.updated = o.written
+		if err := o.port.WindowUpdate(wire.WindowUpdate{Consumed: o.written, Window: flow.InitialWindow}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func (o *outlet) Flush()             {}
+func (o *outlet) SetWeight(int)      {}
+func (o *outlet) Now() time.Duration { return time.Since(benchStart) }
+func (o *outlet) Finished(bool)      { o.finished = true }
+
+var benchStart = time.Now()
+
+// overVersions runs a benchmark for both versions and those sizes of payloads, on a stream that
+// the peer has opened.
+func overVersions(b *testing.B, sizes []int, run func(b *testing.B, o *outlet, p []byte)) {
+	for _, v := range []wire.Version{wire.V1, wire.V2} {
+		for _, size := range sizes {
+			b.Run(fmt.Sprintf("%v/size=%d", v, size), func(b *testing.B) {
+				b.ReportAllocs()
+				b.SetBytes(int64(size))
+				o := newOutlet(v)
+				o.port.Init(o.cfg, o, 1, false)
+				run(b, o, make([]byte, size))
+			})
+		}
+	}
+}
+
+// BenchmarkWrite is a Write that goes straight out: the smaller one is copied, the larger one lent
+// to the batch.
+func BenchmarkWrite(b *testing.B) {
+	overVersions(b, []int{64, 32 << 10}, func(b *testing.B, o *outlet, p []byte) {
+		for b.Loop() {
+			o.write(b, p)
+		}
+		if o.out < b.N*len(p) {
+			b.Errorf("%d bytes were handed out, want %d and headers", o.out, b.N*len(p))
+		}
+	})
+}
+
+// BenchmarkDeliverRead is a frame that is copied from the session's buffer and then read.
+func BenchmarkDeliverRead(b *testing.B) {
+	overVersions(b, []int{64, 32 << 10}, func(b *testing.B, o *outlet, p []byte) {
+		s := o.port.Stream()
+		buf := make([]byte, len(p))
+		for b.Loop() {
+			if _, err := o.port.Deliver(p, false); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := io.ReadFull(s, buf); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkLendCommitRead is a frame that the session reads into the stream's memory and that is
+// then read. Against BenchmarkDeliverRead it saves a copy.
+func BenchmarkLendCommitRead(b *testing.B) {
+	overVersions(b, []int{32 << 10}, func(b *testing.B, o *outlet, p []byte) {
+		s := o.port.Stream()
+		for b.Loop() {
+			for left := len(p); left > 0; {
+				lent := o.port.Lend(left, false)
+				if len(lent) == 0 {
+					b.Fatal("nothing was lent")
+				}
+				if _, err := o.port.Commit(len(lent)); err != nil {
+					b.Fatal(err)
+				}
+				left -= len(lent)
+			}
+			if _, err := io.ReadFull(s, p); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkOpenWriteClose is all that a stream costs which is opened here, carries 64 bytes each
+// way and is closed by both sides. It is the one that must allocate, namely the stream.
+func BenchmarkOpenWriteClose(b *testing.B) {
+	p := make([]byte, 64)
+	for _, v := range []wire.Version{wire.V1, wire.V2} {
+		b.Run(v.String(), func(b *testing.B) {
+			b.ReportAllocs()
+			session := newOutlet(v)
+			for b.Loop() {
+				o := &outlet{cfg: session.cfg, batch: session.batch}
+				if o.port.Init(o.cfg, o, 1, true) {
+					o.SendControl(stream.Soon)
+				}
+				s := o.port.Stream()
+				o.write(b, p)
+				if _, err := o.port.Deliver(p, false); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := io.ReadFull(s, p); err != nil {
+					b.Fatal(err)
+				}
+				o.port.End()
+				if err := s.Close(); err != nil {
+					b.Fatal(err)
+				}
+				if !o.finished {
+					b.Fatal("the stream has not finished")
+				}
+			}
+		})
+	}
+}
