@@ -93,15 +93,17 @@ func (s *Stream) endWriting() {
 // linger sees to it that a stream that both sides have closed does not wait for ever for a window: a
 // peer that has forgotten the stream, as xtaci/smux does, sends none.
 func (s *Stream) linger() {
-	if !s.closed || s.in != inEnded || s.unsent == 0 || s.sendable() || s.err != nil {
+	if s.lingering || !s.closed || s.in != inEnded || s.unsent == 0 || s.sendable() || s.err != nil {
 		return
 	}
+	s.lingering = true
 	waiting := s.unsent
 	time.AfterFunc(s.cfg.Linger, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.unsent != waiting || s.err != nil {
-			s.linger()
+		s.lingering = false
+		if s.unsent != waiting || s.sendable() || s.err != nil {
+			s.linger() // or Data does, when the window is used up again
 			return
 		}
 		s.dropUnsent()

@@ -400,6 +400,7 @@ func (p *Port) Data(b *Batch, n int) (more, opened bool) {
 	}
 	more = s.sendable()
 	s.dataQueued = more
+	s.linger()
 	done := s.finish()
 	peerDone := s.in == inEnded
 	s.mu.Unlock()
