@@ -695,3 +695,29 @@ func TestSessionsThatCloseAtTheSameTimeBothEnd(t *testing.T) {
 		}
 	})
 }
+
+// Neither side's FIN can go out before the data in front of it, for which the other side has to make
+// room, though nobody there reads any more.
+func TestAStreamThatBothSidesCloseWithFullWindowsEnds(t *testing.T) {
+	each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+		c, s := sessions(t, tr, session.Config{Version: version, KeepAlive: off})
+		a, b := open(t, c, s)
+		for _, st := range []*stream.Stream{a, b} {
+			st.SetWriteDeadline(time.Now().Add(time.Second))
+			var err error
+			for n := 0; err == nil && n < 1<<20; n += 1000 {
+				_, err = st.Write(make([]byte, 1000))
+			}
+			if version == 2 {
+				wantErr(t, "Write", err, os.ErrDeadlineExceeded)
+			}
+		}
+		wantErr(t, "Close", a.Close(), nil)
+		wantErr(t, "Close", b.Close(), nil)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if c, s := c.NumStreams(), s.NumStreams(); c != 0 || s != 0 {
+			t.Errorf("%d and %d streams are left", c, s)
+		}
+	})
+}

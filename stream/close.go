@@ -36,7 +36,10 @@ func (s *Stream) close(stalled bool) (dropped int, err error) {
 	// stream"), so that the peer's Writes fail and need not wait for a window.
 	s.finAgain = s.in == inOpen
 	s.endWriting()
-	s.window.Finish(s.cfg.Budget)
+	update := s.credited(dropped)
+	if !s.receives() || s.err != nil {
+		s.window.Finish(s.cfg.Budget)
+	}
 	s.readLimit.stop()
 	s.writeLimit.stop()
 	s.endWrites()
@@ -53,6 +56,9 @@ func (s *Stream) close(stalled bool) (dropped int, err error) {
 	}
 	if done {
 		s.link.Finished(peerDone)
+	}
+	if update {
+		s.link.SendControl(Soon)
 	}
 	return dropped, err
 }
