@@ -67,6 +67,24 @@ func newRawConn(conn io.ReadWriteCloser) *rawConn {
 	return &rawConn{rc: rc, tcp: tcp}
 }
 
+// socketBelow returns the TCP socket that conn goes over, if conn is none itself and tells, as
+// *tls.Conn does; or nil. It is to be asked, and not to be read or written.
+func socketBelow(conn io.ReadWriteCloser) *rawConn {
+	c, ok := conn.(interface{ NetConn() net.Conn })
+	if !ok {
+		return nil
+	}
+	socket, ok := c.NetConn().(*net.TCPConn)
+	if !ok {
+		return nil
+	}
+	rc, err := socket.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return &rawConn{rc: rc, tcp: true}
+}
+
 // rawWrite is one write at a time: the holder of the writer role's.
 type rawWrite struct {
 	iov   [maxVectors]syscall.Iovec

@@ -14,6 +14,8 @@ func newRawWrite() *rawWrite { return nil }
 
 func newRawConn(io.ReadWriteCloser) *rawConn { return nil }
 
+func socketBelow(io.ReadWriteCloser) *rawConn { return nil }
+
 func (c *rawConn) tryWrite(*rawWrite, [][]byte) (int, error) { panic("unreachable") }
 
 func (c *rawConn) writeAll(*rawWrite, []byte) (int, error) { panic("unreachable") }
