@@ -95,5 +95,9 @@ func (l *Limiter) Delay(n int, now time.Time) time.Duration {
 	if missing <= 0 {
 		return 0
 	}
-	return time.Duration(math.Ceil(missing / float64(l.bucket.Limit()) * 1e9))
+	wait := math.Ceil(missing / float64(l.bucket.Limit()) * 1e9)
+	if wait >= math.MaxInt64 {
+		return math.MaxInt64
+	}
+	return time.Duration(wait)
 }

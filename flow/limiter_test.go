@@ -169,3 +169,15 @@ func TestDelayTellsHowLongToWaitAndTakesNothing(t *testing.T) {
 		t.Errorf("no limit: %v", got)
 	}
 }
+
+// Whoever is told to wait for less than no time asks again at once, and again.
+func TestDelayOfARateNextToNothingIsLongAndNotNegative(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	for _, rate := range []float64{1e-9, 1e-10, 1e-100, math.SmallestNonzeroFloat64} {
+		l := flow.NewLimiter(rate, 1)
+		l.Reserve(1, now)
+		if wait := l.Delay(1, now); wait < 1e8*time.Second {
+			t.Errorf("%v bytes a second: Delay is %v", rate, wait)
+		}
+	}
+}

@@ -93,12 +93,15 @@ func (s *Session) flush(members []*member) bool {
 	if s.cut.Load() || s.out.incomplete() {
 		return false
 	}
-	if s.raw == nil {
-		return true
+	socket := s.raw
+	if socket == nil {
+		if socket = socketBelow(s.conn); socket == nil {
+			return true
+		}
 	}
 	// Closing a socket with unread data resets the connection, and that may overtake
 	// what the peer's host does not have yet.
-	for pause := 50 * time.Microsecond; s.raw.unacknowledged() > 0; pause = min(2*pause, 5*time.Millisecond) {
+	for pause := 50 * time.Microsecond; socket.unacknowledged() > 0; pause = min(2*pause, 5*time.Millisecond) {
 		again := time.NewTimer(pause)
 		select {
 		case <-again.C:

@@ -3,10 +3,13 @@ package session_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http/httptest"
 	"os"
 	"runtime"
 	"sync"
@@ -278,6 +281,43 @@ func TestASessionClosedRightAfterWriteStillDeliversToAPeerThatWrites(t *testing.
 				writer.Wait()
 			})
 		})
+	}
+}
+
+// TLS hides the socket, which is closed with data unread all the same.
+func TestASessionOverTLSClosedRightAfterWriteStillDeliversToAPeerThatWrites(t *testing.T) {
+	testutil.LeakCheck(t)
+	certified := httptest.NewTLSServer(nil) // for its certificate
+	defer certified.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(certified.Certificate())
+	const size = 300_000
+	for i := range 10 {
+		ca, cb := testutil.TCPPair(t)
+		cfg := &session.Config{Version: 1 + i%2}
+		c := client(t, tls.Client(ca, &tls.Config{RootCAs: roots, ServerName: "example.com"}), cfg)
+		s := server(t, tls.Server(cb, &tls.Config{Certificates: certified.TLS.Certificates}), cfg)
+		out, in := open(t, c, s)
+		var writer sync.WaitGroup
+		writer.Go(func() {
+			for p := make([]byte, 10_000); ; {
+				if _, err := in.Write(p); err != nil {
+					return
+				}
+			}
+		})
+		writer.Go(func() {
+			if _, err := out.Write(testutil.Pattern(1).Bytes(size)); err != nil {
+				t.Errorf("Write: %v", err)
+			}
+			wantErr(t, "CloseWrite", out.CloseWrite(), nil)
+			wantErr(t, "Close", c.Close(), nil)
+		})
+		if err := testutil.Pattern(1).Receive(in, size); err != nil {
+			t.Error(err)
+		}
+		in.Close()
+		writer.Wait()
 	}
 }
 
@@ -692,6 +732,32 @@ func TestSessionsThatCloseAtTheSameTimeBothEnd(t *testing.T) {
 					t.Errorf("Err: %v", err)
 				}
 			}
+		}
+	})
+}
+
+// Neither side's FIN can go out before the data in front of it, for which the other side has to make
+// room, though nobody there reads any more.
+func TestAStreamThatBothSidesCloseWithFullWindowsEnds(t *testing.T) {
+	each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+		c, s := sessions(t, tr, session.Config{Version: version, KeepAlive: off})
+		a, b := open(t, c, s)
+		for _, st := range []*stream.Stream{a, b} {
+			st.SetWriteDeadline(time.Now().Add(time.Second))
+			var err error
+			for n := 0; err == nil && n < 1<<20; n += 1000 {
+				_, err = st.Write(make([]byte, 1000))
+			}
+			if version == 2 {
+				wantErr(t, "Write", err, os.ErrDeadlineExceeded)
+			}
+		}
+		wantErr(t, "Close", a.Close(), nil)
+		wantErr(t, "Close", b.Close(), nil)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if c, s := c.NumStreams(), s.NumStreams(); c != 0 || s != 0 {
+			t.Errorf("%d and %d streams are left", c, s)
 		}
 	})
 }

@@ -1,3 +1,5 @@
+//go:build !386
+
 package session
 
 import (
@@ -14,7 +16,10 @@ import (
 // The system calls are raw: the Go scheduler is not told of them. They only copy at most
 // some 64 KiB and never sleep, while a scheduler that was told takes the processor away
 // after 20 microseconds, and that costs more than a third of the throughput
-// (docs/performance.md).
+// (docs/performance.md). That they never sleep is said to the kernel in each of them: the
+// descriptor may be made blocking by anyone who has another one of the same socket, as
+// (*net.TCPConn).File and then Fd do, and a system call that sleeps would stop the program. (On
+// 386 there are no such system calls, there sockets are used as any other transport.)
 //
 // It is used for *net.TCPConn and *net.UnixConn themselves and not for types that
 // embed them: those may have a Read or Write of their own.
@@ -62,11 +67,30 @@ func newRawConn(conn io.ReadWriteCloser) *rawConn {
 	return &rawConn{rc: rc, tcp: tcp}
 }
 
+// socketBelow returns the TCP socket that conn goes over, if conn is none itself and tells, as
+// *tls.Conn does; or nil. It is to be asked, and not to be read or written.
+func socketBelow(conn io.ReadWriteCloser) *rawConn {
+	c, ok := conn.(interface{ NetConn() net.Conn })
+	if !ok {
+		return nil
+	}
+	socket, ok := c.NetConn().(*net.TCPConn)
+	if !ok {
+		return nil
+	}
+	rc, err := socket.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return &rawConn{rc: rc, tcp: true}
+}
+
 // rawWrite is one write at a time: the holder of the writer role's.
 type rawWrite struct {
 	iov   [maxVectors]syscall.Iovec
 	used  int
-	p     []byte // written instead of iov, if used is 0
+	msg   syscall.Msghdr // says where iov is
+	p     []byte         // written instead of iov, if used is 0
 	n     int
 	errno syscall.Errno
 	try   func(fd uintptr) bool // bound once, so that it costs no allocation
@@ -77,7 +101,9 @@ func newRawWrite() *rawWrite {
 	w := new(rawWrite)
 	w.try = func(fd uintptr) bool {
 		w.n, w.errno = 0, 0
-		r, _, errno := syscall.RawSyscall(syscall.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&w.iov[0])), uintptr(w.used))
+		w.msg.Iov = &w.iov[0]
+		setLen(&w.msg.Iovlen, w.used)
+		r, _, errno := syscall.RawSyscall(syscall.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&w.msg)), syscall.MSG_DONTWAIT)
 		if errno == 0 {
 			w.n = int(r)
 		} else if errno != syscall.EAGAIN && errno != syscall.EINTR {
@@ -87,7 +113,7 @@ func newRawWrite() *rawWrite {
 	}
 	w.wait = func(fd uintptr) bool {
 		for len(w.p) > 0 {
-			r, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(&w.p[0])), uintptr(len(w.p)))
+			r, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&w.p[0])), uintptr(len(w.p)), syscall.MSG_DONTWAIT, 0, 0)
 			switch errno {
 			case 0:
 				w.p = w.p[r:]
@@ -154,13 +180,15 @@ func tryRead(fd uintptr, p, q []byte) (n int, wouldBlock bool, err error) {
 			used++
 		}
 	}
+	msg := syscall.Msghdr{Iov: &iov[0]}
+	setLen(&msg.Iovlen, used)
 	for {
 		var r uintptr
 		var errno syscall.Errno
 		if used == 1 {
-			r, _, errno = syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(iov[0].Base)), uintptr(iov[0].Len))
+			r, _, errno = syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(iov[0].Base)), uintptr(iov[0].Len), syscall.MSG_DONTWAIT, 0, 0)
 		} else {
-			r, _, errno = syscall.RawSyscall(syscall.SYS_READV, fd, uintptr(unsafe.Pointer(&iov[0])), uintptr(used))
+			r, _, errno = syscall.RawSyscall(syscall.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&msg)), syscall.MSG_DONTWAIT)
 		}
 		switch errno {
 		case 0:
@@ -173,6 +201,9 @@ func tryRead(fd uintptr, p, q []byte) (n int, wouldBlock bool, err error) {
 		}
 	}
 }
+
+// setLen sets a length whose type is not the same on all platforms.
+func setLen[T uint32 | uint64](p *T, n int) { *p = T(n) }
 
 // unacknowledged returns how many bytes that were written the peer's host has not
 // acknowledged yet.

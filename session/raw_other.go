@@ -1,4 +1,4 @@
-//go:build !linux
+//go:build !linux || 386
 
 package session
 
@@ -13,6 +13,8 @@ type rawWrite struct{}
 func newRawWrite() *rawWrite { return nil }
 
 func newRawConn(io.ReadWriteCloser) *rawConn { return nil }
+
+func socketBelow(io.ReadWriteCloser) *rawConn { return nil }
 
 func (c *rawConn) tryWrite(*rawWrite, [][]byte) (int, error) { panic("unreachable") }
 

@@ -793,3 +793,25 @@ func TestAReadThatHasGotDataIsNotKeptWaitingByWhatIsNotForIt(t *testing.T) {
 		})
 	}
 }
+
+// The rest of a frame may be long in coming: what has come of it is not held back for that.
+func TestAReadGetsWhatHasComeOfAFrameWhoseRestHasNot(t *testing.T) {
+	roles(t, func(t *testing.T, r role) {
+		s, p := r.start(t, session.Config{})
+		p.Send(t, r.syn(r.theirs(0)))
+		st := accept(t, s)
+		read := background(func() (int, error) { return st.Read(make([]byte, 64<<10)) })
+		synctest.Wait() // it waits
+		frame := r.psh(r.theirs(0), make([]byte, 30_000)).Append(nil)
+		p.SendBytes(t, frame[:10_000])
+		select {
+		case res := <-read:
+			wantErr(t, "Read", res.err, nil)
+			if res.value == 0 {
+				t.Error("Read returned nothing")
+			}
+		case <-time.After(time.Second):
+			t.Error("Read waits for the rest of the frame")
+		}
+	})
+}

@@ -66,6 +66,7 @@ func (r *reader) run() error {
 		if direct != nil {
 			p = direct
 		}
+		r.wake() // this may wait, and what a Read has got is not for later
 		n, err := r.s.conn.Read(p)
 		if n < 0 || n > len(p) {
 			return fmt.Errorf("transport's Read returned %d for %d bytes", n, len(p))

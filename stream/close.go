@@ -36,7 +36,10 @@ func (s *Stream) close(stalled bool) (dropped int, err error) {
 	// stream"), so that the peer's Writes fail and need not wait for a window.
 	s.finAgain = s.in == inOpen
 	s.endWriting()
-	s.window.Finish(s.cfg.Budget)
+	update := s.credited(dropped)
+	if !s.receives() || s.err != nil {
+		s.window.Finish(s.cfg.Budget)
+	}
 	s.readLimit.stop()
 	s.writeLimit.stop()
 	s.endWrites()
@@ -53,6 +56,9 @@ func (s *Stream) close(stalled bool) (dropped int, err error) {
 	}
 	if done {
 		s.link.Finished(peerDone)
+	}
+	if update {
+		s.link.SendControl(Soon)
 	}
 	return dropped, err
 }
@@ -93,15 +99,17 @@ func (s *Stream) endWriting() {
 // linger sees to it that a stream that both sides have closed does not wait for ever for a window: a
 // peer that has forgotten the stream, as xtaci/smux does, sends none.
 func (s *Stream) linger() {
-	if !s.closed || s.in != inEnded || s.unsent == 0 || s.sendable() || s.err != nil {
+	if s.lingering || !s.closed || s.in != inEnded || s.unsent == 0 || s.sendable() || s.err != nil {
 		return
 	}
+	s.lingering = true
 	waiting := s.unsent
 	time.AfterFunc(s.cfg.Linger, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.unsent != waiting || s.err != nil {
-			s.linger()
+		s.lingering = false
+		if s.unsent != waiting || s.sendable() || s.err != nil {
+			s.linger() // or Data does, when the window is used up again
 			return
 		}
 		s.dropUnsent()

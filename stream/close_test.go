@@ -241,3 +241,55 @@ func TestCloseReadKeepsAPeerFromWaiting(t *testing.T) {
 		}
 	})
 }
+
+// A peer that has closed its side and forgotten the stream sends no more window. That it was not
+// used up yet when this side closed, as the transport was busy, or that some came late, is no reason
+// to wait for ever; and what may be sent is not thrown away.
+func TestAStreamThatBothSidesHaveClosedWaitsNoLongerThanLingerForAWindow(t *testing.T) {
+	const linger = 5 * time.Second
+	for _, c := range []struct {
+		name string
+		late time.Duration // when some more window comes; 0 is never
+		busy time.Duration // for how long that window is not used
+		sent int           // of data
+		gone time.Duration // when the stream is finished
+	}{
+		{"some window is left", 0, 0, 1000, linger},
+		{"more comes late", 4 * time.Second, 0, 3000, 2 * linger},
+		{"more comes late, and the transport is busy", 4 * time.Second, 4 * time.Second, 3000, 4*time.Second + 4*time.Second + linger},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(t, wire.V2, false)
+				f.cfg.Linger = linger
+				if err := f.port.WindowUpdate(wire.WindowUpdate{Window: 1000}); err != nil {
+					t.Fatal(err)
+				}
+				f.stream().Write(make([]byte, 1))
+				f.stream().Write(make([]byte, 30_000)) // waits for its turn when Close is called
+				f.port.End()
+				wantErr(t, "Close", f.stream().Close(), nil)
+				sent := len(payload(f.take(1 << 20)))
+				if c.late > 0 {
+					time.Sleep(c.late)
+					if err := f.port.WindowUpdate(wire.WindowUpdate{Window: 3000}); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(c.busy)
+					sent += len(payload(f.take(1 << 20)))
+				}
+				if sent != c.sent {
+					t.Errorf("%d bytes were sent, want %d", sent, c.sent)
+				}
+				for time.Since(f.start) < time.Minute && f.finished == 0 {
+					time.Sleep(100 * time.Millisecond)
+					synctest.Wait()
+					f.take(1 << 20)
+				}
+				if got := time.Since(f.start).Truncate(time.Second); got != c.gone {
+					t.Errorf("finished after %v, want %v", got, c.gone)
+				}
+			})
+		})
+	}
+}

@@ -58,6 +58,9 @@ func (p *Port) Deliver(data []byte, more bool) (Outcome, error) {
 	if err := s.arrived(len(data), now); err != nil || s.closed || s.in == inEnded || s.over() {
 		closed := s.closed
 		s.mu.Unlock()
+		if closed && err == nil {
+			s.consumed(len(data))
+		}
 		return outcome(closed), err
 	}
 	if s.discard {
@@ -172,9 +175,7 @@ func (p *Port) Commit(n int) (Outcome, error) {
 		}
 	case s.discard:
 		s.queue.Free()
-		if !s.closed {
-			discarded = n
-		}
+		discarded = n
 	default:
 		s.queue.Tail().W += n
 		if n > 0 {
@@ -334,7 +335,7 @@ func (p *Port) Reclaim() (control, later bool) {
 	s := &p.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.windowed() || s.in == inEnded || s.closed || s.err != nil {
+	if !s.receives() || s.err != nil {
 		return false, false
 	}
 	due, later := s.window.Reclaim(s.cfg.Budget)
@@ -367,7 +368,7 @@ func (p *Port) Control(b *Batch) (opened bool) {
 	opened = s.takeSYN(b)
 	if s.updateDue {
 		s.updateDue = false
-		if s.in == inOpen && !s.closed {
+		if s.receives() {
 			consumed, window := s.window.Update(s.cfg.Budget, now)
 			b.update(s.header(wire.UPD, wire.UpdateSize), wire.WindowUpdate{Consumed: consumed, Window: window})
 		}
@@ -392,6 +393,9 @@ func (p *Port) Data(b *Batch, n int) (more, opened bool) {
 		if s.out == outFinishing {
 			b.Frame(s.header(wire.FIN, 0), nil)
 			s.out = outFinished
+			if s.closed {
+				s.window.Finish(s.cfg.Budget)
+			}
 		}
 		if s.finAgain {
 			b.Frame(s.header(wire.FIN, 0), nil)
@@ -400,6 +404,7 @@ func (p *Port) Data(b *Batch, n int) (more, opened bool) {
 	}
 	more = s.sendable()
 	s.dataQueued = more
+	s.linger()
 	done := s.finish()
 	peerDone := s.in == inEnded
 	s.mu.Unlock()
@@ -490,8 +495,15 @@ func (s *Stream) header(c wire.Command, n int) wire.Header {
 
 // arrived accounts for n bytes of data from the peer.
 func (s *Stream) arrived(n int, now time.Duration) error {
-	if s.windowed() && s.in == inOpen && !s.closed && n > 0 {
+	if s.receives() && n > 0 {
 		return s.window.Received(n, now)
 	}
 	return nil
+}
+
+// receives reports whether the peer needs a window. After Close it does as long as there is data
+// that waits to be sent, although nobody reads: the peer may have closed the stream as well, and
+// if neither made room, neither's FIN would get past its data.
+func (s *Stream) receives() bool {
+	return s.windowed() && s.in == inOpen && !(s.closed && s.unsent == 0)
 }

@@ -142,7 +142,7 @@ func (s *Stream) took(n, budgeted int) {
 // credited tells the receive window that n bytes were taken and reports whether an
 // UPD is to be put in line.
 func (s *Stream) credited(n int) bool {
-	if !s.windowed() || s.in == inEnded || s.closed || s.err != nil {
+	if !s.receives() || s.err != nil {
 		return false
 	}
 	if !s.window.Read(n, s.now()) || s.updateDue {

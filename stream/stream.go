@@ -89,6 +89,7 @@ type Stream struct {
 	synDue     bool  // SYN has not gone out
 	finAgain   bool  // a second FIN is due: closed both directions
 	lost       bool  // data that Write accepted was thrown away
+	lingering  bool  // closed by both sides, it waits for the peer's window; see linger
 	writing    bool  // a Write is under way, others wait for their turn
 	spoke      bool  // this side has written since it last read
 	unsent     int32 // bytes in pending

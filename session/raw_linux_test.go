@@ -1,0 +1,43 @@
+package session_test
+
+import (
+	"io"
+	"os"
+	"testing"
+
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/session"
+)
+
+// (*net.TCPConn).File and then Fd, which is how socket options used to be set, make the socket
+// blocking, also for those who have had it before. A system call that sleeps without the Go
+// scheduler's knowing would stop the program.
+func TestASocketThatWasMadeBlockingDoesNotBlockTheProgram(t *testing.T) {
+	sockets := func(tr testutil.Transport) bool { return tr.Name == "tcp" || tr.Name == "unix" }
+	each(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
+		block := func(conn io.ReadWriteCloser) {
+			f, err := conn.(interface{ File() (*os.File, error) }).File()
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Fd()
+			f.Close()
+		}
+		ca, cb := tr.Pair(t)
+		block(ca)
+		c, s := client(t, ca, &session.Config{Version: version}), server(t, cb, &session.Config{Version: version})
+		a, b := open(t, c, s)
+		block(cb)
+		const size = 4 << 20 // more than the sockets' buffers hold
+		sent := background(func() (int64, error) {
+			n, err := testutil.Pattern(1).Send(a, size, 100_000)
+			a.Close()
+			return n, err
+		})
+		if err := testutil.Pattern(1).Receive(b, size); err != nil {
+			t.Error(err)
+		}
+		wantErr(t, "Write", (<-sent).err, nil)
+		wantErr(t, "Close", c.Close(), nil)
+	})
+}
