@@ -211,6 +211,26 @@ func TestAStreamSendRateCostsTheOthersNothing(t *testing.T) {
 	})
 }
 
+// SetSendRate applies to a Write that began without a limit, too.
+func TestSetSendRateAppliesToAWriteThatBeganWithoutLimit(t *testing.T) {
+	versions(t, func(t *testing.T, version int) {
+		const size, rate = 10_000_000, 1_000_000
+		c, s := over(t, path(100*simnet.Mbit, time.Millisecond), &session.Config{Version: version}, &session.Config{Version: version})
+		out, in := open(t, c, s)
+		go swallow(in, new(atomic.Int64))
+		elapsed := clock()
+		write := background(func() (int, error) { return out.Write(make([]byte, size)) })
+		time.Sleep(400 * time.Millisecond) // in which 5,000,000 bytes go
+		out.SetSendRate(rate, 0)
+		if r := <-write; r.value != size || r.err != nil {
+			t.Errorf("Write = %d, %v", r.value, r.err)
+		}
+		if took := elapsed(); took < 4*time.Second || took > 6*time.Second {
+			t.Errorf("Write took %v, want some five seconds", took)
+		}
+	})
+}
+
 // SetSendRate applies to a Write that waits: to a higher rate, and to none.
 func TestSetSendRateAppliesToABlockedWrite(t *testing.T) {
 	versions(t, func(t *testing.T, version int) {

@@ -483,7 +483,7 @@ func (s *Stream) takeData(b *Batch, n int) {
 func (s *Stream) returnLoan() {
 	s.mu.Lock()
 	s.loans--
-	if s.loans == 0 && (len(s.lending) == 0 || s.writeErr() != nil) {
+	if s.loans == 0 && (len(s.lending) == 0 || s.rate != nil || s.writeErr() != nil) {
 		s.writers.wake()
 	}
 	s.mu.Unlock()

@@ -53,7 +53,7 @@ func (s *Stream) write(p []byte) (n int, err error) {
 		return 0, nil
 	}
 	if s.rate != nil {
-		return s.writeLimited(p)
+		return s.writeInParts(p)
 	}
 	if s.spoke && len(p) < lendWrite && int(s.unsent)+len(p) <= maxPending {
 		s.accept(p)
@@ -66,13 +66,11 @@ func (s *Stream) write(p []byte) (n int, err error) {
 		s.submit(Now)
 		return len(p), nil
 	}
-	s.writing = true
-	n, err = s.writePart(p)
-	s.writeDone()
-	return n, err
+	return s.writeInParts(p)
 }
 
-// writePart writes p, waiting as long as it takes.
+// writePart writes p, waiting as long as it takes. If a rate is set meanwhile where there was
+// none, it writes less.
 func (s *Stream) writePart(p []byte) (n int, err error) {
 	if !s.spoke {
 		s.spoke = true
@@ -90,7 +88,7 @@ func (s *Stream) writePart(p []byte) (n int, err error) {
 	if err == nil {
 		err = s.writeErr()
 	}
-	if err != nil || end == 0 {
+	if err != nil || n < len(p)-end || end == 0 {
 		return n, err
 	}
 	s.accept(p[n:])
@@ -108,8 +106,8 @@ func (s *Stream) writeDone() {
 	s.submit(Soon) // FIN, if the stream was closed meanwhile
 }
 
-// writeLimited writes p no faster than the stream's rate.
-func (s *Stream) writeLimited(p []byte) (n int, err error) {
+// writeInParts writes p no faster than the stream's rate, if there is one.
+func (s *Stream) writeInParts(p []byte) (n int, err error) {
 	s.writing = true
 	defer s.writeDone()
 	for n < len(p) {
@@ -209,8 +207,10 @@ func (s *Stream) writeCopied(p []byte) (n int, err error) {
 	}
 }
 
-// writeLent has p sent from where it is, and waits until that is done.
+// writeLent has p sent from where it is, and waits until that is done, or until a rate is
+// set where there was none.
 func (s *Stream) writeLent(p []byte) (n int, err error) {
+	unlimited := s.rate == nil
 	s.lending = p
 	for {
 		s.submit(Now)
@@ -219,7 +219,7 @@ func (s *Stream) writeLent(p []byte) (n int, err error) {
 			// Being sent right now; that takes no waiting for the peer.
 		case len(s.lending) == 0:
 			return len(p), nil
-		case err != nil:
+		case err != nil || unlimited && s.rate != nil:
 			n = len(p) - len(s.lending)
 			s.lending = nil
 			return n, err

@@ -315,3 +315,25 @@ func TestWhileAWriteIsBlockedOthersWaitForTheirTurn(t *testing.T) {
 		}
 	})
 }
+
+// A rate takes hold of a Write that began without one as soon as what is being sent of it is.
+func TestARateAppliesToAWriteWhoseBufferIsBeingSent(t *testing.T) {
+	both(t, func(t *testing.T, v wire.Version) {
+		f := newFake(t, v, false)
+		w := write(f.stream(), make([]byte, 200_000))
+		synctest.Wait()
+		b := stream.NewBatch(true)
+		f.port.Data(b, 10_000)
+		f.stream().SetSendRate(1000, 1000)
+		synctest.Wait()
+		b.Release()
+		synctest.Wait()
+		if n := len(payload(f.take(1 << 20))); n > 1000 {
+			t.Errorf("%d bytes were sent at once, want 1000", n)
+		}
+		wantErr(t, "Close", f.stream().Close(), nil)
+		if r := <-w; r.n != 11_000 {
+			t.Errorf("Write wrote %d bytes, want 11000", r.n)
+		}
+	})
+}
