@@ -23,3 +23,7 @@ func (c *rawConn) writeAll(*rawWrite, []byte) (int, error) { panic("unreachable"
 func (c *rawConn) unacknowledged() int { return 0 }
 
 func (r *reader) runRaw() error { panic("unreachable") }
+
+func (r *reader) look() bool { panic("unreachable") }
+
+func (r *reader) lookAt(uintptr) { panic("unreachable") }

@@ -18,8 +18,12 @@ import (
 // come, for stream m). In a payload that is large, what is left is read straight into
 // memory that its stream lends, and behind it little more than the next header, so that the
 // payload after it can be read straight, too.
+//
+// On a socket, a goroutine that has just sent may read, too: see look. mu guards the reader then; the
+// goroutine that reads has it but while it waits. Other transports are read by that goroutine alone.
 type reader struct {
-	s *Session
+	s  *Session
+	mu sync.Mutex
 
 	staging *[stagingSize]byte // nil while there is nothing in it
 	r, w    int                // it holds staging[r:w]
@@ -37,6 +41,12 @@ type reader struct {
 	woken   *member // whose Read goes on, and will want more
 
 	pace *pacer // limits the rate, if not nil
+
+	end      error            // why reading has ended; nil until then
+	looking  bool             // this is a look, which must not wait,
+	full     bool             // and had to stop, as there is no room for more unread data
+	calling  bool             // look has called the goroutine that reads
+	lookFunc func(fd uintptr) // lookAt, bound once
 }
 
 const (
@@ -52,6 +62,12 @@ const (
 )
 
 var stagings = sync.Pool{New: func() any { return new([stagingSize]byte) }}
+
+func newReader(s *Session) *reader {
+	r := &reader{s: s, pace: newPacer(s.config.ReceiveRate, s.done)}
+	r.lookFunc = r.lookAt
+	return r
+}
 
 // run reads until the transport ends, and returns why.
 func (r *reader) run() error {
@@ -212,6 +228,10 @@ func (r *reader) parse() error {
 			if size += wire.UpdateSize; r.w-r.r < size {
 				return nil
 			}
+		}
+		if r.looking && h.Command == wire.PSH && r.s.budget.Full() {
+			r.full = true
+			return nil
 		}
 		body := r.staging[r.r+wire.HeaderSize : r.r+size]
 		r.r += size

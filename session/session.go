@@ -31,6 +31,7 @@ type Session struct {
 	ver     atomic.Uint32 // wire.Version; 0 until a server has learned it
 	streams stream.Config // what all streams have in common; Version is set with ver
 	budget  *flow.Share
+	in      *reader
 	out     *writer
 	stats   counters
 	alive   alive
@@ -150,6 +151,7 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 	s.opening.L = &s.mu
 	s.reclaim.s = s
 	s.budget.OnPressure(s.reclaim.ring)
+	s.in = newReader(s)
 	s.out = newWriter(s, scheduler)
 	s.log("session begins")
 	s.alive.start(s)
@@ -163,10 +165,9 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 
 // read is the session's one goroutine.
 func (s *Session) read() {
-	r := reader{s: s, pace: newPacer(s.config.ReceiveRate, s.done)}
-	err := r.run()
-	s.end(r.cause(err))
-	r.close()
+	err := s.in.run()
+	s.end(s.in.cause(err))
+	s.in.close()
 }
 
 // version returns the protocol's version, or 0 if it is not known yet.

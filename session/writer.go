@@ -3,6 +3,7 @@ package session
 import (
 	"io"
 	"math"
+	"runtime"
 	"sync"
 	"time"
 
@@ -36,6 +37,7 @@ type writer struct {
 	// What the goroutines run, bound once so that starting them allocates nothing.
 	calledFunc, handedFunc func()
 	handed                 *sending // the holder's: what handedFunc goes on with
+	looked                 int64    // the holder's: when it last looked for what has come
 
 	mu       sync.Mutex // guards what follows
 	sched    shaper.Scheduler
@@ -87,6 +89,9 @@ const (
 	// refusalsPerTurn bounds one turn of the session's own frames.
 	refusalsPerTurn = 64
 )
+
+// lookAfter is for how long nothing was read when a sender looks for what has come.
+var lookAfter = 30 * time.Microsecond // a variable for tests
 
 // A sending is what a holder of the role works with.
 type sending struct {
@@ -233,7 +238,24 @@ func (w *writer) run(o *sending, limit int) {
 			w.fail(o, err)
 			return
 		}
+		if w.lookDue() && w.s.in.look() {
+			// On a single core who was woken would otherwise be served when all has been sent.
+			runtime.Gosched()
+		}
 	}
+}
+
+// lookDue reports whether a sender should look for what has come.
+func (w *writer) lookDue() bool {
+	if w.raw == nil {
+		return false
+	}
+	now, received := w.s.alive.sent.Load(), w.s.alive.received.Load()
+	if now-max(received, w.looked) < int64(lookAfter) {
+		return false
+	}
+	w.looked = now
+	return true
 }
 
 // writePaced writes the batch in pieces, as the rate allows.

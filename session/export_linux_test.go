@@ -1,0 +1,22 @@
+//go:build !386
+
+package session
+
+import "time"
+
+// Starve stops the goroutine that reads s, a session on a socket, until feed is called. look is what a
+// sender does meanwhile; called reports whether there was something for that goroutine.
+func Starve(s *Session) (look, called func() bool, feed func()) {
+	r := s.in
+	r.mu.Lock()
+	look = func() bool { return r.end == nil && r.lookHolding() }
+	called = func() bool { return r.calling }
+	return look, called, r.mu.Unlock
+}
+
+// LookAfter sets after what time a sender looks for what has come, and returns what takes that back.
+func LookAfter(d time.Duration) (restore func()) {
+	before := lookAfter
+	lookAfter = d
+	return func() { lookAfter = before }
+}
