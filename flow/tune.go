@@ -57,6 +57,9 @@ func (w *ReceiveWindow) Update(g Granter, now time.Duration) (consumed, window u
 	w.fit(g)
 
 	size := uint32(odd(w.Window()))
+	if w.read+size+1 == limit {
+		size++ // rounding alone takes nothing back
+	}
 	next, sent := w.read+size, micros(now)
 	switch {
 	case after(limit, next):

@@ -42,6 +42,7 @@ func TestStreamCloseReturnsPromptlyWithAFullTransportAndFINStillFollowsTheData(t
 			t.Run(fmt.Sprintf("%s/%d bytes a Write", c.name, size), func(t *testing.T) {
 				each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 					s, peer := scripted(t, tr, &session.Config{Version: version})
+					peer.Ignore(wire.NOP, wire.UPD)
 					st := openWide(t, s, peer, version)
 					src := newSource(1, size)
 					src.fill(t, st)

@@ -90,9 +90,9 @@ type Config struct {
 	// refused. The default is 131,072.
 	MaxStreams int
 
-	// CloseTimeout is for how long Close may send what has been written; and for how long
-	// a stream that both sides have closed waits for a peer that takes no data. The
-	// default is 5 s.
+	// CloseTimeout is for how long Close may send what has been written; and after how long
+	// without progress a stream that was closed gives up what its peer, which may have
+	// forgotten the stream, makes no room for (docs/protocol.md). It is 5 s by default.
 	CloseTimeout time.Duration
 
 	// NewScheduler returns the scheduler of one session, which decides whose frame is

@@ -218,3 +218,35 @@ func TestPSHForAStreamThatThisSideHasClosedIsAnsweredWithOneFIN(t *testing.T) {
 		peer.ExpectNothing(t, time.Hour)
 	})
 }
+
+// Who has closed a stream for writing may take any time to read the answer, also if the peer has closed the
+// stream since and its last bytes wait for room.
+func TestAHalfClosedStreamIsReadToItsEndHoweverLongItsReaderPauses(t *testing.T) {
+	const size = 350_000 // more than the window
+	for _, pause := range []time.Duration{7 * time.Second, 25 * time.Hour} {
+		t.Run(pause.String(), func(t *testing.T) {
+			each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+				c, s := sessions(t, tr, session.Config{Version: version})
+				a, b := open(t, c, s)
+				if _, err := a.Write([]byte("request")); err != nil {
+					t.Fatal(err)
+				}
+				a.CloseWrite()
+				if _, err := io.ReadAll(b); err != nil {
+					t.Fatal(err)
+				}
+				if n, err := testutil.Pattern(1).Send(b, size, 1000); err != nil {
+					t.Fatal(n, err)
+				}
+				wantErr(t, "Close", b.Close(), nil)
+				time.Sleep(pause)
+				wantErr(t, "reading", testutil.Pattern(1).Receive(a, size), nil)
+				for _, end := range []*session.Session{c, s} {
+					for end.NumStreams() > 0 {
+						time.Sleep(time.Millisecond)
+					}
+				}
+			})
+		})
+	}
+}

@@ -21,7 +21,7 @@ func TestStreamsUnderSomebodyElsesSessionPassNettest(t *testing.T) {
 			t.Run(fmt.Sprintf("%v/gathering %v", v, gather), func(t *testing.T) {
 				testutil.LeakCheck(t)
 				nettest.TestConn(t, func() (net.Conn, net.Conn, func(), error) {
-					a, b, cut := join(stream.Config{Version: v, MaxFrame: 1000, LocalAddr: addr("here"), RemoteAddr: addr("there")}, gather)
+					a, b, cut := join(v, 1000, gather)
 					return a, b, func() {
 						a.Close()
 						b.Close()
@@ -40,7 +40,7 @@ func TestStreamsUnderSomebodyElsesSessionCarryEveryByteBothWays(t *testing.T) {
 			for _, gather := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%v/%d bytes a frame/gathering %v", v, maxFrame, gather), func(t *testing.T) {
 					testutil.LeakCheck(t)
-					a, b, cut := join(stream.Config{Version: v, MaxFrame: maxFrame}, gather)
+					a, b, cut := join(v, maxFrame, gather)
 					defer cut()
 					n := int64(min(size, 3000*maxFrame))
 					errs := make(chan error, 4)

@@ -25,6 +25,7 @@ func (s *Stream) close(stalled bool) (dropped int, err error) {
 		return 0, nil
 	}
 	s.closed = true
+	s.cfg.kept.Add(int64(s.unsent))
 	s.stalled = stalled
 	if s.lost {
 		if err = s.err; err == nil {
@@ -96,25 +97,40 @@ func (s *Stream) endWriting() {
 	}
 }
 
-// linger sees to it that a stream that both sides have closed does not wait for ever for a window: a
-// peer that has forgotten the stream, as xtaci/smux does, sends none.
+// linger sees to it that a closed stream does not wait for ever for the window of a peer that has
+// forgotten it, as xtaci/smux does when it closes a stream, or of one that means harm.
 func (s *Stream) linger() {
-	if s.lingering || !s.closed || s.in != inEnded || s.unsent == 0 || s.sendable() || s.err != nil {
+	if s.lingering || !s.closed || s.unsent == 0 || s.sendable() || s.err != nil {
 		return
 	}
 	s.lingering = true
 	waiting := s.unsent
-	time.AfterFunc(s.cfg.Linger, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.lingering = false
-		if s.unsent != waiting || s.sendable() || s.err != nil {
-			s.linger() // or Data does, when the window is used up again
-			return
-		}
-		s.dropUnsent()
-		s.submit(Soon)
-	})
+	time.AfterFunc(s.cfg.linger(), func() { s.lingered(waiting) })
+}
+
+// lingered is called when Linger has passed since there were so many bytes to send.
+func (s *Stream) lingered(waiting int32) {
+	s.mu.Lock()
+	s.lingering = false
+	if s.unsent != waiting || s.sendable() || s.err != nil || s.awaited() {
+		s.linger() // or Data does, when the window is used up again
+		s.mu.Unlock()
+		return
+	}
+	s.dropUnsent()
+	s.out, s.finAgain = outFinished, false // FIN would say that the stream was complete
+	s.window.Finish(s.cfg.Budget)
+	done := s.finish()
+	s.mu.Unlock()
+	if done {
+		s.link.Finished(true) // and what the peer may still send gets no FIN for an answer
+	}
+}
+
+// awaited reports whether the peer may be one that reads on some day, and what is kept for such peers is
+// not too much.
+func (s *Stream) awaited() bool {
+	return (s.in == inOpen || s.halfClosed) && s.cfg.kept.Load() <= maxKept
 }
 
 // endWrites has FIN sent and Writes end. It releases s.mu meanwhile.

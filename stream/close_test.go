@@ -242,52 +242,90 @@ func TestCloseReadKeepsAPeerFromWaiting(t *testing.T) {
 	})
 }
 
-// A peer that has closed its side and forgotten the stream sends no more window. That it was not
-// used up yet when this side closed, as the transport was busy, or that some came late, is no reason
-// to wait for ever; and what may be sent is not thrown away.
-func TestAStreamThatBothSidesHaveClosedWaitsNoLongerThanLingerForAWindow(t *testing.T) {
-	const linger = 5 * time.Second
+// A peer that has sent one FIN may have closed the stream and forgotten it, as xtaci/smux does, and sends
+// no more window. If it sends some, it has not, and may do so again after any time.
+func TestAClosedStreamGivesUpWhatAPeerWillMakeNoRoomFor(t *testing.T) {
+	const linger, size = 5 * time.Second, 30_000
+	window := func(f *fake, n uint32) {
+		if err := f.port.WindowUpdate(wire.WindowUpdate{Window: n}); err != nil {
+			f.t.Error(err)
+		}
+	}
+	none := func(*fake) {}
+	fin := func(f *fake) { f.port.End() }
+	// others are closed streams of the same session that wait for their windows.
+	others := func(streams int) func(f *fake) {
+		return func(f *fake) {
+			for i := range streams {
+				o := &fake{t: f.t, start: f.start}
+				o.port.Init(&f.cfg, o, uint32(3+2*i), false)
+				window(o, 0)
+				o.stream().Write(make([]byte, 1))
+				for range 4 {
+					o.stream().Write(make([]byte, 25_000)) // each is accepted, as it is short
+				}
+				o.stream().Close()
+				f.t.Cleanup(func() { o.port.Abort(io.EOF, stream.DropWritten) })
+			}
+		}
+	}
 	for _, c := range []struct {
 		name string
-		late time.Duration // when some more window comes; 0 is never
-		busy time.Duration // for how long that window is not used
-		sent int           // of data
-		gone time.Duration // when the stream is finished
+		do   func(f *fake)
+		late time.Duration // when its last turn comes, in which it uses up the window
+		then func(f *fake) // a second later
+		gone time.Duration // when the stream is finished; 0 is never
 	}{
-		{"some window is left", 0, 0, 1000, linger},
-		{"more comes late", 4 * time.Second, 0, 3000, 2 * linger},
-		{"more comes late, and the transport is busy", 4 * time.Second, 4 * time.Second, 3000, 4*time.Second + 4*time.Second + linger},
+		{"FIN", fin, 0, nil, linger},
+		{"FIN, and the transport is busy", fin, 4 * time.Second, nil, 4*time.Second + linger},
+		{"an update, and FIN", func(f *fake) { window(f, 1000); fin(f) }, 0, nil, linger},
+		{"FIN, and an update", func(f *fake) { fin(f); window(f, 1000) }, 0, nil, 0},
+		{"no FIN", none, 0, nil, 0},
+		{"no FIN, and others wait for 15 MB", none, 0, others(150), 0},
+		{"no FIN, and others wait for 17 MB", none, 0, others(170), linger},
+		{"no FIN, and others have begun to wait for 17 MB before", others(170), time.Second, nil, 0},
+		{"FIN, an update, and others wait for 17 MB", func(f *fake) { fin(f); window(f, 1000) }, 0, others(170), linger},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFake(t, wire.V2, false)
 				f.cfg.Linger = linger
-				if err := f.port.WindowUpdate(wire.WindowUpdate{Window: 1000}); err != nil {
-					t.Fatal(err)
-				}
+				window(f, 1000)
 				f.stream().Write(make([]byte, 1))
-				f.stream().Write(make([]byte, 30_000)) // waits for its turn when Close is called
-				f.port.End()
-				wantErr(t, "Close", f.stream().Close(), nil)
-				sent := len(payload(f.take(1 << 20)))
-				if c.late > 0 {
-					time.Sleep(c.late)
-					if err := f.port.WindowUpdate(wire.WindowUpdate{Window: 3000}); err != nil {
-						t.Fatal(err)
-					}
-					time.Sleep(c.busy)
-					sent += len(payload(f.take(1 << 20)))
+				f.stream().Write(make([]byte, size-1)) // waits for its turn when Close is called
+				c.do(f)
+				f.stream().Close()
+				time.Sleep(c.late)
+				got := payload(f.take(1 << 20))
+				if len(got) != 1000 {
+					t.Errorf("%d bytes were sent, want 1000", len(got))
 				}
-				if sent != c.sent {
-					t.Errorf("%d bytes were sent, want %d", sent, c.sent)
+				time.Sleep(time.Second)
+				if c.then != nil {
+					c.then(f)
 				}
-				for time.Since(f.start) < time.Minute && f.finished == 0 {
-					time.Sleep(100 * time.Millisecond)
+				times, done := 0, false
+				for time.Since(f.start) < time.Hour && times == 0 {
+					time.Sleep(time.Second)
 					synctest.Wait()
-					f.take(1 << 20)
+					times, done = f.ended()
+					if late := f.take(1 << 20); len(late) > 0 {
+						t.Errorf("there was nothing to send, it sent %v", late)
+					}
 				}
-				if got := time.Since(f.start).Truncate(time.Second); got != c.gone {
-					t.Errorf("finished after %v, want %v", got, c.gone)
+				if c.gone > 0 {
+					if at := time.Since(f.start); times != 1 || at != c.gone || !done {
+						t.Errorf("finished %d times after %v, all is done: %v; want once after %v, true", times, at, done, c.gone)
+					}
+					return
+				}
+				if times != 0 {
+					t.Fatalf("finished after %v", time.Since(f.start))
+				}
+				window(f, size)
+				late := f.take(1 << 20)
+				if got = append(got, payload(late)...); len(got) != size || late[len(late)-1].Command != wire.FIN {
+					t.Errorf("%d bytes were sent, and then %v; want %d, and FIN", len(got), late[len(late)-1], size)
 				}
 			})
 		})

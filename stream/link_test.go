@@ -64,6 +64,13 @@ func (f *fake) Finished(peerDone bool) {
 	f.done = peerDone
 }
 
+// ended returns how often the stream has called Finished, and with what.
+func (f *fake) ended() (times int, done bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.finished, f.done
+}
+
 // note notes a call. The stream has promised to hold no lock meanwhile: all that a session
 // may want to know of it can be asked.
 func (f *fake) note(call string) {
@@ -204,16 +211,20 @@ type cable struct {
 }
 
 // join returns two joined streams and what waits for the end of both.
-func join(cfg stream.Config, gather bool) (a, b *stream.Stream, cut func()) {
+func join(v wire.Version, maxFrame int, gather bool) (a, b *stream.Stream, cut func()) {
 	ends := [2]*cable{}
 	for i := range ends {
 		ends[i] = &cable{kick: make(chan struct{}, 1), start: time.Now(), gone: make(chan struct{})}
 	}
-	cfg2 := cfg
-	cfg.Budget, cfg2.Budget = flow.NewBudget(4<<20).Join(), flow.NewBudget(4<<20).Join()
+	config := func() *stream.Config {
+		return &stream.Config{
+			Version: v, MaxFrame: maxFrame, Budget: flow.NewShare(4 << 20),
+			Linger: time.Minute, LocalAddr: addr("here"), RemoteAddr: addr("there"),
+		}
+	}
 	ends[0].other, ends[1].other = ends[1], ends[0]
-	ends[0].Init(&cfg, ends[0], 1, true)
-	ends[1].Init(&cfg2, ends[1], 1, false)
+	ends[0].Init(config(), ends[0], 1, true)
+	ends[1].Init(config(), ends[1], 1, false)
 	stop := make(chan struct{})
 	var running sync.WaitGroup
 	for _, c := range ends {

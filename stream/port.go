@@ -245,6 +245,7 @@ func (p *Port) WindowUpdate(u wire.WindowUpdate) error {
 		s.mu.Unlock()
 		return err
 	}
+	s.halfClosed = s.in == inEnded
 	submit := false
 	if s.sendable() && !s.dataQueued {
 		if len(s.lending) > 0 {
@@ -348,11 +349,19 @@ func (p *Port) Reclaim() (control, later bool) {
 	return control, false
 }
 
+// sent says that n bytes of what Write has accepted need not be kept any more.
+func (s *Stream) sent(n int32) {
+	s.unsent -= n
+	if s.closed {
+		s.cfg.kept.Add(-int64(n))
+	}
+}
+
 // dropUnsent throws away what Write has accepted.
 func (s *Stream) dropUnsent() {
 	if s.unsent > 0 {
 		s.lost = true
-		s.unsent = 0
+		s.sent(s.unsent)
 		// Not freed: a batch may refer to a part of the first buffer.
 		s.pending = buffer.Queue{}
 	}
@@ -383,6 +392,7 @@ func (p *Port) Control(b *Batch) (opened bool) {
 // at a time.
 func (p *Port) Data(b *Batch, n int) (more, opened bool) {
 	s := &p.s
+	control := false
 	s.mu.Lock()
 	opened = s.takeSYN(b)
 	s.takeData(b, n)
@@ -395,6 +405,11 @@ func (p *Port) Data(b *Batch, n int) (more, opened bool) {
 			s.out = outFinished
 			if s.closed {
 				s.window.Finish(s.cfg.Budget)
+			} else if s.receives() {
+				// An update behind FIN tells a peer like this one that FIN was not the last word.
+				s.updateDue = true
+				control = !s.controlQueued
+				s.controlQueued = true
 			}
 		}
 		if s.finAgain {
@@ -408,6 +423,9 @@ func (p *Port) Data(b *Batch, n int) (more, opened bool) {
 	done := s.finish()
 	peerDone := s.in == inEnded
 	s.mu.Unlock()
+	if control {
+		s.link.SendControl(Soon)
+	}
 	if done {
 		s.link.Finished(peerDone)
 	}
@@ -458,7 +476,7 @@ func (s *Stream) takeData(b *Batch, n int) {
 		n = min(n, head.Len())
 		b.payload(s.header(wire.PSH, n), head.Bytes()[:n])
 		head.R += n
-		s.unsent -= int32(n)
+		s.sent(int32(n))
 		if head.Len() == 0 {
 			b.buffers = append(b.buffers, s.pending.Pop())
 		}

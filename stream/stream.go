@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/smuxkit/smuxkit/flow"
@@ -55,12 +56,28 @@ type Config struct {
 	MaxFrame int
 	// Budget is charged for the bytes that wait for their reader.
 	Budget *flow.Share
-	// Linger is for how long a stream that both sides have closed waits for the peer's
-	// window to send the rest of its data.
+	// Linger is after how long without any progress a stream that was closed on this side gives
+	// up what it has yet to send, if the peer may have closed it in both directions: its FIN
+	// has come, and no window update after that. For peers that may still read, no more than
+	// 16 MiB of all streams are kept for longer. It is 5 s by default.
 	Linger time.Duration
 	// LocalAddr and RemoteAddr are the addresses that streams report.
 	LocalAddr, RemoteAddr net.Addr
+
+	kept atomic.Int64 // bytes that streams that were closed have yet to send
 }
+
+// linger returns Linger, or what it is by default, and no time so short that streams that wait are busy
+// looking at the clock.
+func (c *Config) linger() time.Duration {
+	if c.Linger <= 0 {
+		return 5 * time.Second
+	}
+	return max(c.Linger, 10*time.Millisecond)
+}
+
+// maxKept bounds what is kept for longer than Linger without any progress.
+const maxKept = 16 << 20
 
 // A Stream is one stream of a session, and a net.Conn. All its methods may be
 // called concurrently. Each Write goes out whole before the next one begins, each
@@ -80,6 +97,7 @@ type Stream struct {
 	closed        bool // Close was called
 	stalled       bool // not by the application, but by Fail
 	peerClosed    bool // the peer has closed both directions
+	halfClosed    bool // it has not: it has sent a window update after its FIN
 	finished      bool // Link.Finished was called
 	controlQueued bool // the stream stands in line to send control frames
 	dataQueued    bool // the stream stands in line to send data
@@ -89,7 +107,7 @@ type Stream struct {
 	synDue     bool  // SYN has not gone out
 	finAgain   bool  // a second FIN is due: closed both directions
 	lost       bool  // data that Write accepted was thrown away
-	lingering  bool  // closed by both sides, it waits for the peer's window; see linger
+	lingering  bool  // closed, it waits for the peer's window; see linger
 	writing    bool  // a Write is under way, others wait for their turn
 	spoke      bool  // this side has written since it last read
 	unsent     int32 // bytes in pending
