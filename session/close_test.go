@@ -741,6 +741,9 @@ func TestSessionsThatCloseAtTheSameTimeBothEnd(t *testing.T) {
 // room, though nobody there reads any more.
 func TestAStreamThatBothSidesCloseWithFullWindowsEnds(t *testing.T) {
 	each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+		if version == 1 {
+			return // has no windows
+		}
 		c, s := sessions(t, tr, session.Config{Version: version, KeepAlive: off})
 		a, b := open(t, c, s)
 		for _, st := range []*stream.Stream{a, b} {
@@ -749,9 +752,7 @@ func TestAStreamThatBothSidesCloseWithFullWindowsEnds(t *testing.T) {
 			for n := 0; err == nil && n < 1<<20; n += 1000 {
 				_, err = st.Write(make([]byte, 1000))
 			}
-			if version == 2 {
-				wantErr(t, "Write", err, os.ErrDeadlineExceeded)
-			}
+			wantErr(t, "Write", err, os.ErrDeadlineExceeded)
 		}
 		wantErr(t, "Close", a.Close(), nil)
 		wantErr(t, "Close", b.Close(), nil)
