@@ -91,7 +91,7 @@ const (
 )
 
 // lookAfter is for how long nothing was read when a sender looks for what has come.
-var lookAfter = 30 * time.Microsecond // a variable for tests
+var lookAfter = 15 * time.Microsecond // a variable for tests
 
 // A sending is what a holder of the role works with.
 type sending struct {
