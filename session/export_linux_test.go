@@ -20,3 +20,6 @@ func LookAfter(d time.Duration) (restore func()) {
 	lookAfter = d
 	return func() { lookAfter = before }
 }
+
+// Yield is what a sender does that lets others run.
+func Yield(s *Session) { s.out.yield(int64(s.now())) }

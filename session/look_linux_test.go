@@ -154,3 +154,32 @@ func TestStreamsWhoseSessionsLookAtEveryBatchPassNettest(t *testing.T) {
 	defer session.LookAfter(-time.Hour)()
 	passNettest(t, sockets)
 }
+
+// While a sender lets others run nothing is sent, so it must not do that each time where they compute.
+func TestASenderThatHasWaitedForGoroutinesThatComputeDoesNotWaitForThemAgain(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	c, _ := sessions(t, transport("tcp"), session.Config{})
+	// compute has another goroutine compute for 20 ms, which begins when this one waits.
+	compute := func() (wait func()) {
+		var computing sync.WaitGroup
+		computing.Go(func() {
+			for start := time.Now(); time.Since(start) < 20*time.Millisecond; {
+			}
+		})
+		return computing.Wait
+	}
+	yield := func() time.Duration {
+		defer compute()()
+		start := time.Now()
+		session.Yield(c)
+		return time.Since(start)
+	}
+	// The first may find that the goroutine had its turn before.
+	first := yield()
+	for i := 0; i < 100 && first < 2*time.Millisecond; i++ {
+		first = yield()
+	}
+	if second := yield(); first < 2*time.Millisecond || second > first/2 {
+		t.Errorf("it took %v, and then %v", first, second)
+	}
+}

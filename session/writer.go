@@ -37,7 +37,11 @@ type writer struct {
 	// What the goroutines run, bound once so that starting them allocates nothing.
 	calledFunc, handedFunc func()
 	handed                 *sending // the holder's: what handedFunc goes on with
-	looked                 int64    // the holder's: when it last looked for what has come
+
+	// The holder's; times are since the session began.
+	looked    int64 // when it last looked for what has come
+	short     bool  // the last batch was short
+	busyUntil int64 // others take long when they run: no yield before then
 
 	mu       sync.Mutex // guards what follows
 	sched    shaper.Scheduler
@@ -88,6 +92,15 @@ const (
 	maxRefusals = 1024
 	// refusalsPerTurn bounds one turn of the session's own frames.
 	refusalsPerTurn = 64
+
+	// shortBatch is what gather takes for short, and gatherWithin how long before it must
+	// have been sent.
+	shortBatch   = 4 << 10
+	gatherWithin = int64(5 * time.Microsecond)
+	// A yield that takes longer than slowYield is not repeated before busyFactor times as
+	// long has passed: other goroutines have something to compute.
+	slowYield  = int64(time.Millisecond)
+	busyFactor = 100
 )
 
 // lookAfter is for how long nothing was read when a sender looks for what has come.
@@ -161,6 +174,7 @@ func (w *writer) start(u stream.Urgency) {
 	case u == stream.Now && w.raw != nil && w.pace == nil:
 		w.role = roleHeld
 		w.mu.Unlock()
+		w.gather()
 		w.run(w.newSending(), callerBatches)
 	case w.role == roleFree:
 		w.role = roleCalled
@@ -240,8 +254,31 @@ func (w *writer) run(o *sending, limit int) {
 		}
 		if w.lookDue() && w.s.in.look() {
 			// On a single core who was woken would otherwise be served when all has been sent.
-			runtime.Gosched()
+			w.yield(int64(w.s.now()))
 		}
+	}
+}
+
+// gather lets others join in that are about to send something short, too. It takes it that there are
+// some if something short went out just before. The caller holds the role.
+func (w *writer) gather() {
+	if !w.short {
+		return
+	}
+	if now := int64(w.s.now()); now-w.s.alive.sent.Load() < gatherWithin {
+		w.yield(now)
+	}
+}
+
+// yield lets other goroutines run. The caller holds the role, and nothing is sent meanwhile; so if they
+// take long, yield does nothing for a while after that.
+func (w *writer) yield(now int64) {
+	if now < w.busyUntil {
+		return
+	}
+	runtime.Gosched()
+	if after := int64(w.s.now()); after-now > slowYield {
+		w.busyUntil = after + busyFactor*(after-now)
 	}
 }
 
@@ -286,6 +323,7 @@ func (w *writer) writePaced(o *sending) error {
 // write writes the batch and leaves in o.rest what a full socket did not take.
 func (w *writer) write(o *sending) error {
 	b := o.batch
+	w.short = b.Len() < shortBatch
 	var n int
 	var err error
 	if w.raw != nil {
