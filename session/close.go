@@ -13,9 +13,9 @@ import (
 // Close closes the session: no call on it or its streams succeeds any more, and those that are blocked
 // end, with net.ErrClosed. What had been written before is sent first, for at most
 // Config.CloseTimeout; then the transport is closed, and the peer finds streams that were not
-// closed ended without a FIN. Sent means that the peer's host has it if the transport is a TCP
-// socket or has one below it that it tells of by a method NetConn, as *tls.Conn does; elsewhere it
-// means that the transport took it.
+// closed ended without a FIN. Sent means, on Linux, that the peer's host has it if the transport is a
+// TCP socket or has one below it that it tells of by a method NetConn, as *tls.Conn does; elsewhere
+// it means that the transport took it.
 //
 // The error is ErrNotFlushed if not everything was sent, and otherwise that of closing the transport.
 // Closing again waits for the first Close and returns nil.

@@ -53,15 +53,9 @@ func TestASenderReadsWhatHasComeIfNobodyElseDoes(t *testing.T) {
 					return b, err
 				})
 				go p.Send(t, testutil.PSH(v, st.ID(), want))
-				for done := false; !done; runtime.Gosched() {
-					look()
-					select {
-					case r := <-got:
-						if done = true; r.err != nil || string(r.value) != string(want) {
-							t.Errorf("%d bytes: read others, error %v", size, r.err)
-						}
-					default:
-					}
+				until(t, look, func() bool { return len(got) > 0 })
+				if r := <-got; r.err != nil || string(r.value) != string(want) {
+					t.Errorf("%d bytes: read others, error %v", size, r.err)
 				}
 				feed()
 			}

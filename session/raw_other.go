@@ -25,5 +25,3 @@ func (c *rawConn) unacknowledged() int { return 0 }
 func (r *reader) runRaw() error { panic("unreachable") }
 
 func (r *reader) look() bool { panic("unreachable") }
-
-func (r *reader) lookAt(uintptr) { panic("unreachable") }

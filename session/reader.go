@@ -46,7 +46,7 @@ type reader struct {
 	looking  bool             // this is a look, which must not wait,
 	full     bool             // and had to stop, as there is no room for more unread data
 	calling  bool             // look has called the goroutine that reads
-	lookFunc func(fd uintptr) // lookAt, bound once
+	lookFunc func(fd uintptr) // lookAt, bound by the first look
 }
 
 const (
@@ -62,12 +62,6 @@ const (
 )
 
 var stagings = sync.Pool{New: func() any { return new([stagingSize]byte) }}
-
-func newReader(s *Session) *reader {
-	r := &reader{s: s, pace: newPacer(s.config.ReceiveRate, s.done)}
-	r.lookFunc = r.lookAt
-	return r
-}
 
 // run reads until the transport ends, and returns why.
 func (r *reader) run() error {

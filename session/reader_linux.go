@@ -103,6 +103,9 @@ func (r *reader) look() (woke bool) {
 
 // lookHolding is look for who holds r.mu.
 func (r *reader) lookHolding() (woke bool) {
+	if r.lookFunc == nil {
+		r.lookFunc = r.lookAt
+	}
 	r.looking = true
 	_ = r.s.raw.rc.Control(r.lookFunc) // an error says that the session is ending
 	r.looking = false

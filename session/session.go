@@ -151,7 +151,7 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 	s.opening.L = &s.mu
 	s.reclaim.s = s
 	s.budget.OnPressure(s.reclaim.ring)
-	s.in = newReader(s)
+	s.in = &reader{s: s, pace: newPacer(s.config.ReceiveRate, s.done)}
 	s.out = newWriter(s, scheduler)
 	s.log("session begins")
 	s.alive.start(s)

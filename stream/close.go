@@ -9,8 +9,10 @@ import (
 // net.ErrClosed; what has not been read is thrown away, and so is what still
 // arrives; what Write has accepted is still sent, and FIN behind it: twice, unless the peer's has
 // come, so that the peer can tell this from CloseWrite (PROTOCOL.md, "Lifetime of a stream").
-// Closing again does nothing. The error, if any, is why what Write had accepted was thrown away instead of being
-// handed to the transport: the reason for the session's end, or ErrPeerClosed.
+// Closing again does nothing.
+//
+// The error, if any, is why what Write had accepted was thrown away instead of being handed to the
+// transport: the reason for the session's end, or ErrPeerClosed.
 func (s *Stream) Close() error {
 	_, err := s.close(false)
 	return s.opError("close", err)

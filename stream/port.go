@@ -343,10 +343,7 @@ func (p *Port) Reclaim() (control, later bool) {
 	if !due {
 		return false, later
 	}
-	s.updateDue = true
-	control = !s.controlQueued
-	s.controlQueued = true
-	return control, false
+	return s.queueUpdate(), false
 }
 
 // sent says that n bytes of what Write has accepted need not be kept any more.
@@ -407,9 +404,7 @@ func (p *Port) Data(b *Batch, n int) (more, opened bool) {
 				s.window.Finish(s.cfg.Budget)
 			} else if s.receives() {
 				// An update behind FIN tells a peer like this one that FIN was not the last word.
-				s.updateDue = true
-				control = !s.controlQueued
-				s.controlQueued = true
+				control = s.queueUpdate()
 			}
 		}
 		if s.finAgain {

@@ -148,6 +148,11 @@ func (s *Stream) credited(n int) bool {
 	if !s.window.Read(n, s.now()) || s.updateDue {
 		return false
 	}
+	return s.queueUpdate()
+}
+
+// queueUpdate has an UPD sent, and reports whether the session is to be told.
+func (s *Stream) queueUpdate() bool {
 	s.updateDue = true
 	submit := !s.controlQueued
 	s.controlQueued = true
