@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"unsafe"
 )
@@ -26,6 +27,34 @@ import (
 type rawConn struct {
 	rc  syscall.RawConn
 	tcp bool
+	// turn belongs to whoever is in a system call on a TCP socket; see enter.
+	turn sync.Mutex
+}
+
+// turnSpins is for how long enter tries before it waits: some microseconds, which is what most of these
+// system calls take.
+const turnSpins = 4000
+
+// enter is called before a system call that reads or writes, and leave after it. The kernel locks a
+// TCP socket in each. The thread of another one would sleep until then, and the processor with it, and
+// when it wakes the socket may be locked again: where one goroutine wrote without end, another that
+// wanted to read slept for up to 0.4 ms (docs/performance.md). A goroutine can wait in a better way.
+func (c *rawConn) enter() {
+	if !c.tcp {
+		return // a Unix socket's directions have a lock each
+	}
+	for range turnSpins {
+		if c.turn.TryLock() {
+			return
+		}
+	}
+	c.turn.Lock()
+}
+
+func (c *rawConn) leave() {
+	if c.tcp {
+		c.turn.Unlock()
+	}
 }
 
 const (
@@ -87,6 +116,7 @@ func socketBelow(conn io.ReadWriteCloser) *rawConn {
 
 // rawWrite is one write at a time: the holder of the writer role's.
 type rawWrite struct {
+	c     *rawConn
 	iov   [maxVectors]syscall.Iovec
 	used  int
 	msg   syscall.Msghdr // says where iov is
@@ -103,7 +133,9 @@ func newRawWrite() *rawWrite {
 		w.n, w.errno = 0, 0
 		w.msg.Iov = &w.iov[0]
 		setLen(&w.msg.Iovlen, w.used)
+		w.c.enter()
 		r, _, errno := syscall.RawSyscall(syscall.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&w.msg)), syscall.MSG_DONTWAIT)
+		w.c.leave()
 		if errno == 0 {
 			w.n = int(r)
 		} else if errno != syscall.EAGAIN && errno != syscall.EINTR {
@@ -113,7 +145,9 @@ func newRawWrite() *rawWrite {
 	}
 	w.wait = func(fd uintptr) bool {
 		for len(w.p) > 0 {
+			w.c.enter()
 			r, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&w.p[0])), uintptr(len(w.p)), syscall.MSG_DONTWAIT, 0, 0)
+			w.c.leave()
 			switch errno {
 			case 0:
 				w.p = w.p[r:]
@@ -134,6 +168,8 @@ func newRawWrite() *rawWrite {
 // tryWrite writes what the socket takes of parts at once, and returns how many
 // bytes that was. Fewer than all, without an error, means that it is full.
 func (c *rawConn) tryWrite(w *rawWrite, parts [][]byte) (n int, err error) {
+	w.c = c
+	defer func() { w.c = nil }() // w is kept longer than c
 	for len(parts) > 0 {
 		want := 0
 		w.used = 0
@@ -159,9 +195,9 @@ func (c *rawConn) tryWrite(w *rawWrite, parts [][]byte) (n int, err error) {
 
 // writeAll writes all of p, waiting where it must, and returns how much it wrote.
 func (c *rawConn) writeAll(w *rawWrite, p []byte) (n int, err error) {
-	w.p, w.n, w.errno = p, 0, 0
+	w.c, w.p, w.n, w.errno = c, p, 0, 0
 	err = c.rc.Write(w.wait)
-	w.p = nil
+	w.c, w.p = nil, nil
 	if err == nil && w.errno != 0 {
 		err = os.NewSyscallError("write", w.errno)
 	}
@@ -170,7 +206,7 @@ func (c *rawConn) writeAll(w *rawWrite, p []byte) (n int, err error) {
 
 // tryRead fills p, and then q, with what is there. wouldBlock says that nothing is.
 // No error, nothing read and wouldBlock false is the end of the transport.
-func tryRead(fd uintptr, p, q []byte) (n int, wouldBlock bool, err error) {
+func (c *rawConn) tryRead(fd uintptr, p, q []byte) (n int, wouldBlock bool, err error) {
 	var iov [2]syscall.Iovec
 	used := 0
 	for _, b := range [...][]byte{p, q} {
@@ -185,11 +221,13 @@ func tryRead(fd uintptr, p, q []byte) (n int, wouldBlock bool, err error) {
 	for {
 		var r uintptr
 		var errno syscall.Errno
+		c.enter()
 		if used == 1 {
 			r, _, errno = syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(iov[0].Base)), uintptr(iov[0].Len), syscall.MSG_DONTWAIT, 0, 0)
 		} else {
 			r, _, errno = syscall.RawSyscall(syscall.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&msg)), syscall.MSG_DONTWAIT)
 		}
+		c.leave()
 		switch errno {
 		case 0:
 			return int(r), false, nil

@@ -75,7 +75,7 @@ func (r *reader) step(fd uintptr) (empty bool) {
 		return false
 	}
 	direct, staged := r.targets(true)
-	n, wouldBlock, err := tryRead(fd, direct, staged)
+	n, wouldBlock, err := r.s.raw.tryRead(fd, direct, staged)
 	if n > 0 {
 		r.s.received(n)
 	}

@@ -82,6 +82,14 @@ var rows = []*row{
 		lines: []line{{table: speed, figure: "receive GB/s", unit: "GB/s", higher: true, targets: []target{{bestPeer, 1.4}}}},
 	},
 	{
+		name: "both-ways", work: "8 streams, 64 KiB writes both ways", processes: 1,
+		dial: bothWays{8, 64 << 10}.dial, accept: bothWays{8, 64 << 10}.accept,
+		lines: []line{
+			{table: speed, figure: "there GB/s", label: "to the accepting end", unit: "GB/s", higher: true},
+			{table: speed, figure: "back GB/s", label: "to the dialing end", unit: "GB/s", higher: true},
+		},
+	},
+	{
 		name: "small-256", work: "1 stream, 256 B writes", processes: 1,
 		dial: bulk{1, 256}.send, accept: bulk{1, 256}.receive,
 		lines: []line{{table: speed, figure: "receive GB/s", unit: "GB/s", higher: true, targets: []target{{bestPeer, 10}}}},
@@ -110,6 +118,7 @@ var rows = []*row{
 		lines: []line{
 			{table: speed, figure: "p50 us", label: "median", unit: "us"},
 			{table: speed, figure: "p99 us", label: "99th percentile", unit: "us", targets: []target{{bestPeer, 0.5}}},
+			{table: speed, figure: "bulk GB/s", label: "the 8 streams meanwhile", unit: "GB/s", higher: true},
 		},
 	},
 	{

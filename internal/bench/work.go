@@ -205,6 +205,30 @@ func (t *traffic) expect(sent int64) {
 	}
 }
 
+// bothWays is bulk data both ways on the same streams. It needs both ends in one process: the data
+// stops with it.
+type bothWays struct{ streams, size int }
+
+func (b bothWays) dial(e *end) figures {
+	streams := make([]net.Conn, b.streams)
+	openStreams(e.connect(), streams, make([]byte, messageSize))
+	return b.run(e, streams, "back")
+}
+
+func (b bothWays) accept(e *end) figures {
+	streams := make([]net.Conn, b.streams)
+	acceptStreams(e.acceptSession(), streams)
+	return b.run(e, streams, "there")
+}
+
+func (b bothWays) run(e *end, streams []net.Conn, way string) figures {
+	t := readAll(streams)
+	writeAll(streams, b.size)
+	f := t.observe(e, way)
+	e.meet()
+	return f
+}
+
 // Latency.
 
 // pingPong echoes on one stream, one message at a time.
@@ -260,13 +284,14 @@ func (b besideBulk) dial(e *end) figures {
 func (b besideBulk) accept(e *end) figures {
 	streams := make([]net.Conn, b.streams+1)
 	acceptStreams(e.acceptSession(), streams)
-	readAll(streams[:b.streams])
+	t := readAll(streams[:b.streams])
 	go func() {
 		for message := make([]byte, messageSize); answer(streams[b.streams], message) == nil; {
 		}
 	}()
+	f := t.observe(e, "bulk")
 	e.meet()
-	return nil
+	return f
 }
 
 // Calls.
