@@ -1,6 +1,7 @@
 package flow_test
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -94,7 +95,7 @@ func TestIdleWindowsComeBackWhenPromisesAreScarce(t *testing.T) {
 	}
 	// A stream of another one needs a window, and cannot have it.
 	busy := newTransfer(t, sim, gbit, 100*time.Millisecond, busyShare)
-	busy.write(1 << 34)
+	busy.write(math.MaxInt)
 	sim.run(30 * time.Second)
 	if !idleShare.Pressed() || rang == 0 {
 		t.Errorf("pressed=%v, rang %d times", idleShare.Pressed(), rang)
@@ -213,7 +214,7 @@ func TestManyStreamsShareABudgetAndFillThePath(t *testing.T) {
 		for range n {
 			x := newTransfer(t, sim, gbit, 50*time.Millisecond, b.Join())
 			x.link = line
-			x.write(1 << 34)
+			x.write(math.MaxInt)
 			streams = append(streams, x)
 		}
 		total := func() (read, windows int) {

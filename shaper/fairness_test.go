@@ -41,7 +41,7 @@ func TestWeightsHoldWithinFivePercent(t *testing.T) {
 		pause int
 		off   float64
 	}{
-		{"always more", [3]int{1 << 40, 1 << 40, 1 << 40}, 0, 0.05},
+		{"always more", [3]int{math.MaxInt, math.MaxInt, math.MaxInt}, 0, 0.05},
 		{"small writes", [3]int{kib, kib, kib}, 0, 0.05},
 		{"the heaviest writes least", [3]int{128 * kib, 16 * kib, kib}, 0, 0.05},
 		{"the heaviest writes most", [3]int{kib, 16 * kib, 128 * kib}, 0, 0.05},
@@ -73,7 +73,7 @@ func TestEmptyingAndRefillingGainsNothing(t *testing.T) {
 		for _, pause := range []int{0, 1, 32 * kib, 64 * kib, 128 * kib, 250 * kib} {
 			t.Run(fmt.Sprintf("write %d, pause %d", write, pause), func(t *testing.T) {
 				gamer := &sender{write: write, pause: pause}
-				senders := append(copies(8, sender{write: 1 << 40}), gamer)
+				senders := append(copies(8, sender{write: math.MaxInt}), gamer)
 				l := newLink(shaper.NewFair(), senders...)
 				l.run(64 * mib)
 				if share := float64(gamer.sent) / float64(l.now) * 9; share > 1.05 {
