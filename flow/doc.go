@@ -39,6 +39,11 @@
 // trial, and is undone unless the rate rises by a fifth. In no case is the window
 // larger than 32 Gbit/s can fill in a round trip, if that is more than 512 KiB.
 //
+// Within a machine a path holds next to nothing, and what a stream may send lies in the
+// transport's queue. Where short messages that somebody waits for go beside bulk
+// data, Share.LimitLocal lowers the windows of such paths for a while to what is
+// read in two round trips, or to a limit if that is more. It costs some of the rate.
+//
 // An update is due each time the reader passes a multiple of a quarter of the
 // window; of half of it if the round trip is less than 1 ms. A path is thus filled by a window of 4/3 of what
 // it holds.

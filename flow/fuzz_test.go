@@ -25,6 +25,13 @@ func (m *moody) Grant(have, want int) int {
 
 func (m *moody) Pressed() bool { return len(m.moods)%3 == 1 }
 
+func (m *moody) LocalLimit(time.Duration) int {
+	if len(m.moods)%2 == 0 {
+		return 0
+	}
+	return int(m.moods[0]) << 10
+}
+
 // converse runs a stream between a sender and a receiver whose frames and updates
 // are under way for any time, as script says: two bytes a step. It fails if the
 // receiver ever sees more than it granted, or if in the end the stream is stuck.

@@ -6,7 +6,9 @@ package flow
 // must not block, and must be safe for concurrent use if streams share it.
 //
 // A Granter that also has a method Pressed() bool, as *Share does, is asked by it
-// whether windows that are larger than needed should shrink.
+// whether windows that are larger than needed should shrink. One that has a method
+// LocalLimit(now time.Duration) int, as *Share does, is asked by Update for the bound that
+// Share.LimitLocal is about; 0 is none.
 type Granter interface {
 	// Grant changes what is promised to a stream's peer from have to the
 	// result, which is at most want and may be less than have. A new stream

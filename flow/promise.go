@@ -1,5 +1,7 @@
 package flow
 
+import "time"
+
 // DefaultMaxWindow is the largest window that a Share grants a stream unless
 // SetMaxWindow says otherwise.
 const DefaultMaxWindow = 16 << 20
@@ -15,6 +17,9 @@ const (
 	// openPart: each of them gets at most this part of what is left of that, so
 	// that it is never used up.
 	openPart = 4
+	// LimitLocal's arguments are kept in one word: microseconds, and in localBits bits so many times
+	// 2^localUnit bytes.
+	localBits, localUnit = 21, 10
 	// ringEvery: of so many refused grants in a row one rings for idle windows.
 	ringEvery = 64
 )
@@ -95,6 +100,27 @@ func (b *Budget) grantable(promised int64, opening bool) int64 {
 func (s *Share) Pressed() bool {
 	limit := s.budget.size - s.budget.size/reservePart
 	return s.budget.promised.Load() > limit-limit/4
+}
+
+// LimitLocal bounds windows until then, a time as ReceiveWindow.Update is given it. It is
+// for a transport that does not leave this machine, when short messages for which
+// somebody waits go beside bulk data: all that a stream may send beyond what its path
+// holds lies before them in a queue of the transport. At its next update a window
+// is lowered to limit, in KiB, or to what is read in two round trips if that is
+// more. That costs some of the rate. Should a round trip be a millisecond or
+// more after all, as behind a proxy on this machine, the window stays as it is.
+func (s *Share) LimitLocal(limit int, until time.Duration) {
+	limit = min(max(limit, 1<<localUnit), topWindow)
+	s.local.Store(until.Microseconds()<<localBits | int64(limit>>localUnit))
+}
+
+// LocalLimit returns what LimitLocal has set if it is in force at the time now, or 0.
+func (s *Share) LocalLimit(now time.Duration) int {
+	local := s.local.Load()
+	if now.Microseconds() >= local>>localBits {
+		return 0
+	}
+	return int(local&(1<<localBits-1)) << localUnit
 }
 
 // OnPressure sets a function that is called when a stream of any session on the

@@ -14,7 +14,8 @@ type Share struct {
 	waiters   atomic.Int32 // calls of Wait that are queued
 	maxWindow atomic.Int64
 	pressure  atomic.Pointer[func()]
-	spare     *waiter // guarded by budget.mu
+	local     atomic.Int64 // see LocalLimit
+	spare     *waiter      // guarded by budget.mu
 }
 
 // gone is what the counters of a share that left are set to, so that every

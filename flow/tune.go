@@ -54,7 +54,7 @@ func (w *ReceiveWindow) Update(g Granter, now time.Duration) (consumed, window u
 		// The peer has used all it was ever told of: it waits for this update.
 		w.wantGrowth(grow4)
 	}
-	w.fit(g)
+	w.fit(g, now)
 
 	size := uint32(odd(w.Window()))
 	if w.read+size+1 == limit {
@@ -299,7 +299,7 @@ func (w *ReceiveWindow) learn(took, idle, now uint32) {
 }
 
 // fit changes the window's size to what is needed and can be had.
-func (w *ReceiveWindow) fit(g Granter) {
+func (w *ReceiveWindow) fit(g Granter, now time.Duration) {
 	size := int(w.size + InitialWindow)
 	want := size
 	switch {
@@ -315,6 +315,7 @@ func (w *ReceiveWindow) fit(g Granter) {
 	case size > leastWindow && w.need != 0:
 		want = w.shrunk(g)
 	}
+	want = min(want, w.localLimit(g, now))
 	w.flags &^= grow2 | grow4
 	if want == size {
 		return
@@ -329,6 +330,18 @@ func (w *ReceiveWindow) fit(g Granter) {
 		w.samples = 0
 	}
 	w.resize(g, got)
+}
+
+// localLimit is what the window may be at most because of Share.LimitLocal.
+func (w *ReceiveWindow) localLimit(g Granter, now time.Duration) int {
+	if w.rtt != 0 && w.rtt < halfTime {
+		if l, ok := g.(interface{ LocalLimit(time.Duration) int }); ok {
+			if limit := l.LocalLimit(now); limit > 0 {
+				return odd(max(limit, leastWindow, 2*int(w.need)))
+			}
+		}
+	}
+	return topWindow
 }
 
 // shrunk is the window that is left of one that is far larger than what the

@@ -2,6 +2,7 @@ package flow_test
 
 import (
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -159,7 +160,7 @@ func TestASenderThatHasLittleToSendDoesNotGrowTheWindow(t *testing.T) {
 func TestTheWindowFollowsAPathThatGetsLonger(t *testing.T) {
 	sim := &simulation{}
 	x := newTransfer(t, sim, gbit, 20*time.Millisecond, flow.NewShare(32<<20))
-	x.write(1 << 34)
+	x.write(math.MaxInt)
 	sim.run(2 * time.Second)
 	x.link.delay, x.back.delay = 50*time.Millisecond, 50*time.Millisecond
 	sim.run(40 * time.Second)
@@ -188,7 +189,7 @@ func TestSteadyFlowHasAtMostOneUpdateAQuarterWindow(t *testing.T) {
 		for _, most := range some(16<<20, 1<<20, flow.InitialWindow) {
 			sim := &simulation{}
 			x := newTransfer(t, sim, gbit, rtt, flow.MaxWindow(most))
-			x.write(1 << 34)
+			x.write(math.MaxInt)
 			sim.run(6 * time.Second) // it has found its size
 			updates, read, window := x.updates, x.read, x.in.Window()
 			sim.run(10 * time.Second)
@@ -228,7 +229,7 @@ func TestAWindowThatWasHeldDownGrowsOnceItMay(t *testing.T) {
 			g := &raised{flow.MaxWindow(size)}
 			x := newTransfer(t, sim, gbit, 100*time.Millisecond, g)
 			x.piece = piece
-			x.write(1 << 34)
+			x.write(math.MaxInt)
 			sim.run(5 * time.Second)
 			g.MaxWindow = 16 << 20
 			sim.run(8 * time.Second)
@@ -254,5 +255,81 @@ func TestAReaderThatTakesGulpsKeepsTheWindowSmall(t *testing.T) {
 				t.Errorf("%v, gulps of %d: the window grew to %d", rtt, piece, x.maxWindow)
 			}
 		}
+	}
+}
+
+// While LimitLocal is in force windows hold no more than it says or than is needed. Where the round
+// trip is a millisecond or more it changes nothing.
+func TestLocalWindowsHoldNoMoreThanTheirLimit(t *testing.T) {
+	const limit, size = 24 << 10, 64 << 20
+	for _, tt := range []struct {
+		rate     float64
+		rtt      time.Duration
+		readTime time.Duration // of 32 KiB
+		most     int           // window; 0: no difference
+	}{
+		{0, 2 * time.Microsecond, 10 * time.Microsecond, limit},
+		{0, 10 * time.Microsecond, 10 * time.Microsecond, 96 << 10},
+		{0, 20 * time.Microsecond, 10 * time.Microsecond, 128 << 10},
+		{0, 50 * time.Microsecond, 10 * time.Microsecond, 200 << 10},
+		{0, 2 * time.Millisecond, 10 * time.Microsecond, 0},
+		{1 * gbit, 2 * time.Millisecond, 0, 0},
+		{1 * gbit, 100 * time.Millisecond, 0, 0},
+	} {
+		t.Run(fmt.Sprintf("%gGbit/s,%v,read=%v", tt.rate/gbit, tt.rtt, tt.readTime), func(t *testing.T) {
+			run := func(limited bool) (window int, took time.Duration) {
+				sim := &simulation{}
+				g := flow.NewShare(32 << 20)
+				if limited {
+					g.LimitLocal(limit, time.Hour)
+				}
+				x := newTransfer(t, sim, tt.rate, tt.rtt, g)
+				x.readTime = tt.readTime
+				x.write(size)
+				sim.run(time.Hour)
+				if x.read != size {
+					t.Fatalf("%d bytes of %d were read", x.read, size)
+				}
+				return x.in.Window(), x.times[len(x.times)-1]
+			}
+			window, took := run(false)
+			limited, takes := run(true)
+			t.Logf("window %d instead of %d, %v instead of %v", limited, window, takes, took)
+			if tt.most == 0 && (limited != window || takes != took) {
+				t.Error("want no difference")
+			}
+			if tt.most > 0 && (window <= tt.most || limited > tt.most) {
+				t.Errorf("want a window of %d at most", tt.most)
+			}
+			if takes > 2*took {
+				t.Error("it takes more than twice the time")
+			}
+		})
+	}
+}
+
+func TestALimitOfLocalWindowsHoldsUntilItsTime(t *testing.T) {
+	s := flow.NewShare(32 << 20)
+	const until = 90 * time.Minute
+	for _, tt := range []struct {
+		limit int
+		now   time.Duration
+		want  int
+	}{
+		{24 << 10, 0, 24 << 10},
+		{24<<10 + 1023, until - time.Microsecond, 24 << 10}, // in KiB
+		{24 << 10, until, 0},
+		{24 << 10, until + time.Hour, 0},
+		{0, 0, 1 << 10},
+		{-1, 0, 1 << 10},
+		{math.MaxInt, 0, 1 << 30},
+	} {
+		s.LimitLocal(tt.limit, until)
+		if got := s.LocalLimit(tt.now); got != tt.want {
+			t.Errorf("LimitLocal(%d, %v); LocalLimit(%v) = %d, want %d", tt.limit, until, tt.now, got, tt.want)
+		}
+	}
+	if got := flow.NewShare(1).LocalLimit(0); got != 0 {
+		t.Errorf("LocalLimit = %d without a limit", got)
 	}
 }

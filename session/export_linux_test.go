@@ -23,3 +23,9 @@ func LookAfter(d time.Duration) (restore func()) {
 
 // Yield is what a sender does that lets others run.
 func Yield(s *Session) { s.out.yield(int64(s.now())) }
+
+// GiveWay is what a caller of Write does that has sent bulk data.
+func GiveWay(s *Session) {
+	s.out.busyUntil.Store(0) // whatever it took before
+	s.out.giveWay()
+}

@@ -177,3 +177,39 @@ func TestASenderThatHasWaitedForGoroutinesThatComputeDoesNotWaitForThemAgain(t *
 		t.Errorf("it took %v, and then %v", first, second)
 	}
 }
+
+// A Write that never has to wait lets other goroutines run, where short messages or data come for them,
+// but no more than once in a while.
+func TestAWriteOfBulkDataLetsOthersRunBesideAConversation(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	givesWay := func(s *session.Session) bool {
+		other := make(chan struct{})
+		go close(other)
+		session.GiveWay(s)
+		select {
+		case <-other:
+			return true
+		default:
+			<-other
+			return false
+		}
+	}
+	c, s := sessions(t, transport("tcp"), session.Config{})
+	out, in := open(t, c, s)
+	say(t, out, in, 64)
+	if givesWay(c) {
+		t.Error("a session gives way beside nothing")
+	}
+	given := false
+	for i := 0; i < 5 && !given; i++ { // the scheduler may have its own way once
+		say(t, in, out, 64)
+		say(t, out, in, 64)
+		given = givesWay(c)
+	}
+	if !given {
+		t.Error("a session does not give way beside a conversation")
+	}
+	if givesWay(c) {
+		t.Error("a session gives way twice for what was sent once")
+	}
+}

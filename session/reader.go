@@ -40,6 +40,7 @@ type reader struct {
 	filling *member // whose Read waits like this
 	woken   *member // whose Read goes on, and will want more
 
+	mix  mix
 	pace *pacer // limits the rate, if not nil
 
 	end      error            // why reading has ended; nil until then
@@ -244,8 +245,11 @@ func (r *reader) delivered(became stream.Outcome, err error) error {
 	switch became {
 	case stream.Filling:
 		r.filling = r.m
-	case stream.Filled:
+	case stream.Filled, stream.Answered:
 		r.filling, r.woken = nil, r.m
+		if became == stream.Answered && r.header.Length <= shortMessage {
+			r.shortFrame(r.m)
+		}
 	case stream.Closed:
 		r.s.unknown(r.header)
 	}
@@ -276,7 +280,15 @@ func (r *reader) frame(h wire.Header, body []byte) error {
 		r.large = large
 		if m == nil {
 			s.unknown(h)
-		} else if s.budget.Full() {
+			return nil
+		}
+		if r.left >= bulkFrame {
+			r.largeFrame(m)
+		} else if r.left <= shortMessage && !m.heard {
+			r.shortFrame(m)
+		}
+		m.heard = true
+		if s.budget.Full() {
 			r.wake()
 			return s.pause()
 		}

@@ -25,6 +25,7 @@ type Session struct {
 	conn   io.ReadWriteCloser
 	raw    *rawConn // conn if it is a socket, or nil
 	client bool
+	local  bool // as far as is known, the transport does not leave this machine
 	config Config
 	begin  time.Time
 
@@ -38,6 +39,7 @@ type Session struct {
 
 	reclaim reclaimer
 
+	givingWay atomic.Int64 // callers that send much give way until then, in nanoseconds since begin
 	unsentSYN atomic.Int32 // streams that were opened and wait for the transport
 	cut       atomic.Bool  // the session has ended otherwise than by the peer's closing a
 	// transport to which all was handed
@@ -145,13 +147,14 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 		LocalAddr:  transportAddr(conn, "LocalAddr"),
 		RemoteAddr: transportAddr(conn, "RemoteAddr"),
 	}
+	s.local = onOneHost(s.streams.LocalAddr, s.streams.RemoteAddr)
 	s.ver.Store(uint32(s.config.Version))
 	s.members = make(map[uint32]*member)
 	s.accepting.L = &s.mu
 	s.opening.L = &s.mu
 	s.reclaim.s = s
 	s.budget.OnPressure(s.reclaim.ring)
-	s.in = &reader{s: s, pace: newPacer(s.config.ReceiveRate, s.done)}
+	s.in = &reader{s: s, mix: newMix(), pace: newPacer(s.config.ReceiveRate, s.done)}
 	s.out = newWriter(s, scheduler)
 	s.log("session begins")
 	s.alive.start(s)
@@ -377,6 +380,9 @@ type member struct {
 	s    *Session
 	flow shaper.Flow
 	port stream.Port
+	// The reader's:
+	bulk  uint32 // the mix's last epoch in which a large frame came
+	heard bool   // data has come
 }
 
 var _ stream.Link = (*member)(nil)

@@ -5,6 +5,7 @@ import (
 	"math"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/smuxkit/smuxkit/shaper"
@@ -39,9 +40,12 @@ type writer struct {
 	handed                 *sending // the holder's: what handedFunc goes on with
 
 	// The holder's; times are since the session began.
-	looked    int64 // when it last looked for what has come
-	short     bool  // the last batch was short
-	busyUntil int64 // others take long when they run: no yield before then
+	looked int64 // when it last looked for what has come
+	short  bool  // the last batch was short
+
+	// Anybody's.
+	busyUntil atomic.Int64 // others take long when they run: no yield before then
+	gaveWay   atomic.Int64 // when a caller last let others run
 
 	mu       sync.Mutex // guards what follows
 	sched    shaper.Scheduler
@@ -97,8 +101,13 @@ const (
 	// have been sent.
 	shortBatch   = 4 << 10
 	gatherWithin = int64(5 * time.Microsecond)
-	// A yield that takes longer than slowYield is not repeated before busyFactor times as
-	// long has passed: other goroutines have something to compute.
+	// A caller that sends a batch of bulkBatch or more keeps its processor for giveWayAfter.
+	bulkBatch    = 32 << 10
+	giveWayAfter = int64(30 * time.Microsecond)
+	// In a yield of less than noYield nobody else has run. One that takes longer than slowYield is
+	// not repeated before busyFactor times as long has passed: other goroutines have something to
+	// compute.
+	noYield    = int64(time.Microsecond)
 	slowYield  = int64(time.Millisecond)
 	busyFactor = 100
 )
@@ -175,7 +184,9 @@ func (w *writer) start(u stream.Urgency) {
 		w.role = roleHeld
 		w.mu.Unlock()
 		w.gather()
-		w.run(w.newSending(), callerBatches)
+		if w.run(w.newSending(), callerBatches) {
+			w.giveWay()
+		}
 	case w.role == roleFree:
 		w.role = roleCalled
 		w.mu.Unlock()
@@ -218,20 +229,21 @@ func (w *writer) lazyDue() {
 }
 
 // run sends until nothing is in line. The caller holds the role; run gives it up. If
-// limit is not 0, run does not wait for the transport, and sends at most limit batches.
-func (w *writer) run(o *sending, limit int) {
+// limit is not 0, run does not wait for the transport, and sends at most limit batches. It reports
+// whether it has sent bulk data.
+func (w *writer) run(o *sending, limit int) (bulk bool) {
 	for sent := 0; ; sent++ {
 		if len(o.rest) > 0 || limit > 0 && sent == limit {
 			if limit > 0 {
 				w.handed = o
 				go w.handedFunc()
-				return
+				return bulk
 			}
 			n, err := w.raw.writeAll(o.raw, o.rest)
 			w.s.sent(n)
 			if err != nil {
 				w.fail(o, err)
-				return
+				return bulk
 			}
 			o.rest = o.rest[:0]
 		}
@@ -240,8 +252,9 @@ func (w *writer) run(o *sending, limit int) {
 		}
 		if !w.collect(o.batch) {
 			w.freeSending(o)
-			return
+			return bulk
 		}
+		bulk = bulk || o.batch.Len() >= bulkBatch
 		var err error
 		if w.pace == nil {
 			err = w.write(o)
@@ -250,7 +263,7 @@ func (w *writer) run(o *sending, limit int) {
 		}
 		if err != nil {
 			w.fail(o, err)
-			return
+			return bulk
 		}
 		if w.lookDue() && w.s.in.look() {
 			// On a single core who was woken would otherwise be served when all has been sent.
@@ -270,15 +283,30 @@ func (w *writer) gather() {
 	}
 }
 
-// yield lets other goroutines run. The caller holds the role, and nothing is sent meanwhile; so if they
-// take long, yield does nothing for a while after that.
+// giveWay lets others run now and then, where that matters (see mix.go). A caller that always has more
+// to write and never has to wait would keep its processor for 10 ms at a time, and in the scheduler's
+// queue behind it may be who a short message has just come for, or who would write the other way.
+func (w *writer) giveWay() {
+	now, last := w.s.alive.sent.Load(), w.gaveWay.Load()
+	if now < w.s.givingWay.Load() && now-last >= giveWayAfter && w.gaveWay.CompareAndSwap(last, now) {
+		w.yield(now)
+	}
+}
+
+// yield lets other goroutines run. If they take long, it does nothing for a while after that.
 func (w *writer) yield(now int64) {
-	if now < w.busyUntil {
+	if now < w.busyUntil.Load() {
 		return
 	}
 	runtime.Gosched()
-	if after := int64(w.s.now()); after-now > slowYield {
-		w.busyUntil = after + busyFactor*(after-now)
+	after := int64(w.s.now())
+	if after-now < noYield {
+		// Each 61st time the scheduler looks first where it has put this goroutine.
+		runtime.Gosched()
+		after = int64(w.s.now())
+	}
+	if after-now > slowYield {
+		w.busyUntil.Store(after + busyFactor*(after-now))
 	}
 }
 

@@ -43,6 +43,8 @@ const (
 	Filling
 	// Filled: a Read that waited has enough now and goes on.
 	Filled
+	// Answered is Filled where this side has written since it last read, as in a conversation.
+	Answered
 	// Closed: it was thrown away, as this side has closed the stream. Its sender
 	// should know.
 	Closed
@@ -96,10 +98,13 @@ func (p *Port) Deliver(data []byte, more bool) (Outcome, error) {
 
 // woken is the outcome if waiting Reads have been woken.
 func (s *Stream) woken() Outcome {
-	if s.reading != nil {
-		return Filled
+	switch {
+	case s.reading == nil:
+		return Queued
+	case s.spoke:
+		return Answered
 	}
-	return Queued
+	return Filled
 }
 
 func outcome(closed bool) Outcome {
@@ -113,7 +118,7 @@ func outcome(closed bool) Outcome {
 func (s *Stream) filledMore() Outcome {
 	if s.reading.n >= fillEnough || len(s.reading.room()) < lendMin || s.readErr() != nil || s.endErr() != nil {
 		s.readers.wake()
-		return Filled
+		return s.woken()
 	}
 	if s.reading.n == 0 {
 		return Queued

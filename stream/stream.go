@@ -88,8 +88,9 @@ type Stream struct {
 	id   uint32
 
 	// mu guards all that follows. It is never held while a Link is called.
-	mu  sync.Mutex
-	err error // why the session ended; nil while it lives
+	mu     sync.Mutex
+	credit flow.SendWindow // the peer's window; here it leaves no gap
+	err    error           // why the session ended; nil while it lives
 
 	// What both directions share.
 	arriving      bool // despite err, data may still come
@@ -104,15 +105,14 @@ type Stream struct {
 
 	// The way out: pending, then lending, then FIN.
 	out        outState
-	synDue     bool  // SYN has not gone out
-	finAgain   bool  // a second FIN is due: closed both directions
-	lost       bool  // data that Write accepted was thrown away
-	lingering  bool  // closed, it waits for the peer's window; see linger
-	writing    bool  // a Write is under way, others wait for their turn
-	spoke      bool  // this side has written since it last read
-	unsent     int32 // bytes in pending
-	loans      int32 // how often a Batch refers to the buffer of a Write
-	credit     flow.SendWindow
+	synDue     bool           // SYN has not gone out
+	finAgain   bool           // a second FIN is due: closed both directions
+	lost       bool           // data that Write accepted was thrown away
+	lingering  bool           // closed, it waits for the peer's window; see linger
+	writing    bool           // a Write is under way, others wait for their turn
+	spoke      bool           // this side has written since it last read
+	unsent     int32          // bytes in pending
+	loans      int32          // how often a Batch refers to the buffer of a Write
 	pending    buffer.Queue   // accepted and copied; every buffer but the last fills a frame
 	lending    []byte         // what is left of the buffer of a Write, which waits
 	rate       *flow.Limiter  // nil until SetSendRate

@@ -1,0 +1,186 @@
+package session_test
+
+import (
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
+)
+
+// addressed is a transport with addresses of its own.
+type addressed struct {
+	net.Conn
+	local, remote net.Addr
+}
+
+func (a addressed) LocalAddr() net.Addr  { return a.local }
+func (a addressed) RemoteAddr() net.Addr { return a.remote }
+
+func tcpAddr(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 7} }
+
+// A mixture is a session of version 2 with bulk data to s, whose reader is what limits it. Data goes
+// until the test ends.
+type mixture struct {
+	c, s    *session.Session
+	updates *updateTap // of s
+	ins     []*stream.Stream
+	running sync.WaitGroup
+}
+
+func newMixture(t *testing.T, rtt time.Duration, local, remote net.Addr) *mixture {
+	a, b := testutil.SimPair(t, path(100*simnet.Gbit, rtt))
+	m := &mixture{updates: tapUpdates(b)}
+	m.c, m.s = client(t, a, v2()), server(t, addressed{m.updates, local, remote}, v2())
+	return m
+}
+
+// bulk has writes of size bytes go from one stream to the other.
+func (m *mixture) bulk(from, to *stream.Stream, size int) {
+	go pushFor(from, size)
+	m.running.Go(func() {
+		buf := make([]byte, 32*kib)
+		for {
+			if _, err := io.ReadFull(to, buf); err != nil {
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	})
+}
+
+func (m *mixture) end() {
+	_, _ = m.c.Close(), m.s.Close()
+	m.running.Wait()
+}
+
+// say sends a message of n bytes from one end of a stream to the other.
+func say(t *testing.T, from, to *stream.Stream, n int) {
+	if _, err := from.Write(make([]byte, n)); err != nil {
+		t.Fatal(err)
+	}
+	pull(t, to, int64(n), nil)
+}
+
+// Within a machine, the windows of bulk streams are small while short messages that somebody waits for
+// come beside them, and only then.
+func TestWindowsWithinThisMachineAreSmallBesideAConversation(t *testing.T) {
+	const bulk = 8
+	talk := func(t *testing.T, _ *mixture, out, in *stream.Stream) {
+		say(t, out, in, 64)
+		say(t, in, out, 64)
+	}
+	loopback := tcpAddr("127.0.0.1")
+	for _, tt := range []struct {
+		name          string
+		local, remote net.Addr
+		rtt           time.Duration
+		// beside is what goes on each millisecond beside the bulk data.
+		beside func(t *testing.T, m *mixture, out, in *stream.Stream)
+		small  bool
+	}{
+		{"a conversation", loopback, loopback, 0, talk, true},
+		{"a conversation, IPv6", tcpAddr("::1"), tcpAddr("::1"), 0, talk, true},
+		{"a conversation, own address", tcpAddr("10.0.0.1"), tcpAddr("10.0.0.1"), 0, talk, true},
+		{"a conversation over a Unix socket", &net.UnixAddr{}, &net.UnixAddr{}, 0, talk, true},
+		{"a stream for each message", loopback, loopback, 0, func(t *testing.T, m *mixture, _, _ *stream.Stream) {
+			out, in := open(t, m.c, m.s)
+			say(t, out, in, 64)
+			_, _ = out.Close(), in.Close()
+		}, true},
+		{"a conversation over a network", tcpAddr("10.0.0.1"), tcpAddr("10.0.0.2"), 0, talk, false},
+		{"a conversation over what has no address", nil, nil, 0, talk, false},
+		{"a conversation behind a proxy on this machine", loopback, loopback, 2 * time.Millisecond, talk, false},
+		{"nothing", loopback, loopback, 0, func(*testing.T, *mixture, *stream.Stream, *stream.Stream) {}, false},
+		{"messages one way", loopback, loopback, 0, func(t *testing.T, _ *mixture, out, in *stream.Stream) {
+			say(t, out, in, 64)
+		}, false},
+		{"long messages", loopback, loopback, 0, func(t *testing.T, _ *mixture, out, in *stream.Stream) {
+			say(t, out, in, 10_000)
+			say(t, in, out, 10_000)
+		}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				m := newMixture(t, tt.rtt+4*time.Microsecond, tt.local, tt.remote)
+				defer m.end()
+				quiet, quietIn := open(t, m.c, m.s)
+				say(t, quiet, quietIn, 64)
+				outs, ins := openMany(t, m.c, m.s, bulk)
+				for i, in := range ins {
+					m.bulk(outs[i], in, 64*kib)
+				}
+				time.Sleep(20 * time.Millisecond)
+				for range 20 {
+					tt.beside(t, m, quiet, quietIn)
+					time.Sleep(time.Millisecond)
+				}
+				for i, in := range ins {
+					u, ok := m.updates.last(in.ID())
+					switch {
+					case !ok:
+						t.Errorf("stream %d had no update", i)
+					case tt.small && u.window > 24*kib:
+						t.Errorf("stream %d has a window of %d bytes, want 24 KiB", i, u.window)
+					case !tt.small && u.window < 256*kib-1:
+						t.Errorf("stream %d has a window of %d bytes, want no less than 256 KiB", i, u.window)
+					}
+				}
+			})
+		})
+	}
+}
+
+// One stream may have what 8 have together, and so may those be that are left when the others pause.
+func TestTheWindowsBesideAConversationAreSmallInSum(t *testing.T) {
+	for _, tt := range []struct{ streams, each int }{{1, 192 * kib}, {2, 96 * kib}, {8, 24 * kib}, {16, 24 * kib}} {
+		bubble(t, func(t *testing.T) {
+			m := newMixture(t, 4*time.Microsecond, tcpAddr("127.0.0.1"), tcpAddr("127.0.0.1"))
+			defer m.end()
+			quiet, quietIn := open(t, m.c, m.s)
+			outs, ins := openMany(t, m.c, m.s, tt.streams)
+			for i, in := range ins {
+				m.bulk(outs[i], in, 64*kib)
+			}
+			for range 40 {
+				say(t, quiet, quietIn, 64)
+				say(t, quietIn, quiet, 64)
+				time.Sleep(time.Millisecond)
+			}
+			for i, in := range ins {
+				u, _ := m.updates.last(in.ID())
+				if int(u.window) > tt.each || int(u.window) < tt.each*7/8 {
+					t.Errorf("%d streams: stream %d has a window of %d bytes, want %d", tt.streams, i, u.window, tt.each)
+				}
+			}
+		})
+	}
+}
+
+// Frames that are short because a window or a Write ends there are no messages.
+func TestTheShortEndsOfBulkDataAreNoMessages(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		m := newMixture(t, 4*time.Microsecond, tcpAddr("127.0.0.1"), tcpAddr("127.0.0.1"))
+		defer m.end()
+		for _, size := range []int{33_000, 70_001} {
+			out, in := open(t, m.c, m.s)
+			m.bulk(out, in, size)
+			m.bulk(in, out, size)
+		}
+		time.Sleep(300 * time.Millisecond)
+		updates := m.updates.list()
+		if len(updates) == 0 {
+			t.Error("there was no update")
+		}
+		for _, u := range updates {
+			if u.window < 256*kib-1 {
+				t.Fatalf("stream %d has a window of %d bytes", u.id, u.window)
+			}
+		}
+	})
+}
