@@ -289,7 +289,7 @@ func (w *writer) gather() {
 func (w *writer) giveWay() {
 	now, last := w.s.alive.sent.Load(), w.gaveWay.Load()
 	if now < w.s.givingWay.Load() && now-last >= giveWayAfter && w.gaveWay.CompareAndSwap(last, now) {
-		w.yield(now)
+		w.yield(int64(w.s.now()))
 	}
 }
 
