@@ -29,7 +29,6 @@ func tcpAddr(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port
 type mixture struct {
 	c, s    *session.Session
 	updates *updateTap // of s
-	ins     []*stream.Stream
 	running sync.WaitGroup
 }
 
