@@ -124,8 +124,8 @@ func TestWindowsWithinThisMachineAreSmallBesideAConversation(t *testing.T) {
 					switch {
 					case !ok:
 						t.Errorf("stream %d had no update", i)
-					case tt.small && u.window > 16*kib:
-						t.Errorf("stream %d has a window of %d bytes, want 16 KiB", i, u.window)
+					case tt.small && u.window > 20*kib: // 16 KiB, or what is read in two round trips
+						t.Errorf("stream %d has a window of %d bytes, want about 16 KiB", i, u.window)
 					case !tt.small && u.window < 256*kib-1:
 						t.Errorf("stream %d has a window of %d bytes, want no less than 256 KiB", i, u.window)
 					}
@@ -153,8 +153,8 @@ func TestTheWindowsBesideAConversationAreSmallInSum(t *testing.T) {
 			}
 			for i, in := range ins {
 				u, _ := m.updates.last(in.ID())
-				if int(u.window) > tt.each || int(u.window) < tt.each*7/8 {
-					t.Errorf("%d streams: stream %d has a window of %d bytes, want %d", tt.streams, i, u.window, tt.each)
+				if int(u.window) > tt.each*5/4 || int(u.window) < tt.each*7/8 {
+					t.Errorf("%d streams: stream %d has a window of %d bytes, want about %d", tt.streams, i, u.window, tt.each)
 				}
 			}
 		})
