@@ -24,8 +24,8 @@ const (
 	favorFor = 100 * time.Millisecond
 	// Within this machine, localWindows is what the windows of all bulk streams may then be in sum: a short
 	// message has so many bytes before it. Each may be leastLocal, though, as below that the rate falls off.
-	localWindows = 128 << 10
-	leastLocal   = 16 << 10
+	localWindows = 192 << 10
+	leastLocal   = 24 << 10
 )
 
 func newMix() mix { return mix{epoch: 2} } // a new member's epoch, 0, is long past
