@@ -122,6 +122,15 @@ var rows = []*row{
 		},
 	},
 	{
+		name: "beside-two", work: "the same, two processes", processes: 2,
+		dial: besideBulk{8, 64 << 10}.dial, accept: besideBulk{8, 64 << 10}.accept,
+		lines: []line{
+			{table: speed, figure: "p50 us", label: "median", unit: "us"},
+			{table: speed, figure: "p99 us", label: "99th percentile", unit: "us", targets: []target{{bestPeer, 0.5}}},
+			{table: speed, figure: "bulk GB/s", label: "the 8 streams meanwhile", unit: "GB/s", higher: true},
+		},
+	},
+	{
 		name: "idle-streams", work: "memory of an idle stream, one end", processes: 2,
 		dial: idleStreams{10000}.dial, accept: idleStreams{10000}.accept,
 		peers: multiplexers, maxRounds: 3,

@@ -254,14 +254,14 @@ func pingPong(e *end) figures {
 }
 
 // besideBulk echoes on one stream while others carry bulk data the same way as
-// the request. It needs both ends in one process: the bulk stops with it.
+// the request.
 type besideBulk struct{ streams, size int }
 
 func (b besideBulk) dial(e *end) figures {
 	streams := make([]net.Conn, b.streams+1)
 	message := make([]byte, messageSize)
 	openStreams(e.connect(), streams, message)
-	writeAll(streams[:b.streams], b.size)
+	t := writeAll(streams[:b.streams], b.size)
 	quiet := streams[b.streams]
 
 	var took []time.Duration
@@ -275,6 +275,9 @@ func (b besideBulk) dial(e *end) figures {
 	}
 	echoes(e.Warmup)
 	echoes(e.Window)
+	e.meet()
+	t.stop.Store(true)
+	t.running.Wait()
 	e.meet()
 	slices.Sort(took)
 	percentile := func(p int) float64 { return float64(took[(len(took)-1)*p/100].Nanoseconds()) / 1e3 }
@@ -291,6 +294,7 @@ func (b besideBulk) accept(e *end) figures {
 	}()
 	f := t.observe(e, "bulk")
 	e.meet()
+	e.meet() // the bulk has been read until then
 	return f
 }
 
