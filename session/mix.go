@@ -12,6 +12,9 @@ type mix struct {
 	began   time.Duration
 	streams int // that carry bulk data: in this epoch,
 	before  int // and in the one before
+
+	last time.Duration // when the last large frame came
+	calm time.Duration // since then they have come without a long gap
 }
 
 const (
@@ -26,6 +29,11 @@ const (
 	// message has so many bytes before it. Each may be leastLocal, though, as below that the rate falls off.
 	localWindows = 192 << 10
 	leastLocal   = 24 << 10
+	// A gap in bulk data of longGap says that processors are busy with something else: then a small
+	// window is used up long before its goroutines run again. So windows are small only where there
+	// was no such gap for calmFor.
+	longGap = 2 * time.Millisecond
+	calmFor = 2 * epochLength
 )
 
 func newMix() mix { return mix{epoch: 2} } // a new member's epoch, 0, is long past
@@ -42,15 +50,20 @@ func (x *mix) advance(now time.Duration) {
 	x.began, x.streams = now, 0
 }
 
-// large is told that a large frame has come for m. It reports whether it is the first in an epoch.
-func (x *mix) large(m *member, now time.Duration) (first bool) {
+// large is told that a large frame has come for m. It reports whether it is the first in an epoch, and whether
+// it came after a long gap.
+func (x *mix) large(m *member, now time.Duration) (first, gap bool) {
 	x.advance(now)
+	if gap = now-x.last > longGap; gap {
+		x.calm = now
+	}
+	x.last = now
 	if m.bulk == x.epoch {
-		return false
+		return false, gap
 	}
 	m.bulk = x.epoch
 	x.streams++
-	return x.streams == 1
+	return x.streams == 1, gap
 }
 
 // short is told that a short message has come for m. It reports whether that was no part of bulk data, and
@@ -63,8 +76,12 @@ func (x *mix) short(m *member, now time.Duration) (quiet bool, bulk int) {
 // largeFrame deals with a large frame of m.
 func (r *reader) largeFrame(m *member) {
 	now := r.receivedAt()
-	if r.mix.large(m, now) {
+	first, gap := r.mix.large(m, now)
+	if first {
 		r.s.giveWay(now + 2*epochLength)
+	}
+	if gap && r.s.budget.LocalLimit(now) > 0 {
+		r.s.budget.LimitLocal(0, 0)
 	}
 }
 
@@ -76,7 +93,7 @@ func (r *reader) shortFrame(m *member) {
 		return
 	}
 	r.s.giveWay(now + favorFor)
-	if r.s.local && bulk > 0 {
+	if r.s.local && bulk > 0 && now-r.mix.calm >= calmFor {
 		r.s.budget.LimitLocal(max(localWindows/bulk, leastLocal), now+favorFor)
 	}
 }

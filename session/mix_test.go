@@ -39,8 +39,8 @@ func newMixture(t *testing.T, rtt time.Duration, local, remote net.Addr) *mixtur
 	return m
 }
 
-// bulk has writes of size bytes go from one stream to the other.
-func (m *mixture) bulk(from, to *stream.Stream, size int) {
+// bulk has writes of size bytes go from one stream to the other, which takes so long for each 32 KiB.
+func (m *mixture) bulk(from, to *stream.Stream, size int, each time.Duration) {
 	go pushFor(from, size)
 	m.running.Go(func() {
 		buf := make([]byte, 32*kib)
@@ -48,7 +48,7 @@ func (m *mixture) bulk(from, to *stream.Stream, size int) {
 			if _, err := io.ReadFull(to, buf); err != nil {
 				return
 			}
-			time.Sleep(time.Millisecond)
+			time.Sleep(each)
 		}
 	})
 }
@@ -112,9 +112,9 @@ func TestWindowsWithinThisMachineAreSmallBesideAConversation(t *testing.T) {
 				say(t, quiet, quietIn, 64)
 				outs, ins := openMany(t, m.c, m.s, bulk)
 				for i, in := range ins {
-					m.bulk(outs[i], in, 64*kib)
+					m.bulk(outs[i], in, 64*kib, 200*time.Microsecond)
 				}
-				time.Sleep(20 * time.Millisecond)
+				time.Sleep(30 * time.Millisecond)
 				for range 20 {
 					tt.beside(t, m, quiet, quietIn)
 					time.Sleep(time.Millisecond)
@@ -144,7 +144,7 @@ func TestTheWindowsBesideAConversationAreSmallInSum(t *testing.T) {
 			quiet, quietIn := open(t, m.c, m.s)
 			outs, ins := openMany(t, m.c, m.s, tt.streams)
 			for i, in := range ins {
-				m.bulk(outs[i], in, 64*kib)
+				m.bulk(outs[i], in, 64*kib, 200*time.Microsecond)
 			}
 			for range 40 {
 				say(t, quiet, quietIn, 64)
@@ -161,6 +161,27 @@ func TestTheWindowsBesideAConversationAreSmallInSum(t *testing.T) {
 	}
 }
 
+// Where bulk data comes in bursts, as its goroutines have to wait for a processor, small windows would be used
+// up at once each time.
+func TestWindowsAreNotSmallWhereBulkDataComesInBursts(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		m := newMixture(t, 4*time.Microsecond, tcpAddr("127.0.0.1"), tcpAddr("127.0.0.1"))
+		defer m.end()
+		quiet, quietIn := open(t, m.c, m.s)
+		out, in := open(t, m.c, m.s)
+		m.bulk(out, in, 64*kib, 2*time.Millisecond) // and a window update each 128 KiB
+		for range 100 {
+			say(t, quiet, quietIn, 64)
+			say(t, quietIn, quiet, 64)
+			time.Sleep(time.Millisecond)
+		}
+		u, ok := m.updates.last(in.ID())
+		if !ok || u.window < 256*kib-1 {
+			t.Errorf("a window of %d bytes", u.window)
+		}
+	})
+}
+
 // Frames that are short because a window or a Write ends there are no messages.
 func TestTheShortEndsOfBulkDataAreNoMessages(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -168,8 +189,8 @@ func TestTheShortEndsOfBulkDataAreNoMessages(t *testing.T) {
 		defer m.end()
 		for _, size := range []int{33_000, 70_001} {
 			out, in := open(t, m.c, m.s)
-			m.bulk(out, in, size)
-			m.bulk(in, out, size)
+			m.bulk(out, in, size, 200*time.Microsecond)
+			m.bulk(in, out, size, 200*time.Microsecond)
 		}
 		time.Sleep(300 * time.Millisecond)
 		updates := m.updates.list()

@@ -109,7 +109,7 @@ const (
 	// compute.
 	noYield    = int64(time.Microsecond)
 	slowYield  = int64(time.Millisecond)
-	busyFactor = 100
+	busyFactor = 4
 )
 
 // lookAfter is for how long nothing was read when a sender looks for what has come.
