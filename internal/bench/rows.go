@@ -115,20 +115,12 @@ var rows = []*row{
 	{
 		name: "beside-bulk", work: "64 B echo beside 8 streams of 64 KiB writes", processes: 1,
 		dial: besideBulk{8, 64 << 10}.dial, accept: besideBulk{8, 64 << 10}.accept,
-		lines: []line{
-			{table: speed, figure: "p50 us", label: "median", unit: "us"},
-			{table: speed, figure: "p99 us", label: "99th percentile", unit: "us", targets: []target{{bestPeer, 0.5}}},
-			{table: speed, figure: "bulk GB/s", label: "the 8 streams meanwhile", unit: "GB/s", higher: true},
-		},
+		lines: besideLines,
 	},
 	{
 		name: "beside-two", work: "the same, two processes", processes: 2,
 		dial: besideBulk{8, 64 << 10}.dial, accept: besideBulk{8, 64 << 10}.accept,
-		lines: []line{
-			{table: speed, figure: "p50 us", label: "median", unit: "us"},
-			{table: speed, figure: "p99 us", label: "99th percentile", unit: "us", targets: []target{{bestPeer, 0.5}}},
-			{table: speed, figure: "bulk GB/s", label: "the 8 streams meanwhile", unit: "GB/s", higher: true},
-		},
+		lines: besideLines,
 	},
 	{
 		name: "idle-streams", work: "memory of an idle stream, one end", processes: 2,
@@ -179,6 +171,13 @@ func bulkLines(rate, send []target) []line {
 		{table: alloc, figure: "send allocs a call", label: "write", unit: "allocs", targets: []target{{absolute, 0}}},
 		{table: alloc, figure: "receive allocs a call", label: "read", unit: "allocs", targets: []target{{absolute, 0}}},
 	}
+}
+
+// besideLines is what the rows of a quiet stream beside bulk ones fill.
+var besideLines = []line{
+	{table: speed, figure: "p50 us", label: "median", unit: "us"},
+	{table: speed, figure: "p99 us", label: "99th percentile", unit: "us", targets: []target{{bestPeer, 0.5}}},
+	{table: speed, figure: "bulk GB/s", label: "the 8 streams meanwhile", unit: "GB/s", higher: true},
 }
 
 // callLines is what a row of opening and closing fills.
