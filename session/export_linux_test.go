@@ -22,7 +22,7 @@ func LookAfter(d time.Duration) (restore func()) {
 }
 
 // Yield is what a sender does that lets others run.
-func Yield(s *Session) { s.out.yield(int64(s.now())) }
+func Yield(s *Session) { s.out.yield() }
 
 // GiveWay is what a caller of Write does that has sent bulk data.
 func GiveWay(s *Session) {

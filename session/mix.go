@@ -23,8 +23,8 @@ const (
 	// for a whole message, if it is a stream's first one or comes for a Read that waits for an answer.
 	bulkFrame    = 4 << 10
 	shortMessage = 1 << 10
-	// favorFor is how long a short message counts.
-	favorFor = 100 * time.Millisecond
+	// shortCounts is for how long a short message counts.
+	shortCounts = 100 * time.Millisecond
 	// Within this machine, localWindows is what the windows of all bulk streams may then be in sum: a short
 	// message has so many bytes before it. Each may be leastLocal, though, as below that the rate falls off.
 	localWindows = 192 << 10
@@ -92,9 +92,9 @@ func (r *reader) shortFrame(m *member) {
 	if !quiet {
 		return
 	}
-	r.s.giveWay(now + favorFor)
+	r.s.giveWay(now + shortCounts)
 	if r.s.local && bulk > 0 && now-r.mix.calm >= calmFor {
-		r.s.budget.LimitLocal(max(localWindows/bulk, leastLocal), now+favorFor)
+		r.s.budget.LimitLocal(max(localWindows/bulk, leastLocal), now+shortCounts)
 	}
 }
 

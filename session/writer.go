@@ -267,7 +267,7 @@ func (w *writer) run(o *sending, limit int) (bulk bool) {
 		}
 		if w.lookDue() && w.s.in.look() {
 			// On a single core who was woken would otherwise be served when all has been sent.
-			w.yield(int64(w.s.now()))
+			w.yield()
 		}
 	}
 }
@@ -275,11 +275,8 @@ func (w *writer) run(o *sending, limit int) (bulk bool) {
 // gather lets others join in that are about to send something short, too. It takes it that there are
 // some if something short went out just before. The caller holds the role.
 func (w *writer) gather() {
-	if !w.short {
-		return
-	}
-	if now := int64(w.s.now()); now-w.s.alive.sent.Load() < gatherWithin {
-		w.yield(now)
+	if w.short && int64(w.s.now())-w.s.alive.sent.Load() < gatherWithin {
+		w.yield()
 	}
 }
 
@@ -289,12 +286,13 @@ func (w *writer) gather() {
 func (w *writer) giveWay() {
 	now, last := w.s.alive.sent.Load(), w.gaveWay.Load()
 	if now < w.s.givingWay.Load() && now-last >= giveWayAfter && w.gaveWay.CompareAndSwap(last, now) {
-		w.yield(int64(w.s.now()))
+		w.yield()
 	}
 }
 
 // yield lets other goroutines run. If they take long, it does nothing for a while after that.
-func (w *writer) yield(now int64) {
+func (w *writer) yield() {
+	now := int64(w.s.now())
 	if now < w.busyUntil.Load() {
 		return
 	}

@@ -8,7 +8,7 @@ import (
 
 // LeakCheck makes the test fail if, when it has ended and all later Cleanups have
 // run, there are goroutines that were not there at this call. Ones that are just
-// ending are waited for, for half a second. Call it first. It cannot tell whose a
+// ending are waited for, for up to a second. Call it first. It cannot tell whose a
 // goroutine is: not for a test that runs in parallel with others. A test that has
 // failed anyway is not checked.
 func LeakCheck(t testing.TB) {
