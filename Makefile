@@ -1,10 +1,10 @@
 # Each target is a script in .ci, which runs without make as well.
 
-test: ## everything, with the race detector
+test: ## the main module, with the race detector
 	@.ci/test
 lint: ## gofmt, go vet, staticcheck, the direction of imports, other systems
 	@.ci/lint
-interop: ## against the other implementations
+interop: ## against the other implementations; the benchmark's own tests
 	@.ci/interop
 fuzz: ## every fuzz target, FUZZTIME each (10s)
 	@.ci/fuzz

@@ -25,7 +25,7 @@ const orderVar = "SMUXKIT_BENCH_ORDER"
 type order struct {
 	Row, Peer string
 	Ends      ends
-	Size      int           // bytes a write, when not the row's own
+	Size      int           // bytes a write, or idle streams, when not the row's own
 	Warmup    time.Duration // before figures are taken
 	Window    time.Duration // over which they are taken
 }

@@ -181,12 +181,16 @@ func readAll(streams []net.Conn) *traffic {
 	return t
 }
 
-// observe takes the figures of this end over the window. Each end looks at its own
-// clock and its own count, so that none has to be in step with the other.
+// observe takes the figures of this end over the window, which lasts until something
+// has moved: the figures divide by it. Each end looks at its own clock and its own
+// count, so that none has to be in step with the other.
 func (t *traffic) observe(e *end, verb string) figures {
 	time.Sleep(e.Warmup)
 	start, cpu, calls, bytes, objects := time.Now(), cpuTime(), t.calls.Load(), t.bytes(), mallocs()
 	time.Sleep(e.Window)
+	for t.bytes() == bytes || t.calls.Load() == calls {
+		time.Sleep(time.Millisecond)
+	}
 	took := time.Since(start).Seconds()
 	gb := float64(t.bytes()-bytes) / 1e9
 	return figures{
@@ -196,11 +200,16 @@ func (t *traffic) observe(e *end, verb string) figures {
 	}
 }
 
-// expect waits until as much has been received as was sent.
+// expect waits until as much has been received as was sent, and fails once nothing
+// has arrived for five seconds.
 func (t *traffic) expect(sent int64) {
-	for deadline := time.Now().Add(5 * time.Second); t.bytes() != sent; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			check(fmt.Errorf("%d bytes sent, %d received", sent, t.bytes()))
+	before, since := int64(-1), time.Time{}
+	for ; t.bytes() != sent; time.Sleep(time.Millisecond) {
+		switch received := t.bytes(); {
+		case received != before:
+			before, since = received, time.Now()
+		case time.Since(since) > 5*time.Second:
+			check(fmt.Errorf("%d bytes sent, %d received", sent, received))
 		}
 	}
 }
@@ -267,7 +276,7 @@ func (b besideBulk) dial(e *end) figures {
 	var took []time.Duration
 	echoes := func(d time.Duration) {
 		took = took[:0]
-		for start := time.Now(); time.Since(start) < d; {
+		for start := time.Now(); len(took) == 0 || time.Since(start) < d; {
 			sent := time.Now()
 			check(echo(quiet, message))
 			took = append(took, time.Since(sent))
@@ -318,7 +327,7 @@ func (c calls) dial(e *end) figures {
 	return figures{"k/s": n / took.Seconds() / 1e3, "allocs": objects / n}
 }
 
-// run works for about d and returns how many calls it made, in what time.
+// run works for about d, at least one call a worker, and returns how many calls it made, in what time.
 func (c calls) run(e *end, m mux, d time.Duration) (n float64, took time.Duration) {
 	var made atomic.Int64
 	limit := int64(1 << 62)
@@ -330,7 +339,7 @@ func (c calls) run(e *end, m mux, d time.Duration) (n float64, took time.Duratio
 	for range c.workers {
 		workers.Go(func() {
 			message := make([]byte, messageSize)
-			for time.Since(start) < d && made.Add(1) <= limit {
+			for first := true; (first || time.Since(start) < d) && made.Add(1) <= limit; first = false {
 				s, err := m.Open()
 				check(err)
 				check(echo(s, message))
@@ -347,6 +356,9 @@ func (c calls) run(e *end, m mux, d time.Duration) (n float64, took time.Duratio
 type crowd struct{ streams int }
 
 func (c crowd) dial(e *end) figures {
+	if e.Size != 0 {
+		c.streams = e.Size
+	}
 	m := e.connect()
 	one := calls{workers: 1}
 	rate := func() float64 {
@@ -423,6 +435,9 @@ func (i idleStreams) accept(e *end) figures {
 }
 
 func (i idleStreams) count(e *end) int {
+	if e.Size != 0 {
+		return e.Size
+	}
 	if limit := e.peer.maxStreams; limit > 0 {
 		return min(i.streams, limit*9/10)
 	}
