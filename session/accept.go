@@ -12,8 +12,9 @@ import (
 // AcceptStream waits for the peer to open a stream and returns it. It fails with ctx's error; with
 // net.ErrClosed once this side has closed the session; and when the session has ended for another
 // reason, with that, after the streams that had arrived were accepted: with a bare io.EOF if the peer
-// closed the transport between two frames.
+// closed the transport between two frames. A nil ctx panics and changes nothing.
 func (s *Session) AcceptStream(ctx context.Context) (*stream.Stream, error) {
+	needContext(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {

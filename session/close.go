@@ -45,8 +45,9 @@ func (s *Session) Close() error {
 
 // Shutdown closes the session gracefully: no more streams can be opened, by either side; those that are
 // open go on, and when all of them are closed, the session is. If ctx ends before, Shutdown returns
-// its error and leaves the session so; Close ends it.
+// its error and leaves the session so; Close ends it. A nil ctx panics and changes nothing.
 func (s *Session) Shutdown(ctx context.Context) error {
+	needContext(ctx)
 	s.mu.Lock()
 	if s.phase == phaseOpen {
 		s.phase = phaseShutdown

@@ -14,7 +14,9 @@ import (
 // OpenStream waits only while the transport takes none of the streams opened before, and, on a
 // server that learns the version from its peer, for the first frame. It fails with the reason for
 // the session's end, with ErrShutdown, with ErrIDsExhausted, or with ctx's error.
+// A nil ctx panics and changes nothing.
 func (s *Session) OpenStream(ctx context.Context) (*stream.Stream, error) {
+	needContext(ctx)
 	m, err := s.open(ctx)
 	if err != nil {
 		return nil, s.opError("open", err)

@@ -321,10 +321,12 @@ func (s *Session) NumStreams() int {
 // Addr returns the local address, as a net.Listener does.
 func (s *Session) Addr() net.Addr { return s.streams.LocalAddr }
 
-// LocalAddr returns the transport's local address, or one that says "smux" if it has none.
+// LocalAddr returns the transport's local address. If the transport tells none, or a nil pointer, it
+// returns an address that says "smux".
 func (s *Session) LocalAddr() net.Addr { return s.streams.LocalAddr }
 
-// RemoteAddr returns the transport's remote address, or one that says "smux" if it has none.
+// RemoteAddr returns the transport's remote address. If the transport tells none, or a nil pointer, it
+// returns an address that says "smux".
 func (s *Session) RemoteAddr() net.Addr { return s.streams.RemoteAddr }
 
 // noAddr is the address of a transport that does not tell.
@@ -344,10 +346,18 @@ func transportAddr(conn any, which string) (a net.Addr) {
 			a = c.RemoteAddr()
 		}
 	}
-	if a == nil {
+	if a == nil || isNil(a) {
 		return noAddr{}
 	}
 	return a
+}
+
+// needContext panics if ctx is nil. A call does it first, so that a caller that recovers finds
+// nothing changed.
+func needContext(ctx context.Context) {
+	if ctx == nil {
+		panic("session: nil context")
+	}
 }
 
 // opError wraps err, which ended op, as package net does. io.EOF stays bare.
