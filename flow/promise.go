@@ -17,9 +17,6 @@ const (
 	// openPart: each of them gets at most this part of what is left of that, so
 	// that it is never used up.
 	openPart = 4
-	// LimitLocal's arguments are kept in one word: microseconds, and in localBits bits so many times
-	// 2^localUnit bytes.
-	localBits, localUnit = 21, 10
 	// ringEvery: of so many refused grants in a row one rings for idle windows.
 	ringEvery = 64
 )
@@ -106,21 +103,21 @@ func (s *Share) Pressed() bool {
 // for a transport that does not leave this machine, when short messages for which
 // somebody waits go beside bulk data: all that a stream may send beyond what its path
 // holds lies before them in a queue of the transport. At its next update a window
-// is lowered to limit, in KiB, or to what is read in two round trips if that is
+// is lowered to limit or to what is read in two round trips if that is
 // more. That costs some of the rate. Should a round trip be a millisecond or
-// more after all, as behind a proxy on this machine, the window stays as it is.
+// more after all, as behind a proxy on this machine, the window stays as it is. A limit of 0
+// is none.
 func (s *Share) LimitLocal(limit int, until time.Duration) {
-	limit = min(max(limit, 1<<localUnit), topWindow)
-	s.local.Store(until.Microseconds()<<localBits | int64(limit>>localUnit))
+	s.localLimit.Store(int64(max(limit, 0)))
+	s.localUntil.Store(int64(until)) // last, so that no limit of before is in force for longer
 }
 
 // LocalLimit returns what LimitLocal has set if it is in force at the time now, or 0.
 func (s *Share) LocalLimit(now time.Duration) int {
-	local := s.local.Load()
-	if now.Microseconds() >= local>>localBits {
+	if int64(now) >= s.localUntil.Load() {
 		return 0
 	}
-	return int(local&(1<<localBits-1)) << localUnit
+	return int(s.localLimit.Load())
 }
 
 // OnPressure sets a function that is called when a stream of any session on the

@@ -13,6 +13,11 @@ import "time"
 // A ReceiveWindow is not safe for concurrent use. No method blocks or allocates,
 // except that Received allocates its error.
 type ReceiveWindow struct {
+	// Times of the caller's clock.
+	markTime  time.Duration // when the update that is timed was sent; see also withdrawn and pause
+	turn      time.Duration // when the reader last had read all there was, or bytes came after that
+	chunkTime time.Duration // when the chunk began
+
 	// Positions in the stream, modulo 2^32. Those of a new stream's window are
 	// kept less InitialWindow, so that the zero value is right.
 	received uint32
@@ -21,22 +26,17 @@ type ReceiveWindow struct {
 	edge     uint32 // highest limit ever told, less InitialWindow
 	size     uint32 // window of the last update, less InitialWindow
 
-	// The update that is being timed; valid while marked. Times are in
-	// microseconds, modulo 2^32.
-	mark     uint32 // limit before that update: what lies beyond is owed to it
-	markTime uint32 // when it was sent; see also withdrawn and pause
-	credit   uint32 // what the peer could send at that time without it
+	// The update that is being timed; valid while marked.
+	mark   uint32 // limit before that update: what lies beyond is owed to it
+	credit uint32 // what the peer could send at that time without it
 
-	turn  uint32 // when the reader last had read all there was, or bytes came after that
+	// What the timed updates taught, in microseconds (see micros) and bytes.
 	pause uint32 // longest pause that the update does not explain; see resume
-
-	// What the timed updates taught, in microseconds and bytes.
-	rtt  uint32 // least time from an update to what it allowed; 0: not known
-	need uint32 // what the application read in a round trip, at its recent best
+	rtt   uint32 // least time from an update to what it allowed; 0: not known
+	need  uint32 // what the application read in a round trip, at its recent best
 
 	// The chunk of samples that is being taken on a near path.
-	chunkTime uint32 // when it began
-	chunkRead uint32 // read at that time
+	chunkRead uint32 // read when it began
 	best      uint32 // best rate of a chunk, in 1/1024 bytes a microsecond
 
 	flags   flags
@@ -89,16 +89,15 @@ func (w *ReceiveWindow) Received(n int, now time.Duration) error {
 	before := w.received
 	w.received += uint32(n)
 	w.flags &^= visited
-	at := micros(now)
 	waited := before == w.read && n > 0
 	if waited {
-		w.resume(at)
+		w.resume(now)
 	}
 	if w.flags&marked != 0 && after(w.received, w.mark) {
-		w.sample(before, at)
+		w.sample(before, now)
 	}
 	if waited {
-		w.turn = at
+		w.turn = now
 		w.flags |= lying
 	}
 	if after(w.received, w.edge+InitialWindow) {
@@ -112,20 +111,19 @@ func (w *ReceiveWindow) Received(n int, now time.Duration) error {
 // later calls until then.
 func (w *ReceiveWindow) Read(n int, now time.Duration) (due bool) {
 	w.read += uint32(n)
-	at := micros(now)
 	if w.flags&lying != 0 && n > 0 {
 		w.flags &^= lying | late
-		if w.rtt != 0 && at-w.turn > max(nearTime, w.rtt)/8 {
+		if w.rtt != 0 && micros(now-w.turn) > max(nearTime, w.rtt)/8 {
 			w.flags |= late
 		}
 	}
 	if w.read == w.received {
 		w.flags |= fed
 		if n > 0 {
-			w.turn = at
+			w.turn = now
 		}
 		if w.flags&marked != 0 && w.read == w.mark {
-			w.starve(at)
+			w.starve(now)
 		}
 	}
 	return w.Due()

@@ -14,8 +14,11 @@ type Share struct {
 	waiters   atomic.Int32 // calls of Wait that are queued
 	maxWindow atomic.Int64
 	pressure  atomic.Pointer[func()]
-	local     atomic.Int64 // see LocalLimit
-	spare     *waiter      // guarded by budget.mu
+
+	localLimit atomic.Int64 // see LimitLocal: bytes,
+	localUntil atomic.Int64 // and until when, in nanoseconds
+
+	spare *waiter // guarded by budget.mu
 }
 
 // gone is what the counters of a share that left are set to, so that every

@@ -36,6 +36,8 @@ const (
 	chunkSamples = 8
 	// retrySamples: after so many a failed trial may be repeated.
 	retrySamples = 255
+	// maxMicros, which is 17 minutes, stands for any longer time. Its double fits in 32 bits.
+	maxMicros = 1 << 30
 	// slowSamples in a row far above rtt mean that the path has changed.
 	slowSamples = 32
 )
@@ -60,22 +62,22 @@ func (w *ReceiveWindow) Update(g Granter, now time.Duration) (consumed, window u
 	if w.read+size+1 == limit {
 		size++ // rounding alone takes nothing back
 	}
-	next, sent := w.read+size, micros(now)
+	next := w.read + size
 	switch {
 	case after(limit, next):
 		// For a while the peer goes by the limit before, which shows nothing.
 		w.flags = w.flags&^marked | withdrawn
-		w.markTime = sent
+		w.markTime = now
 	case w.flags&withdrawn != 0:
-		if sent-w.markTime > 2*w.rtt {
+		if micros(now-w.markTime) > 2*w.rtt {
 			w.flags &^= withdrawn
 		}
 	case w.flags&marked == 0 && after(next, limit) && !after(w.received, limit):
-		if w.pause != 0 && !after(sent, w.markTime) {
+		if w.pause != 0 && now <= w.markTime {
 			break // for the update that ends the longest pause
 		}
 		w.pause = 0
-		w.mark, w.markTime, w.credit = limit, sent, limit-w.read
+		w.mark, w.markTime, w.credit = limit, now, limit-w.read
 		w.flags = w.flags&^starved | marked
 		if w.read == limit {
 			w.flags |= starved
@@ -129,12 +131,12 @@ func (w *ReceiveWindow) step() uint32 {
 // starve notes that the reader has read all that the peer could send without the
 // update being timed. If that update cannot have taken effect yet, then both are
 // waiting for it: the window is too small for the path.
-func (w *ReceiveWindow) starve(now uint32) {
+func (w *ReceiveWindow) starve(now time.Duration) {
 	if w.flags&starved != 0 {
 		return
 	}
 	w.flags |= starved
-	elapsed := now - w.markTime
+	elapsed := micros(now - w.markTime)
 	if w.rtt == 0 {
 		if elapsed < blindTime {
 			w.wantGrowth(grow4)
@@ -202,12 +204,12 @@ func (w *ReceiveWindow) most() int {
 // before by a fifth. If one fails, the window goes back and is settled for a while.
 
 // chunk counts a sample of a near path, and judges the rate of every chunkSamples.
-func (w *ReceiveWindow) chunk(now uint32) {
+func (w *ReceiveWindow) chunk(now time.Duration) {
 	switch n := w.samples; {
 	case n == staleSamples:
 		w.chunkTime, w.chunkRead = now, w.read
 	case n > staleSamples && (n-staleSamples)%chunkSamples == 0:
-		rate := uint32(uint64(w.read-w.chunkRead) << 10 / uint64(max(1, now-w.chunkTime)))
+		rate := uint32(uint64(w.read-w.chunkRead) << 10 / uint64(max(1, micros(now-w.chunkTime))))
 		w.chunkTime, w.chunkRead = now, w.read
 		if w.flags&trial == 0 {
 			w.best = max(w.best, rate)
@@ -230,8 +232,8 @@ func (w *ReceiveWindow) chunk(now uint32) {
 // right before the one at the same place in the next round trip. So after a sample
 // that did not show the longest pause, the first update after that pause is timed
 // next.
-func (w *ReceiveWindow) resume(now uint32) {
-	switch gap := now - w.turn; {
+func (w *ReceiveWindow) resume(now time.Duration) {
+	switch gap := micros(now - w.turn); {
 	case w.flags&marked == 0:
 		if gap >= w.pause-w.pause/4 {
 			w.pause = 0
@@ -242,11 +244,11 @@ func (w *ReceiveWindow) resume(now uint32) {
 }
 
 // sample ends the timing of an update: the first byte that it allowed has come.
-func (w *ReceiveWindow) sample(before, now uint32) {
-	took := max(1, now-w.markTime)
+func (w *ReceiveWindow) sample(before uint32, now time.Duration) {
+	took := max(1, micros(now-w.markTime))
 	idle := uint32(0)
 	if w.flags&starved != 0 {
-		idle = min(took, now-w.turn)
+		idle = min(took, micros(now-w.turn))
 		if w.credit > 0 { // part of that time the frame was on its way like those before
 			busy := uint64(w.received-before) * uint64(took-idle) / uint64(w.credit)
 			idle -= uint32(min(uint64(idle), busy))
@@ -260,7 +262,7 @@ func (w *ReceiveWindow) sample(before, now uint32) {
 		w.learn(took, idle, now)
 	}
 	if before == w.mark && took >= halfTime && w.pause > idle+took/16 {
-		w.markTime = now + 2*took // wait for a pause as long until then
+		w.markTime = now + 2*time.Duration(took)*time.Microsecond // wait for a pause as long until then
 	} else {
 		w.pause = 0
 	}
@@ -276,7 +278,7 @@ func (w *ReceiveWindow) sample(before, now uint32) {
 
 // learn takes an exact sample of the round trip, of which the reader was idle for
 // the given part.
-func (w *ReceiveWindow) learn(took, idle, now uint32) {
+func (w *ReceiveWindow) learn(took, idle uint32, now time.Duration) {
 	if w.samples < retrySamples {
 		w.samples++
 	}
@@ -337,7 +339,7 @@ func (w *ReceiveWindow) localLimit(g Granter, now time.Duration) int {
 	if w.rtt != 0 && w.rtt < halfTime {
 		if l, ok := g.(interface{ LocalLimit(time.Duration) int }); ok {
 			if limit := l.LocalLimit(now); limit > 0 {
-				return odd(max(limit, leastWindow, 2*int(w.need)))
+				return odd(min(topWindow, max(limit, leastWindow, 2*int(w.need))))
 			}
 		}
 	}
@@ -400,4 +402,7 @@ func odd(n int) int { return (n - 1) | 1 }
 // after reports whether position a lies beyond b, modulo 2^32.
 func after(a, b uint32) bool { return int32(a-b) > 0 }
 
-func micros(now time.Duration) uint32 { return uint32(now / time.Microsecond) }
+// micros is d in microseconds, at least 0 and at most maxMicros.
+func micros(d time.Duration) uint32 {
+	return uint32(min(max(0, d/time.Microsecond), maxMicros))
+}

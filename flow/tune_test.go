@@ -308,28 +308,54 @@ func TestLocalWindowsHoldNoMoreThanTheirLimit(t *testing.T) {
 	}
 }
 
-func TestALimitOfLocalWindowsHoldsUntilItsTime(t *testing.T) {
+// The limit holds until its time however old the session is.
+func TestLocalLimitHoldsUntilItsTime(t *testing.T) {
+	const day = 24 * time.Hour
 	s := flow.NewShare(32 << 20)
-	const until = 90 * time.Minute
-	for _, tt := range []struct {
-		limit int
-		now   time.Duration
-		want  int
-	}{
-		{24 << 10, 0, 24 << 10},
-		{24<<10 + 1023, until - time.Microsecond, 24 << 10}, // in KiB
-		{24 << 10, until, 0},
-		{24 << 10, until + time.Hour, 0},
-		{0, 0, 1 << 10},
-		{-1, 0, 1 << 10},
-		{math.MaxInt, 0, 1 << 30},
-	} {
-		s.LimitLocal(tt.limit, until)
-		if got := s.LocalLimit(tt.now); got != tt.want {
-			t.Errorf("LimitLocal(%d, %v); LocalLimit(%v) = %d, want %d", tt.limit, until, tt.now, got, tt.want)
+	for _, until := range []time.Duration{90 * time.Minute, 51 * day, 3653 * day} {
+		for _, tt := range []struct {
+			limit int
+			now   time.Duration
+			want  int
+		}{
+			{24 << 10, 0, 24 << 10},
+			{24<<10 + 1023, until - 1, 24<<10 + 1023},
+			{24 << 10, until, 0},
+			{24 << 10, until + time.Hour, 0},
+			{0, 0, 0},
+			{-1, 0, 0},
+			{math.MaxInt, 0, math.MaxInt},
+		} {
+			s.LimitLocal(tt.limit, until)
+			if got := s.LocalLimit(tt.now); got != tt.want {
+				t.Errorf("LimitLocal(%d, %v); LocalLimit(%v) = %d, want %d", tt.limit, until, tt.now, got, tt.want)
+			}
 		}
 	}
 	if got := flow.NewShare(1).LocalLimit(0); got != 0 {
 		t.Errorf("LocalLimit = %d without a limit", got)
+	}
+}
+
+// A path that is silent for any time, as behind a computer that sleeps, is afterwards as long as before,
+// wherever a counter of microseconds with 32 bits would stand then.
+func TestReceiveWindowKeepsItsSizeOverSilence(t *testing.T) {
+	const rtt, wrap = 100 * time.Millisecond, time.Microsecond << 32         // 71 min 35 s
+	for _, silence := range []time.Duration{wrap / 2, wrap, 73_500 * wrap} { // the last is ten years
+		for more := -rtt; more < rtt; more += 10 * time.Millisecond {
+			sim := &simulation{}
+			x := newTransfer(t, sim, gbit, rtt, flow.NewShare(32<<20))
+			x.write(math.MaxInt)
+			sim.run(5 * time.Second)
+			window, measured := x.in.Window(), x.in.RTT()
+			x.back.delay = silence + more // no update arrives for so long
+			sim.run(6 * time.Second)
+			x.back.delay = rtt / 2
+			sim.run(sim.now + silence + 2*time.Second)
+			if x.in.RTT() != measured || x.in.Window() < window {
+				t.Errorf("after a silence of %v the round trip is %v and the window %d, before it %v and %d",
+					silence+more, x.in.RTT(), x.in.Window(), measured, window)
+			}
+		}
 	}
 }

@@ -8,7 +8,7 @@ import "time"
 // Time is cut into epochs. A stream carries bulk data in those in which a large frame has come for it,
 // and in the one after that.
 type mix struct {
-	epoch   uint32
+	epoch   uint64 // counts up from firstEpoch
 	began   time.Duration
 	streams int // that carry bulk data: in this epoch,
 	before  int // and in the one before
@@ -36,7 +36,14 @@ const (
 	calmFor = 2 * epochLength
 )
 
-func newMix() mix { return mix{epoch: 2} } // a new member's epoch, 0, is long past
+// What a member's epoch is before a large frame comes, and firstEpoch, for which both are long past.
+const (
+	noData     = 0
+	noBulk     = 1 // data has come
+	firstEpoch = 4
+)
+
+func newMix() mix { return mix{epoch: firstEpoch} }
 
 func (x *mix) advance(now time.Duration) {
 	switch since := now - x.began; {
@@ -58,10 +65,10 @@ func (x *mix) large(m *member, now time.Duration) (first, gap bool) {
 		x.calm = now
 	}
 	x.last = now
-	if m.bulk == x.epoch {
+	if m.epoch == x.epoch {
 		return false, gap
 	}
-	m.bulk = x.epoch
+	m.epoch = x.epoch
 	x.streams++
 	return x.streams == 1, gap
 }
@@ -70,7 +77,7 @@ func (x *mix) large(m *member, now time.Duration) (first, gap bool) {
 // how many streams carry such data beside it.
 func (x *mix) short(m *member, now time.Duration) (quiet bool, bulk int) {
 	x.advance(now)
-	return x.epoch-m.bulk > 1, max(x.streams, x.before)
+	return x.epoch-m.epoch > 1, max(x.streams, x.before)
 }
 
 // largeFrame deals with a large frame of m.
@@ -83,6 +90,15 @@ func (r *reader) largeFrame(m *member) {
 	if gap && r.s.budget.LocalLimit(now) > 0 {
 		r.s.budget.LimitLocal(0, 0)
 	}
+}
+
+// firstData reports whether no data has come for m before, and notes that some has now.
+func (m *member) firstData() bool {
+	if m.epoch != noData {
+		return false
+	}
+	m.epoch = noBulk
+	return true
 }
 
 // shortFrame deals with a short message of m.

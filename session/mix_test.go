@@ -9,6 +9,7 @@ import (
 
 	"github.com/smuxkit/smuxkit/internal/simnet"
 	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/keepalive"
 	"github.com/smuxkit/smuxkit/session"
 	"github.com/smuxkit/smuxkit/stream"
 )
@@ -35,7 +36,8 @@ type mixture struct {
 func newMixture(t *testing.T, rtt time.Duration, local, remote net.Addr) *mixture {
 	a, b := testutil.SimPair(t, path(100*simnet.Gbit, rtt))
 	m := &mixture{updates: tapUpdates(b)}
-	m.c, m.s = client(t, a, v2()), server(t, addressed{m.updates, local, remote}, v2())
+	cfg := &session.Config{Version: 2, KeepAlive: keepalive.Off{}}
+	m.c, m.s = client(t, a, cfg), server(t, addressed{m.updates, local, remote}, cfg)
 	return m
 }
 
@@ -135,12 +137,20 @@ func TestWindowsWithinThisMachineAreSmallBesideAConversation(t *testing.T) {
 	}
 }
 
-// One stream may have what 8 have together, and so may those be that are left when the others pause.
+// One stream may have what 8 have together, and so may those be that are left when the others pause, at
+// any age of the session.
 func TestTheWindowsBesideAConversationAreSmallInSum(t *testing.T) {
-	for _, tt := range []struct{ streams, each int }{{1, 192 * kib}, {2, 96 * kib}, {8, 24 * kib}, {16, 24 * kib}} {
+	for _, tt := range []struct {
+		streams, each int
+		age           time.Duration // of the session
+	}{
+		{1, 192 * kib, 0}, {2, 96 * kib, 0}, {8, 24 * kib, 0}, {16, 24 * kib, 0},
+		{8, 24 * kib, 51 * 24 * time.Hour}, {8, 24 * kib, 3653 * 24 * time.Hour},
+	} {
 		bubble(t, func(t *testing.T) {
 			m := newMixture(t, 4*time.Microsecond, tcpAddr("127.0.0.1"), tcpAddr("127.0.0.1"))
 			defer m.end()
+			time.Sleep(tt.age)
 			quiet, quietIn := open(t, m.c, m.s)
 			outs, ins := openMany(t, m.c, m.s, tt.streams)
 			for i, in := range ins {
@@ -154,7 +164,8 @@ func TestTheWindowsBesideAConversationAreSmallInSum(t *testing.T) {
 			for i, in := range ins {
 				u, _ := m.updates.last(in.ID())
 				if int(u.window) > tt.each*5/4 || int(u.window) < tt.each*7/8 {
-					t.Errorf("%d streams: stream %d has a window of %d bytes, want about %d", tt.streams, i, u.window, tt.each)
+					t.Errorf("%d streams, age %v: stream %d has a window of %d bytes, want about %d",
+						tt.streams, tt.age, i, u.window, tt.each)
 				}
 			}
 		})

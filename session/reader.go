@@ -282,12 +282,11 @@ func (r *reader) frame(h wire.Header, body []byte) error {
 			s.unknown(h)
 			return nil
 		}
-		if r.left >= bulkFrame {
+		if first := m.firstData(); r.left >= bulkFrame {
 			r.largeFrame(m)
-		} else if r.left <= shortMessage && !m.heard {
+		} else if r.left <= shortMessage && first {
 			r.shortFrame(m)
 		}
-		m.heard = true
 		if s.budget.Full() {
 			r.wake()
 			return s.pause()

@@ -390,9 +390,8 @@ type member struct {
 	s    *Session
 	flow shaper.Flow
 	port stream.Port
-	// The reader's:
-	bulk  uint32 // the mix's last epoch in which a large frame came
-	heard bool   // data has come
+	// epoch is the mix's last one in which a large frame came, or noData, or noBulk. It belongs to the reader.
+	epoch uint64
 }
 
 var _ stream.Link = (*member)(nil)
