@@ -2,7 +2,10 @@
 
 package session
 
-import "time"
+import (
+	"io"
+	"time"
+)
 
 // Starve stops the goroutine that reads s, a session on a socket, until feed is called. look is what a
 // sender does meanwhile; called reports whether there was something for that goroutine.
@@ -28,4 +31,10 @@ func Yield(s *Session) { s.out.yield() }
 func GiveWay(s *Session) {
 	s.out.busyUntil.Store(0) // whatever it took before
 	s.out.giveWay()
+}
+
+// TryWrite returns what writes to conn, a socket, as a session does that does not wait.
+func TryWrite(conn io.ReadWriteCloser) func(p []byte) (int, error) {
+	c, w := newRawConn(conn), newRawWrite()
+	return func(p []byte) (int, error) { return c.tryWrite(w, [][]byte{p}) }
 }

@@ -25,8 +25,9 @@ import (
 // It is used for *net.TCPConn and *net.UnixConn themselves and not for types that
 // embed them: those may have a Read or Write of their own.
 type rawConn struct {
-	rc  syscall.RawConn
-	tcp bool
+	conn net.Conn
+	rc   syscall.RawConn
+	tcp  bool
 	// turn belongs to whoever is in a system call on a TCP socket; see enter.
 	turn sync.Mutex
 }
@@ -70,20 +71,23 @@ const (
 
 // newRawConn returns nil if conn is no socket.
 func newRawConn(conn io.ReadWriteCloser) *rawConn {
-	var sc syscall.Conn
+	var socket interface {
+		net.Conn
+		syscall.Conn
+	}
 	tcp := false
 	switch c := conn.(type) {
 	case *net.TCPConn:
-		sc, tcp = c, true
+		socket, tcp = c, true
 	case *net.UnixConn:
 		if c.LocalAddr().Network() != "unix" {
 			return nil // datagrams
 		}
-		sc = c
+		socket = c
 	default:
 		return nil
 	}
-	rc, err := sc.SyscallConn()
+	rc, err := socket.SyscallConn()
 	if err != nil {
 		return nil
 	}
@@ -93,7 +97,21 @@ func newRawConn(conn io.ReadWriteCloser) *rawConn {
 			_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpNotsentLowat, notsentLimit)
 		})
 	}
-	return &rawConn{rc: rc, tcp: tcp}
+	return &rawConn{conn: socket, rc: rc, tcp: tcp}
+}
+
+// error wraps err, with which op failed, as the socket's own Read and Write do: op is what was tried on
+// the socket, whatever call of the session's reports it.
+func (c *rawConn) error(op string, err error) error {
+	switch e := err.(type) {
+	case nil:
+		return nil
+	case syscall.Errno:
+		err = os.NewSyscallError(op, e)
+	case *net.OpError: // of the syscall.RawConn
+		err = e.Err
+	}
+	return &net.OpError{Op: op, Net: c.conn.LocalAddr().Network(), Source: c.conn.LocalAddr(), Addr: c.conn.RemoteAddr(), Err: err}
 }
 
 // socketBelow returns the TCP socket that conn goes over, if conn is none itself and tells, as
@@ -130,7 +148,6 @@ type rawWrite struct {
 func newRawWrite() *rawWrite {
 	w := new(rawWrite)
 	w.try = func(fd uintptr) bool {
-		w.n, w.errno = 0, 0
 		w.msg.Iov = &w.iov[0]
 		setLen(&w.msg.Iovlen, w.used)
 		w.c.enter()
@@ -179,14 +196,15 @@ func (c *rawConn) tryWrite(w *rawWrite, parts [][]byte) (n int, err error) {
 			w.used++
 			want += len(p)
 		}
+		w.n, w.errno = 0, 0 // c.rc.Write may fail before it calls w.try
 		err = c.rc.Write(w.try)
 		clear(w.iov[:w.used])
 		n += w.n
 		if err == nil && w.errno != 0 {
-			err = os.NewSyscallError("writev", w.errno)
+			err = w.errno
 		}
 		if err != nil || w.n < want {
-			return n, err
+			return n, c.error("write", err)
 		}
 		parts = parts[w.used:]
 	}
@@ -199,9 +217,9 @@ func (c *rawConn) writeAll(w *rawWrite, p []byte) (n int, err error) {
 	err = c.rc.Write(w.wait)
 	w.c, w.p = nil, nil
 	if err == nil && w.errno != 0 {
-		err = os.NewSyscallError("write", w.errno)
+		err = w.errno
 	}
-	return w.n, err
+	return w.n, c.error("write", err)
 }
 
 // tryRead fills p, and then q, with what is there. wouldBlock says that nothing is.
@@ -235,7 +253,7 @@ func (c *rawConn) tryRead(fd uintptr, p, q []byte) (n int, wouldBlock bool, err 
 		case syscall.EAGAIN:
 			return 0, true, nil
 		default:
-			return 0, false, os.NewSyscallError("read", errno)
+			return 0, false, c.error("read", errno)
 		}
 	}
 }

@@ -34,7 +34,7 @@ func (r *reader) runRaw() error {
 			return end
 		}
 		if !r.called() && r.s.out.failure() == nil {
-			return r.ended(err)
+			return r.ended(r.s.raw.error("read", err))
 		}
 		// This side was woken by a read deadline: look at what has come once more.
 		if err := r.s.clearReadDeadline(); err != nil {
