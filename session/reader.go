@@ -5,6 +5,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/smuxkit/smuxkit/stream"
 	"github.com/smuxkit/smuxkit/wire"
@@ -55,8 +56,9 @@ const (
 	// directMin is the length from which what is left of a payload is read
 	// straight to its stream.
 	directMin = 8 << 10
-	// maxEmptyReads is how often in a row a transport may return nothing.
-	maxEmptyReads = 100
+	// maxEmptyReads is how often in a row a transport may return nothing within emptyReadsTime.
+	maxEmptyReads  = 100
+	emptyReadsTime = 10 * time.Millisecond
 	// ahead is how much is read together with, and behind, such a payload: the next
 	// header, a short payload that ends a Write, and one more header.
 	ahead = 64
@@ -69,7 +71,8 @@ func (r *reader) run() error {
 	if r.s.raw != nil {
 		return r.runRaw()
 	}
-	for empty := 0; ; {
+	var empty emptyReads
+	for {
 		if err := r.parse(); err != nil {
 			return err
 		}
@@ -83,9 +86,9 @@ func (r *reader) run() error {
 			return fmt.Errorf("transport's Read returned %d for %d bytes", n, len(p))
 		}
 		if n > 0 {
-			empty = 0
+			empty.n = 0
 			r.s.received(n)
-		} else if empty++; empty == maxEmptyReads && err == nil {
+		} else if err == nil && empty.tooMany(r.s.now()) {
 			err = io.ErrNoProgress
 		}
 		if ferr := r.filled(n); ferr != nil {
@@ -98,6 +101,22 @@ func (r *reader) run() error {
 			return err
 		}
 	}
+}
+
+// emptyReads counts Reads in a row that returned nothing and no error.
+type emptyReads struct {
+	n     int
+	since time.Duration
+}
+
+// tooMany counts one, and reports whether the transport spins. One that returns nothing now and then, as
+// some do that look for data by the clock, may do so for ever.
+func (e *emptyReads) tooMany(now time.Duration) bool {
+	if e.n == 0 || now-e.since > emptyReadsTime {
+		e.n, e.since = 0, now
+	}
+	e.n++
+	return e.n >= maxEmptyReads
 }
 
 // clean reports whether the reader stands between two frames.

@@ -94,7 +94,9 @@ const (
 // best, without deadlines; for any other, one more goroutine runs while there is something to
 // send. Its Close must end a Read and a Write that are blocked. On Linux, TCP_NOTSENT_LOWAT of a
 // *net.TCPConn is set, so that what waits to be sent waits here, where streams take turns, and
-// not in the kernel.
+// not in the kernel. Client clears the deadlines of a conn that has a method SetDeadline. A Read of
+// conn may return no data and no error; 100 such Reads within 10 ms end the session with
+// io.ErrNoProgress.
 //
 // The error says what is wrong with conn or cfg; Client does not wait for the peer.
 func Client(conn io.ReadWriteCloser, cfg *Config) (*Session, error) {
@@ -156,6 +158,10 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 	s.budget.OnPressure(s.reclaim.ring)
 	s.in = &reader{s: s, mix: newMix(), pace: newPacer(s.config.ReceiveRate, s.done)}
 	s.out = newWriter(s, scheduler)
+	if c, ok := conn.(interface{ SetDeadline(time.Time) error }); ok {
+		// One that was set for a handshake would end the session. A conn that fails here supports none.
+		_ = c.SetDeadline(time.Time{})
+	}
 	s.log("session begins")
 	s.alive.start(s)
 	if client {
