@@ -257,7 +257,7 @@ func TestTheDefaultsAreThoseThatAreDocumented(t *testing.T) {
 		sendFlood(t, r, p, func(r role, n int) testutil.Frame { return r.syn(r.theirs(n)) }, 1024)
 		p.ExpectNothing(t, time.Second)
 		p.Send(t, r.syn(r.theirs(1024)))
-		p.ExpectFrame(t, r.fin(r.theirs(1024)))
+		p.ExpectClosed(t, r.fin(r.theirs(1024)))
 		if n := s.NumStreams(); n != 1024 {
 			t.Errorf("%d streams are open", n)
 		}

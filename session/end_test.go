@@ -176,9 +176,6 @@ func TestAStreamIsForgottenWhenBothDirectionsHaveEnded(t *testing.T) {
 				if n := s.NumStreams(); n != 0 {
 					t.Errorf("%d streams are open", n)
 				}
-				if n := session.Forgotten(s); n != 0 {
-					t.Errorf("%d streams are remembered", n)
-				}
 				if n := s.Stats().Unread; n != 0 {
 					t.Errorf("%d bytes are kept", n)
 				}

@@ -195,27 +195,27 @@ func TestAWriteThatFilledItsWindowWhileTheFINWasUnderWayFailsToo(t *testing.T) {
 	}
 }
 
-// What this side does for a peer's Writes.
-func TestPSHForAStreamThatThisSideHasClosedIsAnsweredWithOneFIN(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
-		ca, cb := testutil.SimPair(t, simnet.Link{})
-		v := wire.Version(version)
-		s := server(t, ca, &session.Config{Version: version, KeepAlive: off})
-		peer := testutil.NewPeer(t, cb)
-		peer.Ignore(wire.UPD)
-		peer.Send(t, testutil.SYN(v, 1))
-		st, err := s.Accept()
-		if err != nil {
-			t.Fatal(err)
+// What was refused was told as what was closed is.
+func TestWriteToAStreamThatThePeerRefusesFails(t *testing.T) {
+	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+		c, s := sessions(t, tr, session.Config{Version: version, AcceptBacklog: 1})
+		_ = mustOpen(t, c) // takes the only place
+		st := mustOpen(t, c)
+		for {
+			if _, err := st.Write(make([]byte, 5000)); err != nil {
+				wantErr(t, "Write", err, stream.ErrPeerClosed)
+				break
+			}
+			if tr.Bubble {
+				time.Sleep(time.Millisecond)
+			}
 		}
-		st.Close()
-		peer.ExpectClosed(t, testutil.FIN(v, 1))
-		peer.ExpectNothing(t, time.Hour)
-		for range 10 {
-			peer.Send(t, testutil.PSH(v, 1, []byte("are you there?")))
+		if got, err := io.ReadAll(st); len(got) > 0 || err != nil {
+			t.Errorf("read %q, %v", got, err)
 		}
-		peer.ExpectFrame(t, testutil.FIN(v, 1))
-		peer.ExpectNothing(t, time.Hour)
+		if n := s.Stats().StreamsRefused; n != 1 {
+			t.Errorf("%d streams were refused", n)
+		}
 	})
 }
 

@@ -269,8 +269,6 @@ func (r *reader) delivered(became stream.Outcome, err error) error {
 		if became == stream.Answered && r.header.Length <= shortMessage {
 			r.shortFrame(r.m)
 		}
-	case stream.Closed:
-		r.s.unknown(r.header)
 	}
 	return nil
 }
@@ -298,7 +296,6 @@ func (r *reader) frame(h wire.Header, body []byte) error {
 		r.bulk = m != nil && (large || r.bulk && r.large)
 		r.large = large
 		if m == nil {
-			s.unknown(h)
 			return nil
 		}
 		if first := m.firstData(); r.left >= bulkFrame {
@@ -313,8 +310,7 @@ func (r *reader) frame(h wire.Header, body []byte) error {
 		return nil
 	}
 	if m == nil {
-		s.unknown(h)
-		return nil
+		return nil // late, or of a stream that was refused
 	}
 	if h.Command == wire.FIN {
 		m.port.End()

@@ -46,15 +46,14 @@ type Session struct {
 
 	// mu guards what follows. No other lock is taken under it, but for those of the
 	// writer and the streams in end; none of their holders ever takes mu.
-	mu        sync.Mutex
-	phase     phase
-	err       error // why the session ends or ended
-	broken    error // why nothing can be sent any more; set once
-	brokenAt  time.Duration
-	members   map[uint32]*member  // the streams that are open
-	theirs    int                 // how many of them the peer has opened
-	forgotten map[uint32]struct{} // closed here, while the peer may still send
-	nextID    uint64
+	mu       sync.Mutex
+	phase    phase
+	err      error // why the session ends or ended
+	broken   error // why nothing can be sent any more; set once
+	brokenAt time.Duration
+	members  map[uint32]*member // the streams that are open
+	theirs   int                // how many of them the peer has opened
+	nextID   uint64
 
 	backlog   []*member     // streams to be accepted
 	accepting sync.Cond     // backlog or phase changed
@@ -75,9 +74,6 @@ const (
 )
 
 const (
-	// maxForgotten bounds the memory of streams that were closed here and not by
-	// the peer. A peer that writes to one beyond it is not told.
-	maxForgotten = 64 << 10
 	// maxUnsentSYN is how many streams may be opened ahead of a transport that
 	// takes no data.
 	maxUnsentSYN = 1024
@@ -215,10 +211,8 @@ func (s *Session) opened(h wire.Header) error {
 		s.mu.Unlock()
 		return &ProtocolError{Header: h, Err: ErrStreamInUse}
 	}
-	delete(s.forgotten, h.StreamID)
 	if s.phase != phaseOpen || len(s.backlog) >= s.config.AcceptBacklog || s.theirs >= s.config.MaxStreams {
 		refuse := s.phase <= phaseShutdown
-		s.forget(h.StreamID)
 		s.mu.Unlock()
 		if refuse {
 			s.stats.streamsRefused.Add(1)
@@ -236,35 +230,6 @@ func (s *Session) opened(h wire.Header) error {
 		m.SendControl(stream.Lazily)
 	}
 	return nil
-}
-
-// unknown deals with a frame of a stream that is not open here. Data for one that this
-// side has closed is answered with FIN, once: its sender may be able to tell from that
-// that nobody will read it (PROTOCOL.md, "Lifetime of a stream").
-func (s *Session) unknown(h wire.Header) {
-	if h.Command != wire.PSH && h.Command != wire.FIN {
-		return
-	}
-	s.mu.Lock()
-	_, ok := s.forgotten[h.StreamID]
-	delete(s.forgotten, h.StreamID)
-	answer := ok && h.Command == wire.PSH && s.phase <= phaseShutdown
-	s.mu.Unlock()
-	if answer {
-		s.out.refuse(h.StreamID)
-	}
-}
-
-// forget remembers that id was closed here and may still be used by the peer. The
-// caller holds s.mu.
-func (s *Session) forget(id uint32) {
-	if len(s.forgotten) >= maxForgotten {
-		return
-	}
-	if s.forgotten == nil {
-		s.forgotten = make(map[uint32]struct{})
-	}
-	s.forgotten[id] = struct{}{}
 }
 
 // pause waits until the budget has room.
@@ -428,7 +393,7 @@ func (m *member) take(b *stream.Batch, c shaper.Class, n int) (more bool) {
 }
 
 // Finished takes the stream off the session.
-func (m *member) Finished(peerDone bool) {
+func (m *member) Finished() {
 	s := m.s
 	id := m.port.Stream().ID()
 	s.mu.Lock()
@@ -436,9 +401,6 @@ func (m *member) Finished(peerDone bool) {
 		delete(s.members, id)
 		if !s.mine(id) {
 			s.theirs--
-		}
-		if !peerDone {
-			s.forget(id)
 		}
 		if len(s.members) == 0 && s.emptied != nil {
 			close(s.emptied)

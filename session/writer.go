@@ -59,7 +59,7 @@ type writer struct {
 	kept     turn          // a turn that did not fit into the last batch
 	own      shaper.Flow   // the session's own frames:
 	nop      bool          // NOP is due
-	refusals []uint32      // streams whose frames are answered with FIN
+	refusals []uint32      // streams of the peer that are to be refused
 }
 
 // A turn is what the scheduler gave a stream.
@@ -431,7 +431,9 @@ func (w *writer) takeOwn(b *stream.Batch) (more bool) {
 	}
 	k := min(len(w.refusals), refusalsPerTurn)
 	for _, id := range w.refusals[:k] {
-		b.Frame(wire.Header{Version: v, Command: wire.FIN, StreamID: id}, nil)
+		fin := wire.Header{Version: v, Command: wire.FIN, StreamID: id}
+		b.Frame(fin, nil)
+		b.Frame(fin, nil)
 	}
 	w.refusals = append(w.refusals[:0], w.refusals[k:]...)
 	if len(w.refusals) == 0 {
@@ -455,7 +457,7 @@ func (w *writer) sendNOP() {
 	w.send(&w.own, shaper.Control, stream.Now)
 }
 
-// refuse answers a frame of stream id with FIN.
+// refuse tells the peer that stream id, which it has opened, is closed in both directions: with FIN, twice.
 func (w *writer) refuse(id uint32) {
 	w.mu.Lock()
 	if len(w.refusals) == maxRefusals {

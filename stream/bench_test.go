@@ -67,7 +67,7 @@ func (o *outlet) write(b *testing.B, p []byte) {
 func (o *outlet) Flush()             {}
 func (o *outlet) SetWeight(int)      {}
 func (o *outlet) Now() time.Duration { return time.Since(benchStart) }
-func (o *outlet) Finished(bool)      { o.finished = true }
+func (o *outlet) Finished()          { o.finished = true }
 
 var benchStart = time.Now()
 

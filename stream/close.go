@@ -52,13 +52,12 @@ func (s *Stream) close(stalled bool) (dropped int, err error) {
 		// There is no session left to send FIN.
 		s.finished, done = true, true
 	}
-	peerDone := s.in == inEnded
 	s.mu.Unlock()
 	if dropped > 0 {
 		s.cfg.Budget.Return(dropped)
 	}
 	if done {
-		s.link.Finished(peerDone)
+		s.link.Finished()
 	}
 	if update {
 		s.link.SendControl(Soon)
@@ -125,7 +124,7 @@ func (s *Stream) lingered(waiting int32) {
 	done := s.finish()
 	s.mu.Unlock()
 	if done {
-		s.link.Finished(true) // and what the peer may still send gets no FIN for an answer
+		s.link.Finished()
 	}
 }
 
@@ -167,13 +166,12 @@ func (s *Stream) CloseRead() error {
 	s.readers.wake()
 	update := dropped > 0 && s.credited(dropped)
 	done := s.finish()
-	peerDone := s.in == inEnded
 	s.mu.Unlock()
 	if dropped > 0 {
 		s.cfg.Budget.Return(dropped)
 	}
 	if done {
-		s.link.Finished(peerDone)
+		s.link.Finished()
 	}
 	if update {
 		s.link.SendControl(Soon)

@@ -107,45 +107,44 @@ func TestAStreamIsNotFinishedBeforeItIs(t *testing.T) {
 		name string
 		do   func(f *fake)
 		want int
-		done bool
 	}{
-		{"open", func(f *fake) {}, 0, false},
-		{"closed, FIN unsent", func(f *fake) { f.stream().Close() }, 0, false},
-		{"closed", func(f *fake) { f.stream().Close(); f.take(100) }, 1, false},
-		{"closed, FIN came first", func(f *fake) { f.port.End(); f.stream().Close(); f.take(100) }, 1, true},
-		{"half-closed", func(f *fake) { f.stream().CloseWrite(); f.take(100) }, 0, false},
-		{"half-closed by the peer", func(f *fake) { f.port.End() }, 0, false},
+		{"open", func(f *fake) {}, 0},
+		{"closed, FIN unsent", func(f *fake) { f.stream().Close() }, 0},
+		{"closed", func(f *fake) { f.stream().Close(); f.take(100) }, 1},
+		{"closed, FIN came first", func(f *fake) { f.port.End(); f.stream().Close(); f.take(100) }, 1},
+		{"half-closed", func(f *fake) { f.stream().CloseWrite(); f.take(100) }, 0},
+		{"half-closed by the peer", func(f *fake) { f.port.End() }, 0},
 		{"half-closed by both, unread", func(f *fake) {
 			f.deliver([]byte("x"))
 			f.port.End()
 			f.stream().CloseWrite()
 			f.take(100)
-		}, 0, false},
+		}, 0},
 		{"half-closed by both, read", func(f *fake) {
 			f.deliver([]byte("x"))
 			f.port.End()
 			f.stream().CloseWrite()
 			f.take(100)
 			f.stream().Read(make([]byte, 10))
-		}, 1, true},
+		}, 1},
 		{"half-closed by both, closed for reading", func(f *fake) {
 			f.deliver([]byte("x"))
 			f.port.End()
 			f.stream().CloseWrite()
 			f.take(100)
 			f.stream().CloseRead()
-		}, 1, true},
-		{"the session has ended", func(f *fake) { f.port.Abort(errGone, stream.DropWritten) }, 0, false},
-		{"closed after the session has ended", func(f *fake) { f.port.Abort(errGone, stream.DropWritten); f.stream().Close() }, 1, false},
-		{"closed while the session ends", func(f *fake) { f.port.Abort(errGone, stream.KeepWritten); f.stream().Close(); f.take(100) }, 1, false},
+		}, 1},
+		{"the session has ended", func(f *fake) { f.port.Abort(errGone, stream.DropWritten) }, 0},
+		{"closed after the session has ended", func(f *fake) { f.port.Abort(errGone, stream.DropWritten); f.stream().Close() }, 1},
+		{"closed while the session ends", func(f *fake) { f.port.Abort(errGone, stream.KeepWritten); f.stream().Close(); f.take(100) }, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			both(t, func(t *testing.T, v wire.Version) {
 				f := newFake(t, v, true)
 				f.take(100)
 				c.do(f)
-				if f.finished != c.want || f.done != c.done {
-					t.Errorf("Finished was called %d times, peerDone %v; want %d, %v", f.finished, f.done, c.want, c.done)
+				if f.finished != c.want {
+					t.Errorf("Finished was called %d times, want %d", f.finished, c.want)
 				}
 			})
 		})
@@ -304,18 +303,18 @@ func TestAClosedStreamGivesUpWhatAPeerWillMakeNoRoomFor(t *testing.T) {
 				if c.then != nil {
 					c.then(f)
 				}
-				times, done := 0, false
+				times := 0
 				for time.Since(f.start) < time.Hour && times == 0 {
 					time.Sleep(time.Second)
 					synctest.Wait()
-					times, done = f.ended()
+					times = f.ended()
 					if late := f.take(1 << 20); len(late) > 0 {
 						t.Errorf("there was nothing to send, it sent %v", late)
 					}
 				}
 				if c.gone > 0 {
-					if at := time.Since(f.start); times != 1 || at != c.gone || !done {
-						t.Errorf("finished %d times after %v, all is done: %v; want once after %v, true", times, at, done, c.gone)
+					if at := time.Since(f.start); times != 1 || at != c.gone {
+						t.Errorf("finished %d times after %v, want once after %v", times, at, c.gone)
 					}
 					return
 				}

@@ -35,7 +35,7 @@ func newOneStream(conn io.ReadWriter, opens bool) *stream.Stream {
 
 func (s *oneStream) SendControl(stream.Urgency) { s.Flush() }
 func (s *oneStream) SendData(stream.Urgency)    { s.Flush() }
-func (s *oneStream) Finished(peerDone bool)     {}
+func (s *oneStream) Finished()                  {}
 func (s *oneStream) SetWeight(int)              {}
 func (s *oneStream) Now() time.Duration         { return time.Since(s.begin) }
 

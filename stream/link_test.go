@@ -28,7 +28,6 @@ type fake struct {
 	mu       sync.Mutex
 	calls    []string
 	finished int
-	done     bool // what Finished was told
 
 	control bool // what Init returned
 }
@@ -56,19 +55,18 @@ func (f *fake) Flush()             { f.note("flush") }
 func (f *fake) SetWeight(int)      { f.note("weight") }
 func (f *fake) Now() time.Duration { return time.Since(f.start) }
 
-func (f *fake) Finished(peerDone bool) {
+func (f *fake) Finished() {
 	f.note("finished")
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.finished++
-	f.done = peerDone
 }
 
-// ended returns how often the stream has called Finished, and with what.
-func (f *fake) ended() (times int, done bool) {
+// ended returns how often the stream has called Finished.
+func (f *fake) ended() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.finished, f.done
+	return f.finished
 }
 
 // note notes a call. The stream has promised to hold no lock meanwhile: all that a session
@@ -251,7 +249,7 @@ func (c *cable) SendData(stream.Urgency)    { c.send() }
 func (c *cable) Flush()                     { c.send() }
 func (c *cable) SetWeight(int)              {}
 func (c *cable) Now() time.Duration         { return time.Since(c.start) }
-func (c *cable) Finished(bool)              { close(c.gone) }
+func (c *cable) Finished()                  { close(c.gone) }
 
 func (c *cable) run(gather bool, stop <-chan struct{}) {
 	b := stream.NewBatch(gather)

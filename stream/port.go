@@ -36,7 +36,7 @@ func (p *Port) Stream() *Stream { return &p.s }
 type Outcome uint8
 
 const (
-	// Queued: it was put where a Read finds it.
+	// Queued: it was put where a Read finds it, or thrown away as nobody will read.
 	Queued Outcome = iota
 	// Filling: it was put into the buffer of a Read, which waits for more: for
 	// what Deliver or Commit add, or for Wake.
@@ -45,9 +45,6 @@ const (
 	Filled
 	// Answered is Filled where this side has written since it last read, as in a conversation.
 	Answered
-	// Closed: it was thrown away, as this side has closed the stream. Its sender
-	// should know.
-	Closed
 )
 
 // Deliver hands over data that has arrived; it is copied. If more says that more of it
@@ -57,13 +54,9 @@ func (p *Port) Deliver(data []byte, more bool) (Outcome, error) {
 	s := &p.s
 	now := s.now()
 	s.mu.Lock()
-	if err := s.arrived(len(data), now); err != nil || s.closed || s.in == inEnded || s.over() {
-		closed := s.closed
+	if err := s.arrived(len(data), now); err != nil || s.in == inEnded || s.over() {
 		s.mu.Unlock()
-		if closed && err == nil {
-			s.consumed(len(data))
-		}
-		return outcome(closed), err
+		return Queued, err
 	}
 	if s.discard {
 		s.mu.Unlock()
@@ -105,13 +98,6 @@ func (s *Stream) woken() Outcome {
 		return Answered
 	}
 	return Filled
-}
-
-func outcome(closed bool) Outcome {
-	if closed {
-		return Closed
-	}
-	return Queued
 }
 
 // filledMore has a Read whose buffer has been filled some more go on if it has enough.
@@ -170,14 +156,12 @@ func (p *Port) Commit(n int) (Outcome, error) {
 	lent := s.lent
 	s.lent = lentNone
 	err := s.arrived(n, now)
-	result := outcome(s.closed)
+	result := Queued
 	discarded := 0
 	switch {
 	case lent == lentReader:
 		s.reading.n += n
-		if filled := s.filledMore(); result == Queued {
-			result = filled
-		}
+		result = s.filledMore()
 	case s.discard:
 		s.queue.Free()
 		discarded = n
@@ -187,9 +171,7 @@ func (p *Port) Commit(n int) (Outcome, error) {
 			s.unread += int32(n)
 			s.cfg.Budget.Take(n)
 			s.readers.wake()
-			if result == Queued {
-				result = s.woken()
-			}
+			result = s.woken()
 		}
 		s.dropEmpty()
 	}
@@ -238,7 +220,7 @@ func (p *Port) End() {
 		s.link.SendData(Lazily)
 	}
 	if done {
-		s.link.Finished(true)
+		s.link.Finished()
 	}
 }
 
@@ -421,13 +403,12 @@ func (p *Port) Data(b *Batch, n int) (more, opened bool) {
 	s.dataQueued = more
 	s.linger()
 	done := s.finish()
-	peerDone := s.in == inEnded
 	s.mu.Unlock()
 	if control {
 		s.link.SendControl(Soon)
 	}
 	if done {
-		s.link.Finished(peerDone)
+		s.link.Finished()
 	}
 	return more, opened
 }

@@ -125,13 +125,12 @@ func (s *Stream) took(n, budgeted int) {
 	if budgeted == 0 && !done && !update {
 		return
 	}
-	peerDone := s.in == inEnded
 	s.mu.Unlock()
 	if budgeted > 0 {
 		s.cfg.Budget.Return(budgeted)
 	}
 	if done {
-		s.link.Finished(peerDone)
+		s.link.Finished()
 	}
 	if update {
 		s.link.SendControl(Now)

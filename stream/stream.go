@@ -38,10 +38,9 @@ type Link interface {
 	// the application is about to wait for its peer.
 	Flush()
 	// Finished says that the Stream needs no more of the session: it has sent
-	// its FIN, and has read all it ever will. peerDone says that the peer's FIN
-	// has arrived, so that nothing more is to be expected for this stream's id.
-	// It is called once.
-	Finished(peerDone bool)
+	// its FIN, and has read all it ever will. Frames that still arrive for it are
+	// to be dropped. It is called once.
+	Finished()
 	// SetWeight sets the share of the stream's data in what the session sends.
 	SetWeight(int)
 	// Now returns the time since the session began, on a monotonic clock.
