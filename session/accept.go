@@ -9,7 +9,9 @@ import (
 	"github.com/smuxkit/smuxkit/stream"
 )
 
-// AcceptStream waits for the peer to open a stream and returns it. It fails with ctx's error; with
+// AcceptStream waits for the peer to open a stream and returns it, in the order in which they were
+// opened. Streams that wait for AcceptStream receive data and count against Config.MaxStreams; one that
+// its peer has closed meanwhile is still returned, with its data. AcceptStream fails with ctx's error; with
 // net.ErrClosed once this side has closed the session; and when the session has ended for another
 // reason, with that, after the streams that had arrived were accepted: with a bare io.EOF if the peer
 // closed the transport between two frames. A nil ctx panics and changes nothing.

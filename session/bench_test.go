@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 	"testing"
 
+	"github.com/smuxkit/smuxkit/internal/testutil"
 	"github.com/smuxkit/smuxkit/session"
 	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
 )
 
 // Both ends of a session in one process, with the default configuration. internal/bench compares
@@ -177,4 +180,48 @@ func roundTrip(b *testing.B, st *stream.Stream, p []byte) {
 	if _, err := io.ReadFull(st, p); err != nil {
 		b.Error(err)
 	}
+}
+
+// BenchmarkWaitingStream is the memory of a stream that waits to be accepted, by how much unread data it
+// holds (docs/flow-control.md).
+func BenchmarkWaitingStream(b *testing.B) {
+	const streams = 4000 // 8,000 bytes on each fit into MaxReceiveBuffer
+	for _, size := range []int{0, 5, 700, 8000} {
+		b.Run(fmt.Sprintf("unread=%d", size), func(b *testing.B) {
+			var total int
+			for b.Loop() {
+				total += waitingMemory(b, streams, size)
+			}
+			b.ReportMetric(float64(total)/float64(streams)/float64(b.N), "B/stream")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// waitingMemory returns how many bytes of memory this number of streams take that wait to be accepted,
+// with one frame of this size on each.
+func waitingMemory(b *testing.B, streams, size int) int {
+	conn, peer := transport("tcp").Pair(b)
+	s := server(b, conn, nil)
+	go func() { _, _ = io.Copy(io.Discard, peer) }()
+	runtime.GC() // the second one empties the pools
+	before := heapInUse()
+	data := make([]byte, size)
+	for n := range streams {
+		id := uint32(2*n + 1)
+		frames := testutil.SYN(wire.V1, id).Append(nil)
+		if size > 0 {
+			frames = testutil.PSH(wire.V1, id, data).Append(frames)
+		}
+		if _, err := peer.Write(frames); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for st := s.Stats(); st.StreamsAccepted < uint64(streams) || st.Unread < streams*size; st = s.Stats() {
+		runtime.Gosched()
+	}
+	used := heapInUse() - before
+	_ = peer.Close()
+	_ = s.Close()
+	return used
 }

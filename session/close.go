@@ -28,6 +28,7 @@ func (s *Session) Close() error {
 	}
 	s.phase = phaseClosing
 	s.err = net.ErrClosed
+	s.backlog = nil
 	members := s.list()
 	s.wakeAll()
 	s.mu.Unlock()

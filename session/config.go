@@ -24,11 +24,9 @@ const (
 	// DefaultMaxStreamWindow lets one stream fill a path of 1 Gbit/s and 100 ms,
 	// which takes 12.5 MB.
 	DefaultMaxStreamWindow = 16 << 20
-	// DefaultAcceptBacklog is as many streams as xtaci/smux lets wait.
-	DefaultAcceptBacklog = 1024
-	// DefaultMaxStreams bounds what a peer can make this side hold: idle streams
-	// take some 400 bytes each.
-	DefaultMaxStreams = 128 << 10
+	// DefaultMaxStreams bounds the memory of a peer's streams to 64 MiB: one that waits
+	// with a byte of data takes 950 bytes (BenchmarkWaitingStream), less than 1 KiB.
+	DefaultMaxStreams = 64 << 10
 	// DefaultCloseTimeout is how long Close waits for a peer that takes no data.
 	DefaultCloseTimeout = 5 * time.Second
 )
@@ -82,12 +80,16 @@ type Config struct {
 	// control holds the peer back. The default is no limit.
 	SendRate, ReceiveRate Rate
 
-	// AcceptBacklog is how many streams that the peer has opened may wait for
-	// AcceptStream. Any more are refused: the peer gets a FIN. The default is 1,024.
+	// AcceptBacklog limits the streams that wait for AcceptStream. At the limit each
+	// new stream is refused: its opener reads io.EOF and no data. The default, 0, is
+	// no limit beside MaxStreams.
 	AcceptBacklog int
 
-	// MaxStreams is how many streams the peer may have open at once. Any more are
-	// refused. The default is 131,072.
+	// MaxStreams limits the streams that the peer has open at once, those that wait for
+	// AcceptStream included. At the limit each new stream is refused: its opener
+	// reads io.EOF and no data. The default is 65,536. All streams that wait for AcceptStream
+	// take at most 1 KiB of memory for each of MaxStreams, and 4 times MaxReceiveBuffer
+	// for their unread data: 192 MiB by default.
 	MaxStreams int
 
 	// CloseTimeout is for how long Close may send what has been written; and after how long
@@ -116,7 +118,6 @@ func (c *Config) withDefaults() Config {
 	setDefault(&d.MaxFrameSize, DefaultMaxFrameSize)
 	setDefault(&d.MaxReceiveBuffer, DefaultMaxReceiveBuffer)
 	setDefault(&d.MaxStreamWindow, DefaultMaxStreamWindow)
-	setDefault(&d.AcceptBacklog, DefaultAcceptBacklog)
 	setDefault(&d.MaxStreams, DefaultMaxStreams)
 	setDefault(&d.CloseTimeout, DefaultCloseTimeout)
 	if d.KeepAlive == nil {
@@ -152,7 +153,7 @@ func (c *Config) Validate() error {
 	within("MaxFrameSize", d.MaxFrameSize, 1, wire.MaxPayload)
 	within("MaxReceiveBuffer", d.MaxReceiveBuffer, minReceiveBuffer, maxReceiveBuffer)
 	within("MaxStreamWindow", d.MaxStreamWindow, flow.InitialWindow, maxStreamWindow)
-	within("AcceptBacklog", d.AcceptBacklog, 1, 1<<30)
+	within("AcceptBacklog", d.AcceptBacklog, 0, 1<<30)
 	within("MaxStreams", d.MaxStreams, 1, 1<<30)
 	if d.CloseTimeout < 0 {
 		errs = append(errs, fmt.Errorf("CloseTimeout is %v, must not be negative", d.CloseTimeout))

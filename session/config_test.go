@@ -44,8 +44,8 @@ func TestEveryBadValueIsNamedWithItsLimits(t *testing.T) {
 		{"MaxReceiveBuffer below 0", session.Config{MaxReceiveBuffer: -1}, []string{"MaxReceiveBuffer", "-1", "65536"}},
 		{"MaxStreamWindow", session.Config{MaxStreamWindow: 262143}, []string{"MaxStreamWindow", "262143", "262144", "1073741824"}},
 		{"MaxStreamWindow beyond", session.Config{MaxStreamWindow: 1<<30 + 1}, []string{"MaxStreamWindow", "1073741825", "262144", "1073741824"}},
-		{"AcceptBacklog", session.Config{AcceptBacklog: -1}, []string{"AcceptBacklog", "-1", "1"}},
-		{"AcceptBacklog beyond", session.Config{AcceptBacklog: math.MaxInt32}, []string{"AcceptBacklog", "2147483647", "1"}},
+		{"AcceptBacklog", session.Config{AcceptBacklog: -1}, []string{"AcceptBacklog", "-1", "0"}},
+		{"AcceptBacklog beyond", session.Config{AcceptBacklog: math.MaxInt32}, []string{"AcceptBacklog", "2147483647", "0", "1073741824"}},
 		{"MaxStreams", session.Config{MaxStreams: -7}, []string{"MaxStreams", "-7", "1"}},
 		{"CloseTimeout", session.Config{CloseTimeout: -time.Second}, []string{"CloseTimeout", "-1s", "negative"}},
 		{"KeepAlive's Interval", session.Config{KeepAlive: keepalive.NOP{Interval: -time.Second}}, []string{"KeepAlive", "Interval", "-1s", "1ms"}},
@@ -244,21 +244,21 @@ func TestAFrameHoldsAtMostMaxFrameSize(t *testing.T) {
 func TestTheDefaultsAreThoseThatAreDocumented(t *testing.T) {
 	got := []any{
 		session.DefaultMaxFrameSize, session.DefaultMaxReceiveBuffer, session.DefaultMaxStreamWindow,
-		session.DefaultAcceptBacklog, session.DefaultMaxStreams, session.DefaultCloseTimeout,
+		session.DefaultMaxStreams, session.DefaultCloseTimeout,
 		keepalive.DefaultInterval, keepalive.DefaultTimeout,
 	}
-	want := []any{32760, 32 << 20, 16 << 20, 1024, 131072, 5 * time.Second, 10 * time.Second, 30 * time.Second}
+	want := []any{32760, 32 << 20, 16 << 20, 65536, 5 * time.Second, 10 * time.Second, 30 * time.Second}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	roles(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		p.Ignore(wire.NOP, wire.UPD)
-		sendFlood(t, r, p, func(r role, n int) testutil.Frame { return r.syn(r.theirs(n)) }, 1024)
+		sendFlood(t, r, p, func(r role, n int) testutil.Frame { return r.syn(r.theirs(n)) }, 65536)
 		p.ExpectNothing(t, time.Second)
-		p.Send(t, r.syn(r.theirs(1024)))
-		p.ExpectClosed(t, r.fin(r.theirs(1024)))
-		if n := s.NumStreams(); n != 1024 {
+		p.Send(t, r.syn(r.theirs(65536)))
+		p.ExpectClosed(t, r.fin(r.theirs(65536)))
+		if n := s.NumStreams(); n != 65536 {
 			t.Errorf("%d streams are open", n)
 		}
 	})

@@ -45,8 +45,8 @@
 //	MaxFrameSize      32,760 bytes of payload
 //	MaxReceiveBuffer  32 MiB of unread data, all streams together
 //	MaxStreamWindow   16 MiB, for version 2; a stream begins with 256 KiB
-//	AcceptBacklog     1,024 streams that wait for AcceptStream
-//	MaxStreams        131,072 streams that the peer may have open
+//	AcceptBacklog     no limit on the streams that wait for AcceptStream, but MaxStreams
+//	MaxStreams        65,536 streams that the peer may have open
 //	CloseTimeout      5 s for Close to send what was written
 //
 // Version 2 has flow control for each stream; version 1 has none, so that a stream nobody reads

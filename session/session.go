@@ -55,7 +55,7 @@ type Session struct {
 	theirs   int                // how many of them the peer has opened
 	nextID   uint64
 
-	backlog   []*member     // streams to be accepted
+	backlog   []*member     // streams to be accepted; nil if there are none
 	accepting sync.Cond     // backlog or phase changed
 	opening   sync.Cond     // ver, unsentSYN or phase changed
 	emptied   chan struct{} // if not nil, closed when members becomes empty
@@ -211,7 +211,7 @@ func (s *Session) opened(h wire.Header) error {
 		s.mu.Unlock()
 		return &ProtocolError{Header: h, Err: ErrStreamInUse}
 	}
-	if s.phase != phaseOpen || len(s.backlog) >= s.config.AcceptBacklog || s.theirs >= s.config.MaxStreams {
+	if s.phase != phaseOpen || s.full() {
 		refuse := s.phase <= phaseShutdown
 		s.mu.Unlock()
 		if refuse {
@@ -230,6 +230,12 @@ func (s *Session) opened(h wire.Header) error {
 		m.SendControl(stream.Lazily)
 	}
 	return nil
+}
+
+// full reports whether a stream that the peer opens exceeds a limit. The caller holds s.mu.
+func (s *Session) full() bool {
+	limit := s.config.AcceptBacklog
+	return s.theirs >= s.config.MaxStreams || limit > 0 && len(s.backlog) >= limit
 }
 
 // pause waits until the budget has room.

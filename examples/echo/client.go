@@ -16,8 +16,7 @@ import (
 	"github.com/smuxkit/smuxkit/session"
 )
 
-// atOnce is how many streams are open at a time. A server that falls behind
-// refuses streams when 1,024 wait to be accepted (session.Config.AcceptBacklog).
+// atOnce is how many streams are open at a time.
 const atOnce = 256
 
 // send runs a client over conn, which it closes: it sends data on opts.streams

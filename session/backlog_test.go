@@ -1,0 +1,280 @@
+package session_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// sendMessages sends each of n messages on a stream of its own, from this number of goroutines.
+func sendMessages(t *testing.T, c *session.Session, n, senders int) {
+	t.Helper()
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range senders {
+		all.Go(func() {
+			for next.Add(1) <= int64(n) {
+				st, err := c.OpenStream(context.Background())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := io.WriteString(st, "hello"); err != nil {
+					t.Error(err)
+				}
+				if err := st.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// wantMessages accepts streams until the session ends, and wants n that say "hello". It calls each, if
+// that is not nil, after each Accept.
+func wantMessages(t *testing.T, s *session.Session, n int, each func()) {
+	t.Helper()
+	accepted := 0
+	var read atomic.Int64
+	var all sync.WaitGroup
+	for {
+		st, err := s.Accept()
+		if err != nil {
+			break
+		}
+		accepted++
+		all.Go(func() {
+			defer st.Close()
+			got, err := io.ReadAll(st)
+			if string(got) != "hello" || err != nil {
+				t.Errorf("read %q, %v", got, err)
+				return
+			}
+			read.Add(1)
+		})
+		if each != nil {
+			each()
+		}
+	}
+	all.Wait()
+	if accepted != n || read.Load() != int64(n) {
+		t.Errorf("%d streams were accepted and %d messages read, want %d", accepted, read.Load(), n)
+	}
+	if refused := s.Stats().StreamsRefused; refused != 0 {
+		t.Errorf("%d streams were refused", refused)
+	}
+}
+
+// However many streams a peer opens before the application is scheduled to accept them, up to
+// MaxStreams, each of them is accepted and delivers its data.
+func TestStreamsThatComeFasterThanAcceptAreNotLost(t *testing.T) {
+	for _, procs := range []int{1, 2, 8} {
+		for _, c := range []struct{ messages, senders int }{{1100, 1}, {4000, 1}, {20_000, 1}, {20_000, 64}} {
+			for _, name := range []string{"tcp", "bare"} {
+				t.Run(fmt.Sprintf("%d processors/%d messages/%d senders/%s", procs, c.messages, c.senders, name), func(t *testing.T) {
+					if testutil.Race && c.messages > 4000 {
+						t.Skip("too slow with the race detector")
+					}
+					testutil.LeakCheck(t)
+					defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
+					from, to := sessions(t, transport(name), session.Config{Version: 2})
+					sent := background(func() (struct{}, error) {
+						sendMessages(t, from, c.messages, c.senders)
+						return struct{}{}, from.Close()
+					})
+					wantMessages(t, to, c.messages, nil)
+					wantErr(t, "Close", (<-sent).err, nil)
+				})
+			}
+		}
+	}
+}
+
+// The same toward an application that takes a millisecond for each stream before it accepts the next.
+func TestStreamsThatASlowAcceptLoopLetsWaitAreNotLost(t *testing.T) {
+	versions(t, func(t *testing.T, version int) {
+		const messages = 3000
+		c, s := sessions(t, transport("sim"), session.Config{Version: version})
+		sent := background(func() (struct{}, error) {
+			sendMessages(t, c, messages, 1)
+			return struct{}{}, c.Close()
+		})
+		wantMessages(t, s, messages, func() { time.Sleep(time.Millisecond) })
+		wantErr(t, "Close", (<-sent).err, nil)
+	})
+}
+
+// A peer that opens ten times MaxStreams streams at once gets an answer on as many as MaxStreams. Each
+// of the others is refused: it reads io.EOF, and the session counts it.
+func TestAtTenTimesMaxStreamsEachRefusedStreamIsTold(t *testing.T) {
+	const most = 100
+	for _, c := range []struct {
+		name string
+		cfg  session.Config
+	}{
+		{"MaxStreams", session.Config{MaxStreams: most}},
+		{"AcceptBacklog", session.Config{AcceptBacklog: most}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			versions(t, func(t *testing.T, version int) {
+				cfg := c.cfg
+				cfg.Version = version
+				from, s := over(t, simnet.Link{}, &session.Config{Version: version}, &cfg)
+				var answered, refused atomic.Int64
+				var all sync.WaitGroup
+				for range 10 * most {
+					st := mustOpen(t, from)
+					all.Go(func() {
+						defer st.Close()
+						_, _ = io.WriteString(st, "hello") // a refused one may know already
+						_ = st.CloseWrite()
+						switch got, err := io.ReadAll(st); {
+						case err != nil:
+							t.Errorf("read %q, %v", got, err)
+						case string(got) == "hello":
+							answered.Add(1)
+						case len(got) == 0:
+							refused.Add(1)
+						default:
+							t.Errorf("read %q", got)
+						}
+					})
+				}
+				time.Sleep(time.Second) // all of them have arrived, and none was accepted
+				if n := s.NumStreams(); n != most {
+					t.Errorf("%d streams are open, want %d", n, most)
+				}
+				go func() {
+					for {
+						st, err := s.Accept()
+						if err != nil {
+							return
+						}
+						all.Go(func() { echoOnce(st) })
+					}
+				}()
+				all.Wait()
+				if answered.Load() != most || refused.Load() != 9*most {
+					t.Errorf("%d streams were answered and %d refused, want %d and %d", answered.Load(), refused.Load(), most, 9*most)
+				}
+				if n := s.Stats().StreamsRefused; n != 9*most {
+					t.Errorf("Stats has %d refused streams, want %d", n, 9*most)
+				}
+				_ = from.Close()
+			})
+		})
+	}
+}
+
+// echoOnce answers with what it has read.
+func echoOnce(st net.Conn) {
+	defer st.Close()
+	got, _ := io.ReadAll(st)
+	_, _ = st.Write(got)
+}
+
+// A stream that its peer has closed in both directions before it is accepted still delivers its data, and
+// counts against MaxStreams until the application has closed it.
+func TestAStreamClosedBeforeItIsAcceptedDeliversItsData(t *testing.T) {
+	roles(t, func(t *testing.T, r role) {
+		s, p := r.start(t, session.Config{MaxStreams: 2})
+		for n := range 2 {
+			id := r.theirs(n)
+			p.Send(t, r.syn(id), r.psh(id, []byte("hello")), r.fin(id), r.fin(id))
+		}
+		time.Sleep(time.Hour)
+		p.Send(t, r.syn(r.theirs(2)))
+		time.Sleep(time.Second)
+		if n := s.Stats().StreamsRefused; n != 1 {
+			t.Errorf("%d streams were refused, want 1", n)
+		}
+		for n := range 2 {
+			st := accept(t, s)
+			got, err := io.ReadAll(st)
+			if st.ID() != r.theirs(n) || string(got) != "hello" || err != nil {
+				t.Errorf("stream %d: read %q, %v", st.ID(), got, err)
+			}
+			_ = st.Close()
+		}
+		time.Sleep(time.Second)
+		p.Send(t, r.syn(r.theirs(3)))
+		if st := accept(t, s); st.ID() != r.theirs(3) {
+			t.Errorf("accepted stream %d, want %d", st.ID(), r.theirs(3))
+		}
+	})
+}
+
+// What waits to be accepted takes at most 1 KiB for each of MaxStreams and four times MaxReceiveBuffer,
+// however the peer cuts its data, and however much more of both it sends.
+func TestWaitingStreamsStayWithinTheDocumentedMemory(t *testing.T) {
+	const most, buffer = 3000, 1 << 20
+	for _, size := range []int{0, 1, 512, 513, 2049, 8193, 32_769, 65_535} {
+		t.Run(fmt.Sprintf("frames of %d bytes", size), func(t *testing.T) {
+			roles(t, func(t *testing.T, r role) {
+				s, p := r.startLink(t, simnet.Link{Buffer: 64 << 10}, session.Config{MaxStreams: most, MaxReceiveBuffer: buffer})
+				go func() { _, _ = io.Copy(io.Discard, p.Conn) }()
+				data := make([]byte, size)
+				runtime.GC() // the second one empties the pools
+				before := heapInUse()
+				flood := background(func() (struct{}, error) {
+					for n := range 10 * most {
+						frames := r.syn(r.theirs(n)).Append(nil)
+						if size > 0 {
+							frames = r.psh(r.theirs(n), data).Append(frames)
+						}
+						if _, err := p.Conn.Write(frames); err != nil {
+							return struct{}{}, err
+						}
+					}
+					return struct{}{}, nil
+				})
+				synctest.Wait()
+				limit := most<<10 + 4*buffer + 256<<10 // the last is for the transport and the session's own
+				if got := heapInUse() - before; got > limit {
+					t.Errorf("%d streams with %d unread bytes take %d bytes, want at most %d", s.NumStreams(), s.Stats().Unread, got, limit)
+				}
+				_ = p.Close()
+				<-flood
+			})
+		})
+	}
+}
+
+// OpenStream waits for a transport that takes nothing once 1,024 streams wait for it, which bounds what ten
+// times as many callers open; they go on when the transport does.
+func TestOpenStreamWaitsWhile1024StreamsWaitForTheTransport(t *testing.T) {
+	versions(t, func(t *testing.T, version int) {
+		const callers, buffer, batch = 10 * 1024, 1000, 64 << 10
+		conn, peer := testutil.SimPair(t, simnet.Link{Buffer: buffer})
+		c := client(t, conn, &session.Config{Version: version, KeepAlive: off})
+		conn.Out().Stall()
+		var all []<-chan result[*stream.Stream]
+		for range callers {
+			all = append(all, background(func() (*stream.Stream, error) { return c.OpenStream(context.Background()) }))
+		}
+		time.Sleep(time.Minute)
+		// A batch that is being written has them already, and so has the transport.
+		if n, most := c.NumStreams(), 1024+(batch+buffer)/wire.HeaderSize; n < 1024 || n > most {
+			t.Errorf("%d streams were opened, want from 1,024 to %d", n, most)
+		}
+		conn.Out().Unstall()
+		go func() { _, _ = io.Copy(io.Discard, peer) }()
+		for _, open := range all {
+			wantErr(t, "OpenStream", (<-open).err, nil)
+		}
+	})
+}
