@@ -11,7 +11,8 @@ import (
 type Policy interface {
 	// Next says what to do now, and after how long to ask again: 0 is never.
 	// A session asks from one goroutine at a time, at its start and then
-	// whenever the time is up; it may ask earlier. Next must not block.
+	// whenever the time is up; it may ask earlier. Next must not block. It may
+	// call the session.
 	Next(a Activity) (Action, time.Duration)
 }
 

@@ -29,35 +29,20 @@ func (a *alive) start(s *Session) {
 	a.ask()
 }
 
-// ask asks the policy and does what it says.
+// ask asks the policy and does what it says. It runs once at the start and then by the timer, which
+// it sets itself: so the policy is asked by one goroutine at a time.
+//
+// The policy is the application's. No lock is held while it is asked: it may call the session, and
+// may panic.
 func (a *alive) ask() {
-	streams := a.s.NumStreams()
-	a.mu.Lock()
-	if a.stopped {
-		a.mu.Unlock()
+	activity, ok := a.activity()
+	if !ok {
 		return
 	}
-	now := a.s.now()
-	action, wait := a.s.config.KeepAlive.Next(keepalive.Activity{
-		Now:          now,
-		LastSent:     time.Duration(a.sent.Load()),
-		LastReceived: time.Duration(a.received.Load()),
-		ReadPaused:   a.paused,
-		ReadResumed:  a.resumed,
-		Due:          a.due,
-		Streams:      streams,
-	})
-	a.due = 0
-	if wait > 0 && action != keepalive.GiveUp {
-		a.due = now + wait
-		if a.timer == nil {
-			a.timer = time.AfterFunc(wait, a.ask)
-		} else {
-			a.timer.Reset(wait)
-		}
+	action, wait := a.s.config.KeepAlive.Next(activity)
+	if action != keepalive.GiveUp {
+		a.askAgain(activity.Now, wait)
 	}
-	a.mu.Unlock()
-
 	switch action {
 	case keepalive.Probe:
 		if a.s.version() != 0 {
@@ -65,6 +50,38 @@ func (a *alive) ask() {
 		}
 	case keepalive.GiveUp:
 		a.s.end(ErrKeepAlive)
+	}
+}
+
+// activity returns what the policy is told, or false if it is not to be asked any more.
+func (a *alive) activity() (keepalive.Activity, bool) {
+	streams := a.s.NumStreams()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return keepalive.Activity{
+		Now:          a.s.now(),
+		LastSent:     time.Duration(a.sent.Load()),
+		LastReceived: time.Duration(a.received.Load()),
+		ReadPaused:   a.paused,
+		ReadResumed:  a.resumed,
+		Due:          a.due,
+		Streams:      streams,
+	}, !a.stopped
+}
+
+// askAgain sets the timer by the policy's answer to a question at now.
+func (a *alive) askAgain(now, wait time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.due = 0
+	if a.stopped || wait <= 0 {
+		return
+	}
+	a.due = now + wait
+	if a.timer == nil {
+		a.timer = time.AfterFunc(wait, a.ask)
+	} else {
+		a.timer.Reset(wait)
 	}
 }
 

@@ -189,8 +189,8 @@ func (s *Session) end(reason error) error {
 	s.mu.Unlock()
 
 	s.alive.stop()
-	cerr := s.conn.Close()
 	s.budget.Leave()
+	cerr := s.conn.Close()
 	s.log("session ends", "reason", err)
 	if errors.Is(cerr, net.ErrClosed) {
 		return nil

@@ -41,6 +41,10 @@ const (
 // Config says how a session is to work. The zero value of each field, and a nil
 // Config, mean the default. A Config may be used for many sessions, also at once,
 // and must not be changed once it was used.
+//
+// KeepAlive, OnEvent, Logger and the methods of the transport may call anything on the session and
+// its streams, Close included: the session holds no lock while it calls them. Most of them run on a
+// goroutine of the session, so that one that blocks holds the session up.
 type Config struct {
 	// Version is the version of the protocol: 1, or 2 for flow control of each stream.
 	// There is no negotiation, both ends must agree. The default is 1 for a client;
@@ -98,7 +102,10 @@ type Config struct {
 	CloseTimeout time.Duration
 
 	// NewScheduler returns the scheduler of one session, which decides whose frame is
-	// sent next. The default is shaper.NewFair.
+	// sent next. Client and Server call it once. The default is shaper.NewFair.
+	//
+	// The scheduler is called under a lock of the session: it must not call the session or
+	// its streams. If it panics, the session ends.
 	NewScheduler func() shaper.Scheduler
 
 	// OnEvent, if not nil, is called for each Event. It must not block.

@@ -6,3 +6,20 @@ func SetNextID(s *Session, id uint32) {
 	defer s.mu.Unlock()
 	s.nextID = uint64(id)
 }
+
+// AskPolicy asks the keep-alive policy, as the timer does.
+func AskPolicy(s *Session) { s.alive.ask() }
+
+// Flush has sent what is in line, as a Read does that is about to wait.
+func Flush(s *Session) { s.out.flush() }
+
+// AwaitSent waits until nothing is in line and nobody sends.
+func AwaitSent(s *Session) {
+	for {
+		freed, idle := s.out.watch()
+		if idle {
+			return
+		}
+		<-freed
+	}
+}

@@ -116,6 +116,7 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 	if scheduler == nil || isNil(scheduler) {
 		return nil, errors.New("session: bad Config: NewScheduler returned nil, must return a scheduler")
 	}
+	local, remote := transportAddr(conn, "LocalAddr"), transportAddr(conn, "RemoteAddr")
 	s := &Session{
 		conn:   conn,
 		raw:    newRawConn(conn),
@@ -142,8 +143,8 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 		MaxFrame:   s.config.MaxFrameSize,
 		Budget:     s.budget,
 		Linger:     s.config.CloseTimeout,
-		LocalAddr:  transportAddr(conn, "LocalAddr"),
-		RemoteAddr: transportAddr(conn, "RemoteAddr"),
+		LocalAddr:  local,
+		RemoteAddr: remote,
 	}
 	s.local = onOneHost(s.streams.LocalAddr, s.streams.RemoteAddr)
 	s.ver.Store(uint32(s.config.Version))
@@ -154,6 +155,13 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 	s.budget.OnPressure(s.reclaim.ring)
 	s.in = &reader{s: s, mix: newMix(), pace: newPacer(s.config.ReceiveRate, s.done)}
 	s.out = newWriter(s, scheduler)
+	begun := false
+	defer func() {
+		if !begun { // a callback has panicked
+			s.alive.stop()
+			s.budget.Leave()
+		}
+	}()
 	if c, ok := conn.(interface{ SetDeadline(time.Time) error }); ok {
 		// One that was set for a handshake would end the session. A conn that fails here supports none.
 		_ = c.SetDeadline(time.Time{})
@@ -165,6 +173,7 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 		s.out.sendNOP()
 	}
 	go s.read()
+	begun = true
 	return s, nil
 }
 

@@ -70,8 +70,9 @@ type turn struct {
 }
 
 func newWriter(s *Session, sched shaper.Scheduler) *writer {
-	w := &writer{s: s, raw: s.raw, sched: sched, pace: newPacer(s.config.SendRate, s.done)}
-	w.batcher, _ = sched.(shaper.Batcher)
+	w := &writer{s: s, raw: s.raw, pace: newPacer(s.config.SendRate, s.done)}
+	w.sched = guard(w, sched)
+	w.batcher, _ = w.sched.(shaper.Batcher)
 	w.own.Owner = s
 	w.calledFunc, w.handedFunc = w.called, w.handOver
 	return w
@@ -475,12 +476,17 @@ func (w *writer) fail(o *sending, err error) {
 		err = io.ErrUnexpectedEOF // to a stream, io.EOF is FIN and nothing else
 	}
 	w.stop(err)
+	w.drop(o)
+	w.s.writeFailed(err)
+}
+
+// drop gives up the role without having sent o.
+func (w *writer) drop(o *sending) {
 	w.mu.Lock()
 	w.lost = true
 	w.free()
 	w.mu.Unlock()
 	w.freeSending(o)
-	w.s.writeFailed(err)
 }
 
 // stop has nothing more sent, for reason err.

@@ -27,7 +27,8 @@ func (c Class) String() string {
 // A Scheduler orders the turns of many flows on one transport.
 //
 // It is driven under one lock that its owner holds during every call; it is not
-// safe for concurrent use, and its methods neither block nor call back. The lock
+// safe for concurrent use, and its methods neither block nor call the owner: a
+// scheduler that calls its session, or a stream of it, waits for itself for ever. The lock
 // may be released between a Pop and its Sent: that is a turn in progress. Any
 // number of turns may be in progress at once, of different flows or of the two
 // classes of one flow, and they may be settled in any order.

@@ -1,0 +1,372 @@
+package session_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/smuxkit/smuxkit/flow"
+	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	ka "github.com/smuxkit/smuxkit/keepalive"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/shaper"
+	"github.com/smuxkit/smuxkit/stream"
+)
+
+// What the application's callbacks may do: call the session, and panic.
+
+// A hook is called by a callback of a session, once, when it has been set.
+type hook struct{ f atomic.Pointer[func()] }
+
+func (h *hook) set(f func()) { h.f.Store(&f) }
+
+func (h *hook) call() {
+	if f := h.f.Swap(nil); f != nil {
+		(*f)()
+	}
+}
+
+// callbacks are those of a session that the application provides. Each is the configuration and the
+// transport of a session that makes the callback soon after the hook was set.
+var callbacks = map[string]func(h *hook, conn io.ReadWriteCloser, cfg *session.Config) io.ReadWriteCloser{
+	"keepalive.Policy.Next": func(h *hook, conn io.ReadWriteCloser, cfg *session.Config) io.ReadWriteCloser {
+		cfg.KeepAlive = policy(func(ka.Activity) (ka.Action, time.Duration) {
+			h.call()
+			return ka.Probe, time.Second
+		})
+		return conn
+	},
+	"the transport's Read": func(h *hook, conn io.ReadWriteCloser, cfg *session.Config) io.ReadWriteCloser {
+		return hooked{ReadWriteCloser: conn, read: h}
+	},
+	"the transport's Write": func(h *hook, conn io.ReadWriteCloser, cfg *session.Config) io.ReadWriteCloser {
+		return hooked{ReadWriteCloser: conn, write: h}
+	},
+}
+
+// hooked is a transport that calls hooks.
+type hooked struct {
+	io.ReadWriteCloser
+	read, write, close *hook
+}
+
+func (c hooked) Read(p []byte) (int, error) {
+	n, err := c.ReadWriteCloser.Read(p)
+	if c.read != nil {
+		c.read.call()
+	}
+	return n, err
+}
+
+func (c hooked) Write(p []byte) (int, error) {
+	if c.write != nil {
+		c.write.call()
+	}
+	return c.ReadWriteCloser.Write(p)
+}
+
+func (c hooked) Close() error {
+	if c.close != nil {
+		c.close.call()
+	}
+	return c.ReadWriteCloser.Close()
+}
+
+// calls are what a callback does with its session, which has one stream open.
+var calls = map[string]func(t *testing.T, s *session.Session, st *stream.Stream){
+	"Close": func(t *testing.T, s *session.Session, st *stream.Stream) {
+		_ = s.Close()
+	},
+	"Shutdown": func(t *testing.T, s *session.Session, st *stream.Stream) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		wantErr(t, "Shutdown", s.Shutdown(ctx), context.DeadlineExceeded)
+	},
+	"OpenStream": func(t *testing.T, s *session.Session, st *stream.Stream) {
+		if _, err := s.OpenStream(context.Background()); err != nil {
+			t.Error(err)
+		}
+	},
+	"Stats": func(t *testing.T, s *session.Session, st *stream.Stream) {
+		_, _, _ = s.Stats(), s.NumStreams(), s.Err()
+	},
+	"Stream.Write": func(t *testing.T, s *session.Session, st *stream.Stream) {
+		if _, err := st.Write([]byte("x")); err != nil {
+			t.Error(err)
+		}
+	},
+	"Stream.Close": func(t *testing.T, s *session.Session, st *stream.Stream) {
+		wantErr(t, "Stream.Close", st.Close(), nil)
+	},
+}
+
+// A callback of the application's may call anything on the session and its streams, Close included.
+func TestCallbacksMayCallAnything(t *testing.T) {
+	for callback, with := range callbacks {
+		for name, call := range calls {
+			t.Run(callback+"/"+name, func(t *testing.T) {
+				versions(t, func(t *testing.T, version int) {
+					var h hook
+					cfg := session.Config{Version: version}
+					a, b := testutil.SimPair(t, simnet.Link{})
+					c := client(t, with(&h, a, &cfg), &cfg)
+					s := server(t, b, &session.Config{Version: version})
+					out, _ := open(t, c, s)
+					done := make(chan struct{})
+					h.set(func() {
+						defer close(done)
+						call(t, c, out)
+					})
+					_, _ = out.Write([]byte("something to send"))
+					time.Sleep(15 * time.Second) // NOPs come and go; and Close in Write waits for CloseTimeout
+					select {
+					case <-done:
+					default:
+						t.Error("the call has not returned")
+					}
+					if name == "Close" {
+						wantEnded(t, c, net.ErrClosed)
+					} else {
+						wantErr(t, "Err", c.Err(), nil)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A slog handler and the transport's Close may call a session that ends, too.
+func TestCallbacksAtTheEndMayCallAnything(t *testing.T) {
+	for _, callback := range []string{"Logger", "the transport's Close"} {
+		t.Run(callback, func(t *testing.T) {
+			versions(t, func(t *testing.T, version int) {
+				var h hook
+				cfg := session.Config{Version: version, Logger: slog.New(handler{slog.DiscardHandler, &h})}
+				a, b := testutil.SimPair(t, simnet.Link{})
+				var conn io.ReadWriteCloser = a
+				if callback != "Logger" {
+					cfg.Logger = nil
+					conn = hooked{ReadWriteCloser: a, close: &h}
+				}
+				c := client(t, conn, &cfg)
+				s := server(t, b, &session.Config{Version: version})
+				out, _ := open(t, c, s)
+				called := false
+				h.set(func() {
+					called = true
+					wantErr(t, "Close", c.Close(), nil)
+					wantErr(t, "Shutdown", c.Shutdown(context.Background()), nil)
+					_, err := c.OpenStream(context.Background())
+					wantErr(t, "OpenStream", err, net.ErrClosed)
+					wantErr(t, "Err", c.Err(), net.ErrClosed)
+					_, _ = c.Stats(), out.Close()
+				})
+				wantErr(t, "Close", c.Close(), nil)
+				if !called {
+					t.Error("there was no call")
+				}
+			})
+		})
+	}
+}
+
+// handler is a slog.Handler that calls a hook.
+type handler struct {
+	slog.Handler
+	hook *hook
+}
+
+func (h handler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h handler) Handle(context.Context, slog.Record) error {
+	h.hook.call()
+	return nil
+}
+
+// A callback that panics in Client or Server leaves the transport to its caller, and nothing of the
+// session behind: no timer, no goroutine, no share of a budget.
+func TestACallbackThatPanicsInClientLeavesNothingBehind(t *testing.T) {
+	boom := func() { panic("boom") }
+	for name, with := range map[string]func(conn net.Conn, cfg *session.Config) io.ReadWriteCloser{
+		"NewScheduler": func(conn net.Conn, cfg *session.Config) io.ReadWriteCloser {
+			cfg.NewScheduler = func() shaper.Scheduler { panic("boom") }
+			return conn
+		},
+		"keepalive.Policy.Next": func(conn net.Conn, cfg *session.Config) io.ReadWriteCloser {
+			cfg.KeepAlive = policy(func(ka.Activity) (ka.Action, time.Duration) { panic("boom") })
+			return conn
+		},
+		"Logger": func(conn net.Conn, cfg *session.Config) io.ReadWriteCloser {
+			h := new(hook)
+			h.set(boom)
+			cfg.Logger = slog.New(handler{slog.DiscardHandler, h})
+			return conn
+		},
+		"LocalAddr": func(conn net.Conn, cfg *session.Config) io.ReadWriteCloser {
+			return panicking{Conn: conn, local: true}
+		},
+		"RemoteAddr": func(conn net.Conn, cfg *session.Config) io.ReadWriteCloser {
+			return panicking{Conn: conn}
+		},
+	} {
+		for end, start := range starts {
+			t.Run(name+"/"+end, func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					budget := flow.NewBudget(mib)
+					ours, theirs := testutil.SimPair(t, simnet.Link{})
+					cfg := session.Config{Budget: budget}
+					conn := with(ours, &cfg)
+					if v := panics(func() { _, _ = start(conn, &cfg) }); v != "boom" {
+						t.Fatalf("it panics with %v, want boom", v)
+					}
+					time.Sleep(time.Hour)
+					go ours.Write([]byte("x"))
+					if _, err := io.ReadFull(theirs, make([]byte, 1)); err != nil {
+						t.Errorf("the transport is not as it was: %v", err)
+					}
+					// A session that is alone on its budget may fill all of it; in company it may not.
+					c, s := over(t, stallPath, &session.Config{Version: 1}, &session.Config{Version: 1, Budget: budget})
+					out, _ := open(t, c, s)
+					go pushFor(out, 64*kib)
+					time.Sleep(time.Second)
+					if used := budget.Used(); used < mib {
+						t.Errorf("the next session on the budget holds %d bytes, want %d", used, mib)
+					}
+				})
+			})
+		}
+	}
+}
+
+// panicking is a transport whose LocalAddr, or RemoteAddr, panics.
+type panicking struct {
+	net.Conn
+	local bool
+}
+
+func (c panicking) LocalAddr() net.Addr {
+	if c.local {
+		panic("boom")
+	}
+	return c.Conn.LocalAddr()
+}
+
+func (c panicking) RemoteAddr() net.Addr { panic("boom") }
+
+// A policy, and a slog handler, that panic where the application called leave no lock held.
+func TestACallbackThatPanicsLeavesNoLockHeld(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var h hook
+		a, _ := testutil.SimPair(t, simnet.Link{})
+		c := client(t, a, &session.Config{
+			KeepAlive: policy(func(ka.Activity) (ka.Action, time.Duration) {
+				h.call()
+				return ka.None, 0
+			}),
+			Logger: slog.New(handler{slog.DiscardHandler, &h}),
+		})
+		st := mustOpen(t, c)
+		h.set(func() { panic("boom") })
+		if v := panics(func() { session.AskPolicy(c) }); v != "boom" {
+			t.Errorf("the policy panics with %v, want boom", v)
+		}
+		session.AskPolicy(c)
+		_ = mustOpen(t, c)
+
+		h.set(func() { panic("boom") })
+		if v := panics(func() { _ = c.Close() }); v != "boom" {
+			t.Errorf("the logger panics with %v, want boom", v)
+		}
+		wantErr(t, "Close", c.Close(), nil)
+		_, err := st.Write([]byte("x"))
+		wantErr(t, "Write", err, net.ErrClosed)
+		wantEnded(t, c, net.ErrClosed)
+	})
+}
+
+// unruly is a scheduler that panics in one of its methods, when it is called by way of the test's panics.
+type unruly struct {
+	shaper.Scheduler
+	method string
+}
+
+func (u unruly) check(method string) {
+	if u.method != method {
+		return
+	}
+	stack := make([]byte, 64<<10)
+	if bytes.Contains(stack[:runtime.Stack(stack, false)], []byte("session_test.panics(")) {
+		panic("boom")
+	}
+}
+
+func (u unruly) Push(f *shaper.Flow, c shaper.Class) {
+	u.check("Push")
+	u.Scheduler.Push(f, c)
+}
+
+func (u unruly) Pop() (*shaper.Flow, shaper.Class, int) {
+	u.check("Pop")
+	return u.Scheduler.Pop()
+}
+
+func (u unruly) Sent(f *shaper.Flow, c shaper.Class, n int, more bool) {
+	u.check("Sent")
+	u.Scheduler.Sent(f, c, n, more)
+}
+
+func (u unruly) Empty() bool {
+	u.check("Empty")
+	return u.Scheduler.Empty()
+}
+
+func (u unruly) EndBatch() bool {
+	u.check("EndBatch")
+	return u.Scheduler.(shaper.Batcher).EndBatch()
+}
+
+// A scheduler that panics in a call of the application's ends the session; no lock is held, and no call
+// that waits goes on waiting.
+func TestASchedulerThatPanicsEndsItsSession(t *testing.T) {
+	for _, method := range []string{"Push", "Pop", "Sent", "Empty", "EndBatch"} {
+		t.Run(method, func(t *testing.T) {
+			testutil.LeakCheck(t)
+			ours, theirs := testutil.TCPPair(t)
+			c := client(t, ours, &session.Config{Version: 2, NewScheduler: func() shaper.Scheduler {
+				return unruly{shaper.NewFair(), method}
+			}})
+			s := server(t, theirs, nil)
+			out, in := open(t, c, s)
+			ping(t, out, in)
+			waiting := background(func() (int, error) { return out.Read(make([]byte, 1)) })
+			var value any
+			for n := 0; value == nil && n < 1000; n++ {
+				// A stream's first Write is sent by its caller, unless somebody else is sending.
+				other := mustOpen(t, c)
+				session.AwaitSent(c)
+				value = panics(func() { _, _ = other.Write([]byte("x")); session.Flush(c) })
+			}
+			if value != "boom" {
+				t.Fatalf("Write panics with %v, want boom", value)
+			}
+			if r := <-waiting; r.err == nil {
+				t.Error("Read returned no error")
+			}
+			if err := c.Err(); err == nil || errors.Is(err, net.ErrClosed) {
+				t.Errorf("Err = %v, want an error that tells of the scheduler", err)
+			}
+			_, err := c.OpenStream(context.Background())
+			wantErr(t, "OpenStream", err, c.Err())
+			wantErr(t, "Close", c.Close(), nil)
+			_, _ = c.Stats(), c.NumStreams()
+		})
+	}
+}
