@@ -8,6 +8,10 @@ interop: ## against the other implementations; the benchmark's own tests
 	@.ci/interop
 fuzz: ## every fuzz target, FUZZTIME each (10s)
 	@.ci/fuzz
+soak: ## sessions at random, every byte checked, for MINUTES (1)
+	@MINUTES=$(MINUTES) .ci/soak
+storms: ## streams as fast as they can come, TIMES in a row (20), beside busy processes
+	@TIMES=$(TIMES) .ci/storms
 bench: ## all peers side by side, under ten minutes; writes docs/performance.md
 	@cd internal/bench && go run .
 bench-quick: ## the same in about a minute; prints only
@@ -15,4 +19,7 @@ bench-quick: ## the same in about a minute; prints only
 help:
 	@sed -n 's/^\([a-z-]*\): ## /  make \1	/p' Makefile
 
-.PHONY: test lint interop fuzz bench bench-quick help
+MINUTES ?= 1
+TIMES ?= 20
+
+.PHONY: test lint interop fuzz soak storms bench bench-quick help

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"net"
+
+	"github.com/smuxkit/smuxkit/stream"
+)
+
+// check holds what both ends of each stream have noted against each other.
+//
+// Whatever happens:
+//   - what is read is a prefix of what was written, byte by byte;
+//   - no more is read than Write says was written;
+//   - io.EOF comes only where the peer has closed the direction, after all that it wrote;
+//   - an error is of a kind that is documented.
+//
+// In a session that nothing disturbs, and on streams that were accepted before Shutdown: who reads to
+// the end reads all that was written, and io.EOF; a Write fails only if one of the two ends has closed
+// the stream.
+//
+// After a Close that returned nil, the peer has read all that had been written before.
+func (r *round) check() {
+	for _, x := range r.pairs {
+		opened := 0
+		for side := range x.ends {
+			for id, e := range x.ends[side] {
+				peer := x.ends[1-side][id]
+				if byClient := id%2 == 1; byClient == (side == 0) {
+					opened++
+					if peer == nil && r.p.Disturbance == calm {
+						r.fail("session %d: stream %d was never accepted", x.index, id)
+					}
+				} else if peer == nil {
+					r.fail("session %d: stream %d was accepted and never opened", x.index, id)
+				}
+				x.checkCalls(side, id, e)
+				x.checkBytes(side, id, e, peer)
+			}
+		}
+		x.checkOwed()
+		if want := x.r.p.Sessions; r.p.Disturbance == calm && want > 0 {
+			for side := range x.ends {
+				if n := len(x.ends[side]); n != r.p.Ends[0].Streams+r.p.Ends[1].Streams {
+					r.fail("session %d: end %d has seen %d streams, want %d and %d",
+						x.index, side, n, r.p.Ends[0].Streams, r.p.Ends[1].Streams)
+				}
+			}
+		}
+	}
+}
+
+// orderly reports whether nothing but the behaviours of its two ends limits a stream.
+func (x *pair) orderly(peer *end) bool {
+	d := x.r.p.Disturbance
+	return d == calm || d == shutdown && peer != nil
+}
+
+// stalled reports whether the stall policy has aborted this end.
+func (e *end) stalled() bool {
+	return errors.Is(e.readErr, stream.ErrStalled) || errors.Is(e.writeErr, stream.ErrStalled)
+}
+
+// checkCalls checks the errors of the calls of one end.
+func (x *pair) checkCalls(side int, id uint32, e *end) {
+	fail := func(what string, err error) {
+		x.r.fail("session %d: end %d of stream %d (%s): %s: %v", x.index, side, id, e.b.How, what, err)
+	}
+	if e.wrong != nil {
+		fail("wrong data", e.wrong)
+	}
+	for what, err := range map[string]error{"reading": e.readErr, "writing": e.writeErr, "Close": e.closeErr} {
+		if err == nil {
+			continue
+		}
+		if !smuxError(err) {
+			fail(what+" failed with an error of no known kind", err)
+		}
+		if what == "writing" && errors.Is(err, io.EOF) {
+			fail(what, err)
+		}
+	}
+	peer := x.ends[1-side][id]
+	if !x.orderly(peer) {
+		return
+	}
+	mayStall := x.r.p.Ends[side].Stall > 0
+	allowed := func(err error) bool {
+		switch {
+		case err == nil, mayStall && errors.Is(err, stream.ErrStalled):
+			return true
+		case errors.Is(err, net.ErrClosed):
+			return e.closed.Load() && e.b.How != halves && e.b.How != answers
+		}
+		return false
+	}
+	// The end of the session may come before the news that the peer has closed the stream, after which
+	// Shutdown need not wait for it.
+	unwanted := func(err error) bool {
+		return peer != nil && (!peer.b.readsToTheEnd() || peer.stalled()) &&
+			(errors.Is(err, stream.ErrPeerClosed) || x.r.p.Disturbance == shutdown)
+	}
+	if err := e.readErr; !allowed(err) {
+		fail("reading", err)
+	}
+	if err := e.writeErr; !allowed(err) && !unwanted(err) {
+		fail("writing", err)
+	}
+	if err := e.closeErr; err != nil && !unwanted(err) {
+		fail("Close", err)
+	}
+}
+
+// checkBytes checks what one end has read of what its peer has written. peer may be nil.
+func (x *pair) checkBytes(side int, id uint32, e, peer *end) {
+	fail := func(format string, args ...any) {
+		args = append([]any{x.index, side, id, e.b.How}, args...)
+		x.r.fail("session %d: end %d of stream %d (%s): "+format, args...)
+	}
+	read := e.read.Load()
+	if peer == nil {
+		if read > 0 {
+			fail("has read %d bytes of nobody", read)
+		}
+		return
+	}
+	written := peer.written.Load()
+	if read > written {
+		fail("has read %d bytes, the peer (%s) has written %d, %v", read, peer.b.How, written, peer.writeErr)
+	}
+	if e.readAll {
+		if read != written {
+			fail("io.EOF after %d bytes, the peer (%s) has written %d, %v", read, peer.b.How, written, peer.writeErr)
+		}
+		if !peer.finCalled.Load() && !peer.stalled() {
+			fail("io.EOF, but the peer has not closed")
+		}
+	}
+	if !x.orderly(peer) {
+		return
+	}
+	if e.b.readsToTheEnd() && !e.stalled() && !e.readAll {
+		fail("no io.EOF after %d of %d bytes: %v", read, written, e.readErr)
+	}
+	undisturbed := e.b.readsToTheEnd() && !e.stalled() && !peer.stalled() && peer.b.How != stops && peer.b.How != aborts
+	if undisturbed && written != peer.b.Size && e.b.How != answers {
+		fail("its peer (%s) wrote %d of %d bytes: %v", peer.b.How, written, peer.b.Size, peer.writeErr)
+	}
+}
+
+// checkOwed checks that Close has sent what had been written.
+func (x *pair) checkOwed() {
+	if x.owed == nil || x.closeErr != nil {
+		return
+	}
+	reader := 1 - x.r.p.By
+	for id, owed := range x.owed {
+		e := x.ends[reader][id]
+		switch {
+		case e == nil && owed.written == 0 && !owed.fin:
+		case e == nil:
+			x.r.fail("session %d: stream %d was never accepted, though Close returned nil and %d bytes had been written",
+				x.index, id, owed.written)
+		case !e.b.readsToTheEnd() || e.stalled():
+		case e.read.Load() < owed.written || owed.fin && !e.readAll:
+			x.r.fail("session %d: stream %d: read %d bytes, then %v, though Close returned nil and %d bytes had been written (end: %v)",
+				x.index, id, e.read.Load(), e.readErr, owed.written, owed.fin)
+		}
+	}
+}

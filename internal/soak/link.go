@@ -1,0 +1,144 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/smuxkit/smuxkit/internal/simnet"
+)
+
+// A link is the transport of one session.
+type link struct {
+	ends [2]io.ReadWriteCloser // of the client and the server
+	// cut breaks the transport.
+	cut func(d draw)
+	// hold stops it and release lets it go on. They are nil if it cannot be stopped.
+	hold, release func()
+	// close ends what is not the sessions'.
+	close func()
+}
+
+// newLink makes a transport of a kind.
+func newLink(kind string, proxied bool) (*link, error) {
+	switch kind {
+	case "pipe":
+		a, b := net.Pipe()
+		return &link{ends: [2]io.ReadWriteCloser{a, b}, close: func() {}, cut: func(d draw) {
+			_ = pick(d, a, b).Close()
+		}}, nil
+	case "sim", "bare":
+		a, b := simnet.Pair(simnet.Link{})
+		l := &link{ends: [2]io.ReadWriteCloser{a, b}}
+		if kind == "bare" {
+			l.ends = [2]io.ReadWriteCloser{simnet.Bare(a), simnet.Bare(b)}
+		}
+		l.hold = func() { a.Out().Stall(); b.Out().Stall() }
+		l.release = func() { a.Out().Unstall(); b.Out().Unstall() }
+		l.cut = func(d draw) {
+			if d.chance(0.5) {
+				a.Break(pick(d, nil, error(syscall.ECONNRESET)))
+				return
+			}
+			a.Out().Cut(simnet.Cut{
+				After: a.Out().Counters().Delivered + d.upTo(1<<20),
+				Err:   pick(d, nil, error(syscall.ECONNRESET)),
+			})
+			time.AfterFunc(100*time.Millisecond, func() { a.Break(nil) }) // if not so much comes
+		}
+		l.close = func() { l.release(); a.Close(); b.Close() }
+		return l, nil
+	}
+
+	network, address := "tcp", "127.0.0.1:0"
+	if kind == "unix" {
+		dir, err := os.MkdirTemp("", "soak")
+		if err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(dir)
+		network, address = "unix", filepath.Join(dir, "socket")
+	}
+	a, b, err := dialed(network, address)
+	if err != nil {
+		return nil, err
+	}
+	l := &link{close: func() {}}
+	if proxied {
+		c, d, err := dialed(network, address+"2")
+		if network == "tcp" {
+			c, d, err = dialed(network, address)
+		}
+		if err != nil {
+			return nil, err
+		}
+		p := newProxy(b, c)
+		b = d
+		l.hold, l.release, l.close = p.hold, p.release, p.close
+	}
+	l.cut = func(d draw) {
+		conn := pick(d, a, b)
+		if tcp, ok := conn.(*net.TCPConn); ok && d.chance(0.5) {
+			_ = tcp.SetLinger(0) // a reset
+		}
+		_ = conn.Close()
+	}
+	l.ends = [2]io.ReadWriteCloser{a, b}
+	switch kind {
+	case "portable":
+		l.ends = [2]io.ReadWriteCloser{portable{a}, portable{b}}
+	case "tls":
+		cert, err := certificate()
+		if err != nil {
+			return nil, err
+		}
+		l.ends[0] = tls.Client(a, &tls.Config{InsecureSkipVerify: true})
+		l.ends[1] = tls.Server(b, &tls.Config{Certificates: []tls.Certificate{cert}})
+	}
+	return l, nil
+}
+
+// portable is a connection that a session knows nothing of but that it reads, writes and closes.
+type portable struct{ io.ReadWriteCloser }
+
+// dialed returns the two ends of a connection.
+func dialed(network, address string) (client, server net.Conn, err error) {
+	l, err := net.Listen(network, address)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer l.Close()
+	if client, err = net.Dial(network, l.Addr().String()); err != nil {
+		return nil, nil, err
+	}
+	if server, err = l.Accept(); err != nil {
+		client.Close()
+		return nil, nil, err
+	}
+	return client, server, nil
+}
+
+// certificate returns a certificate for TLS, which signs itself.
+var certificate = sync.OnceValues(func() (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(1000 * time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("making a certificate: %w", err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
+})

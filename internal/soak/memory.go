@@ -1,0 +1,62 @@
+package main
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+func randFrom(a, b uint64) *rand.Rand { return rand.New(rand.NewPCG(a, b)) }
+
+// freeze has nobody read for a while, so that whatever can fill up does, and compares the memory that
+// is in use then with what the configuration allows.
+func (r *round) freeze() {
+	time.Sleep(r.p.Freeze)
+	r.readers.shut()
+	defer r.readers.open()
+	time.Sleep(100 * time.Millisecond)
+	used, allowed := int64(heap())-int64(r.baseHeap), r.allowed()
+	if used > allowed {
+		r.fail("while nobody read, %s were in use, and the configuration allows %s", inBytes(used), inBytes(allowed))
+	}
+}
+
+// allowed is the memory that the round's sessions may use. It is generous: what it is to find is
+// memory that grows with something that nothing bounds.
+func (r *round) allowed() int64 {
+	const (
+		slack      = 8 << 20 // of the runtime, and of the round's own notes
+		perSession = 1 << 20 // staging buffers, batches and the rest of a write; buffers of the transport
+		simulated  = 2 << 20 // and of a simulated one
+		perStream  = 8 << 10 // the stream at both ends, its goroutines' timers and notes
+		// A buffer is at most four times as large as what it holds, but for the smallest, of which
+		// a stream may have one for each direction.
+		received    = 4
+		smallest    = 2 * 1024
+		sent        = 160 << 10 // accepted and unsent, in buffers that may have room
+		largestSize = 64 << 10  // a frame may exceed the budget
+	)
+	p := r.p
+	total := slack + r.held.Load()
+	for _, e := range p.Ends {
+		budget := received*int64(e.MaxReceiveBuffer) + largestSize
+		if e.SharedBudget {
+			total += budget + int64(p.Sessions)*largestSize
+		} else {
+			total += int64(p.Sessions) * budget
+		}
+	}
+	for _, x := range r.pairs {
+		total += perSession
+		if !socket(p.Transport) {
+			total += simulated
+		}
+		for _, s := range x.sessions {
+			total += int64(s.NumStreams()) * (perStream + smallest + sent)
+		}
+		// What the round notes of each stream that has ever been.
+		x.mu.Lock()
+		total += int64(len(x.ends[0])+len(x.ends[1])) * perStream
+		x.mu.Unlock()
+	}
+	return total
+}

@@ -1,0 +1,291 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/smuxkit/smuxkit/flow"
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/keepalive"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/shaper"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// A plan is all that is drawn for a round, but what its streams do: see behaviour.
+type plan struct {
+	Seed, Round uint64
+
+	Procs     int // GOMAXPROCS
+	Spinners  int // goroutines that keep processors busy
+	Transport string
+	Proxy     bool // sockets go through a proxy, which splits and delays what it passes on
+
+	Version      int
+	ServerLearns bool    // the server's Version is 0
+	Ends         [2]ends // of the client and the server
+
+	Sessions int
+	AtOnce   int   // streams of an opener that are open at once
+	Total    int64 // about how many bytes all streams carry together, or fewer
+	MaxSize  int64 // of one direction of a stream
+	MaxChunk int   // of one Write or Read
+
+	Disturbance disturbance
+	By          int           // the end that does it: 0 is the client
+	After       time.Duration // when
+	Hold        time.Duration // for how long nothing passes at After, if not 0
+	Freeze      time.Duration // when nobody reads for a while and memory is measured, if not 0
+	Storm       string        // a small storm instead of all this
+}
+
+// ends is what is drawn for one end of all sessions.
+type ends struct {
+	Streams  int           // that it opens in each session
+	Openers  int           // goroutines that open them
+	NapAfter time.Duration // after each Accept
+
+	MaxFrameSize     int
+	MaxReceiveBuffer int
+	SharedBudget     bool // MaxReceiveBuffer is that of all sessions together
+	MaxStreamWindow  int
+	CloseTimeout     time.Duration
+	Stall            time.Duration // of the stall policy; 0 is none
+	Probe, GiveUp    time.Duration // of keep-alive; 0 is off
+	SendRate         session.Rate
+	ReceiveRate      session.Rate
+	Scheduler        string // fair, small (fair with a small quantum), fifo or random
+}
+
+// disturbance is what ends the sessions before their streams have ended.
+type disturbance string
+
+const (
+	calm     disturbance = "none"
+	shutdown disturbance = "Shutdown"
+	closing  disturbance = "Close"
+	cut      disturbance = "cut"    // the transport breaks
+	vanish   disturbance = "vanish" // the transport passes nothing any more, and says nothing
+)
+
+// stormShare is how many of the rounds are storms.
+const stormShare = 0.05
+
+// leastMeasuredFrame is the least MaxFrameSize of rounds in which memory is measured: the buffers of
+// shorter frames are known to be too large for what they hold.
+const leastMeasuredFrame = 8 << 10
+
+var transports = []string{"tcp", "tls", "unix", "portable", "pipe", "sim", "bare"}
+
+// socket reports whether the transport is made of sockets, which a proxy can be put between.
+func socket(transport string) bool {
+	return transport == "tcp" || transport == "tls" || transport == "unix" || transport == "portable"
+}
+
+// drawPlan returns the plan of a round.
+func drawPlan(seed, number uint64, small bool) *plan {
+	d := draw{rand.New(rand.NewPCG(seed, number))}
+	p := &plan{Seed: seed, Round: number}
+	p.Procs = pick(d, 1, 2, 2, 8)
+	p.Transport = transports[d.IntN(len(transports))]
+	p.Version = pick(d, 1, 2, 2)
+	p.ServerLearns = d.chance(0.3)
+	if d.chance(stormShare) {
+		p.Storm = stormNames()[d.IntN(len(stormNames()))]
+		return p
+	}
+	p.Proxy = socket(p.Transport) && d.chance(0.3)
+	p.Sessions = pick(d, 1, 1, 1, 2, 3, 8)
+
+	p.Disturbance = pick(d, calm, calm, calm, shutdown, closing, cut, vanish)
+	p.By = d.IntN(2)
+	p.After = time.Duration(d.upTo(300_000)) * time.Microsecond
+	if p.Disturbance == vanish && socket(p.Transport) {
+		p.Proxy = true
+	}
+	if p.Transport == "pipe" && p.Disturbance == vanish {
+		p.Disturbance = cut // a pipe cannot be held
+	}
+	if d.chance(0.2) && (p.Proxy || p.Transport == "sim" || p.Transport == "bare") {
+		p.Hold = time.Duration(1+d.upTo(400)) * time.Millisecond
+	}
+
+	streams := 1 + int(d.upTo(1500))
+	p.Total = 1 + d.upTo(32<<20)
+	if d.chance(0.4) {
+		p.Total = d.Int64N(128 << 20)
+	}
+	if testutil.Race {
+		streams, p.Total = 1+streams/4, p.Total/8
+	}
+	if d.chance(0.1) {
+		p.Spinners = 1 + d.IntN(3)
+		streams, p.Total = 1+streams/32, p.Total/32
+	}
+	if small {
+		streams, p.Total = 1+streams/16, p.Total/16
+	}
+	per := max(1, streams/p.Sessions)
+	switch d.IntN(3) {
+	case 0:
+		p.Ends[0].Streams = per
+	case 1:
+		p.Ends[1].Streams = per
+	default:
+		p.Ends[0].Streams, p.Ends[1].Streams = per, per
+	}
+	p.AtOnce = 1 + int(d.upTo(int64(per)))
+	for i := range p.Ends {
+		p.Ends[i].draw(d, p, per)
+	}
+	if d.chance(0.3) {
+		p.Ends[1] = ends{Streams: p.Ends[1].Streams, Openers: p.Ends[1].Openers}.with(p.Ends[0])
+	}
+
+	// Tiny frames cost a header and a turn each.
+	frame := int64(min(p.Ends[0].MaxFrameSize, p.Ends[1].MaxFrameSize))
+	p.Total = min(p.Total, 100_000*frame)
+	p.MaxSize = max(1, min(8*p.Total/int64(streams), 8<<20))
+	p.MaxChunk = max(1, min(256<<10, 64<<20/(p.AtOnce*p.Sessions*4)))
+	payload := max(p.Total/int64(p.Sessions), p.MaxSize)
+	wired := float64(payload)*(1+float64(wire.HeaderSize)/float64(frame)) + 200*float64(per)
+	for i := range p.Ends {
+		p.Ends[i].drawRates(d, wired)
+	}
+	if d.chance(0.3) && frame >= leastMeasuredFrame {
+		p.Freeze = time.Duration(1+d.upTo(100)) * time.Millisecond
+	}
+	if p.Disturbance == vanish {
+		for i := range p.Ends {
+			p.Ends[i].Probe, p.Ends[i].GiveUp = 100*time.Millisecond, time.Second
+		}
+	}
+	return p
+}
+
+// draw draws what does not depend on the round's bytes.
+func (e *ends) draw(d draw, p *plan, streams int) {
+	e.Openers = 1 + int(d.upTo(min(32, int64(max(e.Streams, 1)))))
+	if d.chance(0.2) {
+		e.NapAfter = time.Duration(d.upTo(int64(2*time.Second) / int64(streams)))
+	}
+	switch {
+	case d.chance(0.5):
+		e.MaxFrameSize = session.DefaultMaxFrameSize
+	case d.chance(0.2):
+		e.MaxFrameSize = 1 + int(d.upTo(64))
+	case d.chance(0.2):
+		e.MaxFrameSize = wire.MaxPayload
+	default:
+		e.MaxFrameSize = 1 + int(d.upTo(wire.MaxPayload))
+	}
+	e.MaxReceiveBuffer = session.DefaultMaxReceiveBuffer
+	if d.chance(0.6) {
+		e.MaxReceiveBuffer = 64<<10 + int(d.upTo(32<<20))
+	}
+	e.SharedBudget = d.chance(0.3)
+	e.MaxStreamWindow = session.DefaultMaxStreamWindow
+	if d.chance(0.5) {
+		e.MaxStreamWindow = flow.InitialWindow + int(d.upTo(32<<20))
+	}
+	// Also the time after which a closed stream gives up what it cannot send.
+	e.CloseTimeout = time.Minute
+	if p.Disturbance != calm && p.Disturbance != shutdown {
+		e.CloseTimeout = time.Duration(50+d.upTo(5000)) * time.Millisecond
+	}
+	if d.chance(0.1) {
+		e.Stall = time.Duration(1+d.upTo(500)) * time.Millisecond
+	}
+	e.Probe, e.GiveUp = keepalive.DefaultInterval, time.Minute
+	if d.chance(0.4) {
+		e.Probe = time.Duration(1+d.upTo(100)) * time.Millisecond
+	}
+	if d.chance(0.1) {
+		e.Probe, e.GiveUp = 0, 0
+	}
+	e.Scheduler = pick(d, "fair", "fair", "fair", "small", "fifo", "random")
+}
+
+// drawRates draws rates at which bytes pass in a second or two.
+func (e *ends) drawRates(d draw, bytes float64) {
+	rate := func() session.Rate {
+		if !d.chance(0.1) {
+			return session.Rate{}
+		}
+		r := session.Rate{BytesPerSecond: 2000 + bytes/(0.3+1.5*d.Float64())}
+		if d.chance(0.3) {
+			// Of less a timer cannot make the rate: a round would take minutes.
+			r.Burst = 1 + int(r.BytesPerSecond*(0.01+d.Float64()/2))
+		}
+		return r
+	}
+	e.SendRate, e.ReceiveRate = rate(), rate()
+}
+
+// with returns o with the streams of e.
+func (e ends) with(o ends) ends {
+	o.Streams, o.Openers = e.Streams, e.Openers
+	return o
+}
+
+// config returns the configuration of an end. shared is the budget if it is shared.
+func (p *plan) config(end int, shared *flow.Budget) *session.Config {
+	e := &p.Ends[end]
+	c := &session.Config{
+		Version:          p.Version,
+		MaxFrameSize:     e.MaxFrameSize,
+		MaxReceiveBuffer: e.MaxReceiveBuffer,
+		MaxStreamWindow:  e.MaxStreamWindow,
+		CloseTimeout:     e.CloseTimeout,
+		SendRate:         e.SendRate,
+		ReceiveRate:      e.ReceiveRate,
+		KeepAlive:        keepalive.Off{},
+	}
+	if end == 1 && p.ServerLearns {
+		c.Version = 0
+	}
+	if shared != nil {
+		c.MaxReceiveBuffer, c.Budget = 0, shared
+	}
+	if e.Stall > 0 {
+		c.StallPolicy = session.Abort(e.Stall)
+	}
+	if e.Probe > 0 {
+		c.KeepAlive = keepalive.NOP{Interval: e.Probe, Timeout: e.GiveUp}
+	}
+	switch e.Scheduler {
+	case "small":
+		c.NewScheduler = func() shaper.Scheduler { return shaper.NewFair(shaper.WithQuantum(shaper.MinQuantum)) }
+	case "fifo":
+		c.NewScheduler = func() shaper.Scheduler { return newLine(false) }
+	case "random":
+		c.NewScheduler = func() shaper.Scheduler { return newLine(true) }
+	}
+	return c
+}
+
+func (p *plan) String() string {
+	if p.Storm != "" {
+		return fmt.Sprintf("storm %s, transport %s, version %d, GOMAXPROCS %d", p.Storm, p.Transport, p.Version, p.Procs)
+	}
+	return fmt.Sprintf("%+v", *p)
+}
+
+// reproduce says what to do to see the round again.
+func (p *plan) reproduce() string {
+	return fmt.Sprintf("plan: %s\nreproduce: go run ./internal/soak -seed %d -round %d -times 100", p, p.Seed, p.Round)
+}
+
+// draw draws at random.
+type draw struct{ *rand.Rand }
+
+func pick[T any](d draw, of ...T) T { return of[d.IntN(len(of))] }
+
+func (d draw) chance(p float64) bool { return d.Float64() < p }
+
+// upTo returns a number from 0 to n, each order of magnitude as likely as the other.
+func (d draw) upTo(n int64) int64 {
+	return min(n, int64(math.Exp(d.Float64()*math.Log(float64(n)+1)))-1+int64(d.IntN(2)))
+}

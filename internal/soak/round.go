@@ -1,0 +1,326 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/smuxkit/smuxkit/flow"
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
+)
+
+// A round is some sessions between two ends, with what its plan says going on in them.
+type round struct {
+	p        *plan
+	pairs    []*pair
+	readers  gate         // shut while nobody is to read
+	held     atomic.Int64 // bytes of the buffers of all ends of streams
+	baseHeap uint64
+	opening  sync.WaitGroup
+	running  sync.WaitGroup // ends of streams
+
+	mu       sync.Mutex
+	failures []string
+}
+
+// A pair is two sessions that are connected.
+type pair struct {
+	r        *round
+	index    int
+	link     *link
+	sessions [2]*session.Session // client and server
+	accepts  sync.WaitGroup
+
+	mu   sync.Mutex
+	ends [2]map[uint32]*end // those that are known here, by id
+
+	// What Close is to have sent: see closes.
+	closeErr error
+	owed     map[uint32]debt
+}
+
+// A debt is what an end had written on a stream when Close was called.
+type debt struct {
+	written int64
+	fin     bool
+}
+
+func newRound(p *plan) *round { return &round{p: p} }
+
+// fail notes what is wrong.
+func (r *round) fail(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failures = append(r.failures, fmt.Sprintf(format, args...))
+}
+
+// holds counts n bytes of the round's own memory until the returned function is called.
+func (r *round) holds(n int64) (done func()) {
+	r.held.Add(n)
+	return func() { r.held.Add(-n) }
+}
+
+// run runs the round and returns what is wrong.
+func (r *round) run() []string {
+	p := r.p
+	limit := 2 * time.Minute
+	if p.Spinners > 0 || testutil.Race {
+		limit *= 3
+	}
+	defer hung(limit, reproduction{p})()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(p.Procs))
+	goroutines := runtime.NumGoroutine()
+	if p.Storm != "" {
+		if err := smallStorm(p); err != nil {
+			r.fail("%v", err)
+		}
+	} else if err := r.start(); err != nil {
+		r.fail("%v", err)
+	} else {
+		r.play()
+		r.check()
+	}
+	r.goroutinesEnd(goroutines)
+	return r.failures
+}
+
+// reproduction is what hung prints of a plan.
+type reproduction struct{ p *plan }
+
+func (p reproduction) String() string { return p.p.reproduce() }
+
+// start makes the sessions.
+func (r *round) start() error {
+	p := r.p
+	if p.Freeze > 0 {
+		r.baseHeap = heap()
+	}
+	var shared [2]*flow.Budget
+	for i, e := range p.Ends {
+		if e.SharedBudget {
+			shared[i] = flow.NewBudget(e.MaxReceiveBuffer)
+		}
+	}
+	for i := range p.Sessions {
+		l, err := newLink(p.Transport, p.Proxy)
+		if err != nil {
+			return err
+		}
+		x := &pair{r: r, index: i, link: l}
+		for side, begin := range [2]func(io.ReadWriteCloser, *session.Config) (*session.Session, error){session.Client, session.Server} {
+			x.ends[side] = make(map[uint32]*end)
+			if x.sessions[side], err = begin(l.ends[side], p.config(side, shared[side])); err != nil {
+				return err
+			}
+		}
+		r.pairs = append(r.pairs, x)
+	}
+	return nil
+}
+
+// play has everything happen, and returns when all of it has ended.
+func (r *round) play() {
+	p := r.p
+	stop := spinners(p.Spinners)
+	var events sync.WaitGroup
+	for _, x := range r.pairs {
+		for side := range x.sessions {
+			x.accepts.Go(func() { x.accept(side) })
+			for k := range p.Ends[side].Openers {
+				r.opening.Go(func() { x.open(side, k) })
+			}
+		}
+		if p.Disturbance != calm {
+			events.Go(func() { x.disturb() })
+		} else if p.Hold > 0 {
+			events.Go(func() {
+				time.Sleep(p.After)
+				x.link.hold()
+				time.Sleep(p.Hold)
+				x.link.release()
+			})
+		}
+	}
+	if p.Freeze > 0 {
+		events.Go(r.freeze)
+	}
+	r.opening.Wait()
+	events.Wait()
+	for _, x := range r.pairs {
+		x.finish()
+	}
+	for _, x := range r.pairs {
+		x.accepts.Wait()
+	}
+	r.running.Wait()
+	stop()
+	for _, x := range r.pairs {
+		x.link.close()
+	}
+}
+
+// open opens streams of one end.
+func (x *pair) open(side, opener int) {
+	e := &x.r.p.Ends[side]
+	slots := make(chan struct{}, max(1, x.r.p.AtOnce/e.Openers))
+	for range (e.Streams + opener) / e.Openers {
+		slots <- struct{}{}
+		st, err := x.sessions[side].OpenStream(context.Background())
+		if err != nil {
+			if x.r.p.Disturbance == calm {
+				x.r.fail("session %d: OpenStream: %v", x.index, err)
+			} else if !smuxError(err) {
+				x.r.fail("session %d: OpenStream: error of no known kind: %#v", x.index, err)
+			}
+			return
+		}
+		x.handle(side, st, true, func() { <-slots })
+	}
+	// Those that were opened end here.
+	for range cap(slots) {
+		slots <- struct{}{}
+	}
+}
+
+// accept accepts what the other end opens, until the session ends.
+func (x *pair) accept(side int) {
+	for {
+		st, err := x.sessions[side].AcceptStream(context.Background())
+		if err != nil {
+			if !smuxError(err) {
+				x.r.fail("session %d: AcceptStream: error of no known kind: %#v", x.index, err)
+			}
+			return
+		}
+		x.handle(side, st, false, func() {})
+		if nap := x.r.p.Ends[side].NapAfter; nap > 0 {
+			time.Sleep(nap)
+		}
+	}
+}
+
+// handle has an end of a stream do what it is to do.
+func (x *pair) handle(side int, st *stream.Stream, opened bool, done func()) {
+	both := x.r.p.behaviours(x.index, st.ID())
+	mine, theirs := both[0], both[1]
+	if !opened {
+		mine, theirs = theirs, mine
+	}
+	e := newEnd(x.r, st, mine)
+	x.mu.Lock()
+	known := x.ends[side][st.ID()]
+	x.ends[side][st.ID()] = e
+	x.mu.Unlock()
+	if known != nil {
+		x.r.fail("session %d: stream %d came twice", x.index, st.ID())
+	}
+	x.r.running.Go(func() {
+		e.run(theirs)
+		done()
+	})
+}
+
+// disturb does what the plan says, when it says.
+func (x *pair) disturb() {
+	p := x.r.p
+	d := p.drawFor(x.index)
+	time.Sleep(p.After)
+	s := x.sessions[p.By]
+	switch p.Disturbance {
+	case shutdown:
+		if err := s.Shutdown(context.Background()); err != nil {
+			x.r.fail("session %d: Shutdown: %v", x.index, err)
+		}
+	case closing:
+		x.closes(s)
+	case cut:
+		x.link.cut(d)
+	case vanish:
+		x.link.hold()
+	}
+}
+
+// closes closes a session, and notes what it is to have sent by then.
+func (x *pair) closes(s *session.Session) {
+	owed := make(map[uint32]debt)
+	x.mu.Lock()
+	for id, e := range x.ends[x.r.p.By] {
+		owed[id] = debt{e.written.Load(), e.finDone.Load()}
+	}
+	x.mu.Unlock()
+	x.closeErr = s.Close()
+	if x.closeErr != nil && !errors.Is(x.closeErr, session.ErrNotFlushed) {
+		x.r.fail("session %d: Close: %v", x.index, x.closeErr)
+	}
+	x.owed = owed
+}
+
+// finish waits for the end of both sessions, which it brings about if nothing else does.
+func (x *pair) finish() {
+	p := x.r.p
+	if p.Disturbance == calm {
+		x.settle()
+		// Either way of ending it; nothing is left to send.
+		s := x.sessions[p.By]
+		var err error
+		if x.index%2 == 0 {
+			err = s.Close()
+		} else {
+			err = s.Shutdown(context.Background())
+		}
+		if err != nil {
+			x.r.fail("session %d: closing it when all was done: %v", x.index, err)
+		}
+	}
+	for i, s := range x.sessions {
+		<-s.Done()
+		if err := s.Close(); err != nil {
+			x.r.fail("session %d: end %d: Close after the end: %v", x.index, i, err)
+		}
+	}
+}
+
+// settle waits until all streams have been accepted and have ended.
+func (x *pair) settle() {
+	c, s := x.sessions[0], x.sessions[1]
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		if c.Err() != nil || s.Err() != nil {
+			x.r.fail("session %d: ended by itself: %v and %v", x.index, c.Err(), s.Err())
+			return
+		}
+		a, b := c.Stats(), s.Stats()
+		if a.StreamsRefused+b.StreamsRefused > 0 {
+			x.r.fail("session %d: %d and %d streams were refused", x.index, a.StreamsRefused, b.StreamsRefused)
+			return
+		}
+		if a.StreamsOpened == b.StreamsAccepted && b.StreamsOpened == a.StreamsAccepted &&
+			c.NumStreams() == 0 && s.NumStreams() == 0 && a.Unread == 0 && b.Unread == 0 {
+			return
+		}
+		time.Sleep(pause)
+	}
+}
+
+// drawFor returns what decisions about a session are drawn from.
+func (p *plan) drawFor(session int) draw {
+	return draw{randFrom(p.Seed+uint64(session)+1, p.Round)}
+}
+
+// goroutinesEnd waits until there are no more goroutines than before.
+func (r *round) goroutinesEnd(before int) {
+	for end := time.Now().Add(20 * time.Second); runtime.NumGoroutine() > before; {
+		if time.Now().After(end) {
+			stacks := make([]byte, 1<<20)
+			r.fail("%d goroutines are left:\n%s", runtime.NumGoroutine()-before, stacks[:runtime.Stack(stacks, true)])
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"testing"
+	"time"
+)
+
+// The first rounds of a seed pass, in small. This compiles and runs the program; to find something,
+// run it for longer: make soak.
+func TestSoakPassesItsFirstRounds(t *testing.T) {
+	rounds := uint64(12)
+	if testing.Short() {
+		rounds = 3
+	}
+	s := soak{out: t.Output(), seed: 1, verbose: testing.Verbose(), small: true, every: time.Hour}
+	for k := range rounds {
+		if err := s.round(k); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Equal seeds draw equal rounds, and equal behaviours at both ends.
+func TestPlanFollowsFromItsSeed(t *testing.T) {
+	for k := range uint64(100) {
+		a, b := drawPlan(7, k, false), drawPlan(7, k, false)
+		if a.String() != b.String() {
+			t.Fatalf("round %d is drawn as\n%v\nand then as\n%v", k, a, b)
+		}
+		if x, y := a.behaviours(1, 9), b.behaviours(1, 9); *x[0] != *y[0] || *x[1] != *y[1] {
+			t.Fatalf("round %d: a stream behaves in two ways", k)
+		}
+		if c := drawPlan(8, k, false); c.String() == a.String() {
+			t.Fatalf("round %d is the same for another seed", k)
+		}
+		for end := range a.Ends {
+			if err := a.config(end, nil).Validate(); err != nil && a.Storm == "" {
+				t.Fatalf("round %d: %v", k, err)
+			}
+		}
+	}
+}
