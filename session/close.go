@@ -99,27 +99,7 @@ func (s *Session) flush(members []*member) bool {
 	if s.cut.Load() || s.out.incomplete() {
 		return false
 	}
-	socket := s.raw
-	if socket == nil {
-		if socket = socketBelow(s.conn); socket == nil {
-			return true
-		}
-	}
-	// Closing a socket with unread data resets the connection, and that may overtake
-	// what the peer's host does not have yet.
-	for pause := 50 * time.Microsecond; socket.unacknowledged() > 0; pause = min(2*pause, 5*time.Millisecond) {
-		again := time.NewTimer(pause)
-		select {
-		case <-again.C:
-		case <-s.done:
-			again.Stop()
-			return !s.cut.Load()
-		case <-timeout.C:
-			again.Stop()
-			return false
-		}
-	}
-	return true
+	return s.transport.settle(s.done, timeout.C) || s.ended() && !s.cut.Load()
 }
 
 // unsent returns those of the members that have something to send.
@@ -214,7 +194,7 @@ func (s *Session) writeFailed(err error) {
 	for _, m := range members {
 		m.port.Abort(err, stream.KeepReading)
 	}
-	s.wakeReader()
+	s.transport.interrupt()
 }
 
 // graceOver ends the session when nothing was read for a while after writing has failed. As long
@@ -229,12 +209,5 @@ func (s *Session) graceOver() {
 	defer s.mu.Unlock()
 	if s.phase < phaseEnded {
 		s.grace.Reset(writeGrace)
-	}
-}
-
-// wakeReader has a reader that waits for a socket look whether writing has failed.
-func (s *Session) wakeReader() {
-	if s.raw != nil {
-		s.conn.(net.Conn).SetReadDeadline(time.Unix(1, 0))
 	}
 }

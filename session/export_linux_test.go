@@ -1,20 +1,23 @@
-//go:build !386
+//go:build !386 && !portable
 
 package session
 
 import (
 	"io"
 	"time"
+
+	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
 )
 
 // Starve stops the goroutine that reads s, a session on a socket, until feed is called. look is what a
 // sender does meanwhile; called reports whether there was something for that goroutine.
 func Starve(s *Session) (look, called func() bool, feed func()) {
-	r := s.in
-	r.mu.Lock()
-	look = func() bool { return r.end == nil && r.lookHolding() }
-	called = func() bool { return r.calling }
-	return look, called, r.mu.Unlock
+	t := s.transport.(*socket)
+	t.mu.Lock()
+	look = func() bool { return t.end == nil && t.lookHolding() }
+	called = func() bool { return t.calling }
+	return look, called, t.mu.Unlock
 }
 
 // LookAfter sets after what time a sender looks for what has come, and returns what takes that back.
@@ -33,8 +36,13 @@ func GiveWay(s *Session) {
 	s.out.giveWay()
 }
 
-// TryWrite returns what writes to conn, a socket, as a session does that does not wait.
+// TryWrite returns what writes a frame with p to conn, a socket, as a session does that does not wait.
 func TryWrite(conn io.ReadWriteCloser) func(p []byte) (int, error) {
-	c, w := newRawConn(conn), newRawWrite()
-	return func(p []byte) (int, error) { return c.tryWrite(w, [][]byte{p}) }
+	t := newSocket(conn, nil)
+	b := stream.NewBatch(true)
+	return func(p []byte) (int, error) {
+		b.Release()
+		b.Frame(wire.Header{}, p)
+		return t.write(b)
+	}
 }

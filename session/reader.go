@@ -1,18 +1,15 @@
 package session
 
 import (
-	"fmt"
 	"io"
 	"runtime"
 	"sync"
-	"time"
 
 	"github.com/smuxkit/smuxkit/stream"
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// A reader is the way in of a session: one goroutine that reads the transport, decodes
-// frames and hands their payloads to the streams.
+// A reader is the way in of a session: it decodes frames and hands their payloads to the streams.
 //
 // Bytes are read into a staging buffer, which is decoded in place; its state is either
 // "at a header" (left is 0) or "in the payload of a PSH frame" (left bytes of it are to
@@ -20,11 +17,9 @@ import (
 // memory that its stream lends, and behind it little more than the next header, so that the
 // payload after it can be read straight, too.
 //
-// On a socket, a goroutine that has just sent may read, too: see look. mu guards the reader then; the
-// goroutine that reads has it but while it waits. Other transports are read by that goroutine alone.
+// The transport reads the bytes and says when. One goroutine at a time uses the reader.
 type reader struct {
-	s  *Session
-	mu sync.Mutex
+	s *Session
 
 	staging *[stagingSize]byte // nil while there is nothing in it
 	r, w    int                // it holds staging[r:w]
@@ -44,11 +39,8 @@ type reader struct {
 	mix  mix
 	pace *pacer // limits the rate, if not nil
 
-	end      error            // why reading has ended; nil until then
-	looking  bool             // this is a look, which must not wait,
-	full     bool             // and had to stop, as there is no room for more unread data
-	calling  bool             // look has called the goroutine that reads
-	lookFunc func(fd uintptr) // lookAt, bound by the first look
+	looking bool // this is a look, which must not wait,
+	full    bool // and had to stop, as there is no room for more unread data
 }
 
 const (
@@ -56,68 +48,12 @@ const (
 	// directMin is the length from which what is left of a payload is read
 	// straight to its stream.
 	directMin = 8 << 10
-	// maxEmptyReads is how often in a row a transport may return nothing within emptyReadsTime.
-	maxEmptyReads  = 100
-	emptyReadsTime = 10 * time.Millisecond
 	// ahead is how much is read together with, and behind, such a payload: the next
 	// header, a short payload that ends a Write, and one more header.
 	ahead = 64
 )
 
 var stagings = sync.Pool{New: func() any { return new([stagingSize]byte) }}
-
-// run reads until the transport ends, and returns why.
-func (r *reader) run() error {
-	if r.s.raw != nil {
-		return r.runRaw()
-	}
-	var empty emptyReads
-	for {
-		if err := r.parse(); err != nil {
-			return err
-		}
-		direct, p := r.targets(false)
-		if direct != nil {
-			p = direct
-		}
-		r.wake() // this may wait, and what a Read has got is not for later
-		n, err := r.s.conn.Read(p)
-		if n < 0 || n > len(p) {
-			return fmt.Errorf("transport's Read returned %d for %d bytes", n, len(p))
-		}
-		if n > 0 {
-			empty.n = 0
-			r.s.received(n)
-		} else if err == nil && empty.tooMany(r.s.now()) {
-			err = io.ErrNoProgress
-		}
-		if ferr := r.filled(n); ferr != nil {
-			return ferr
-		}
-		if err != nil {
-			if perr := r.parse(); perr != nil {
-				return perr
-			}
-			return err
-		}
-	}
-}
-
-// emptyReads counts Reads in a row that returned nothing and no error.
-type emptyReads struct {
-	n     int
-	since time.Duration
-}
-
-// tooMany counts one, and reports whether the transport spins. One that returns nothing now and then, as
-// some do that look for data by the clock, may do so for ever.
-func (e *emptyReads) tooMany(now time.Duration) bool {
-	if e.n == 0 || now-e.since > emptyReadsTime {
-		e.n, e.since = 0, now
-	}
-	e.n++
-	return e.n >= maxEmptyReads
-}
 
 // clean reports whether the reader stands between two frames.
 func (r *reader) clean() bool { return r.left == 0 && r.r == r.w }

@@ -23,19 +23,19 @@ import (
 // A Session is a net.Listener: Accept returns the streams that the peer opens.
 type Session struct {
 	conn   io.ReadWriteCloser
-	raw    *rawConn // conn if it is a socket, or nil
 	client bool
 	local  bool // as far as is known, the transport does not leave this machine
 	config Config
 	begin  time.Time
 
-	ver     atomic.Uint32 // wire.Version; 0 until a server has learned it
-	streams stream.Config // what all streams have in common; Version is set with ver
-	budget  *flow.Share
-	in      *reader
-	out     *writer
-	stats   counters
-	alive   alive
+	ver       atomic.Uint32 // wire.Version; 0 until a server has learned it
+	streams   stream.Config // what all streams have in common; Version is set with ver
+	budget    *flow.Share
+	transport transport // how conn is used
+	in        *reader
+	out       *writer
+	stats     counters
+	alive     alive
 
 	reclaim reclaimer
 
@@ -119,7 +119,6 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 	local, remote := transportAddr(conn, "LocalAddr"), transportAddr(conn, "RemoteAddr")
 	s := &Session{
 		conn:   conn,
-		raw:    newRawConn(conn),
 		client: client,
 		config: config,
 		begin:  time.Now(),
@@ -154,6 +153,7 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 	s.reclaim.s = s
 	s.budget.OnPressure(s.reclaim.ring)
 	s.in = &reader{s: s, mix: newMix(), pace: newPacer(s.config.ReceiveRate, s.done)}
+	s.transport = newTransport(conn, s.in)
 	s.out = newWriter(s, scheduler)
 	begun := false
 	defer func() {
@@ -179,7 +179,7 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 
 // read is the session's one goroutine.
 func (s *Session) read() {
-	err := s.in.run()
+	err := s.transport.read()
 	s.end(s.in.cause(err))
 	s.in.close()
 }

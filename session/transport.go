@@ -1,22 +1,34 @@
 package session
 
 import (
-	"fmt"
-	"io"
 	"net"
 	"time"
+
+	"github.com/smuxkit/smuxkit/stream"
 )
 
-// writeFull writes all of p, as a Write must.
-func writeFull(w io.Writer, p []byte) (n int, err error) {
-	n, err = w.Write(p)
-	if n < 0 || n > len(p) {
-		return 0, fmt.Errorf("transport's Write returned %d for %d bytes", n, len(p))
-	}
-	if err == nil && n < len(p) {
-		err = io.ErrShortWrite
-	}
-	return n, err
+// A transport is how a session uses its connection. There are two: a socket never blocks in a system call,
+// and a portable works with any io.ReadWriteCloser. newTransport chooses, once.
+type transport interface {
+	// read reads until the transport ends, and returns why. The session's goroutine calls it.
+	read() error
+	// look reads what has arrived, if nobody else reads and that needs no waiting. It reports whether it
+	// has woken a Read.
+	look() (woke bool)
+	// interrupt tells read that writing has failed: it reads what has arrived, and no more. A transport
+	// that cannot read without waiting reads on.
+	interrupt()
+
+	// inline reports whether write never waits, so that the caller of Write may call it.
+	inline() bool
+	// write writes b. An inline transport may write less, if it is full.
+	write(b *stream.Batch) (n int, err error)
+	// writeAll writes p, and waits as long as that takes.
+	writeAll(p []byte) (n int, err error)
+
+	// settle waits until the peer's host has what was written, as far as the transport can tell. It
+	// reports false if done or timeout came first.
+	settle(done <-chan struct{}, timeout <-chan time.Time) bool
 }
 
 // onOneHost reports whether both ends of a transport are on this machine, as far as their addresses tell.
@@ -29,9 +41,4 @@ func onOneHost(local, remote net.Addr) bool {
 		return r.IP.IsLoopback() || ok && len(r.IP) > 0 && r.IP.Equal(l.IP)
 	}
 	return false
-}
-
-// clearReadDeadline takes back what wakeReader has done.
-func (s *Session) clearReadDeadline() error {
-	return s.conn.(net.Conn).SetReadDeadline(time.Time{})
 }

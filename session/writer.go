@@ -17,21 +17,21 @@ import (
 // whoever holds the writer role collects frames from them in turn and writes them to
 // the transport, a batch at a time. There is always exactly one answer to who that is:
 //
-//	free --(send, Now, a socket)-----------------> held by the caller
+//	free --(send, Now, an inline transport)------> held by the caller
 //	free --(send, otherwise)---> called --(its goroutine starts)--> held by it
-//	called --(send, Now, a socket)---------------> held by the caller
+//	called --(send, Now, an inline transport)----> held by the caller
 //	held --(nothing is in line)------------------> free
-//	held by a caller --(the socket is full, or it has done enough)--> held by a goroutine
+//	held by a caller --(the transport is full, or it has done enough)--> held by a goroutine
 //
-// A caller that holds the role never waits: it writes to a socket, without blocking, and
-// leaves the rest to a goroutine that may. A transport that is no socket may block in
+// A caller that holds the role never waits: it writes to an inline transport, without blocking, and
+// leaves the rest to a goroutine that may. Any other transport may block in
 // any Write, so only a goroutine ever holds the role.
 //
 // The batch being written belongs to the holder. If a write stops in its middle, the rest of it is
 // kept, and goes out before anything else: a frame is never cut.
 type writer struct {
-	s   *Session
-	raw *rawConn // nil if the transport is no socket
+	s      *Session
+	inline bool // the transport never waits in a write
 	// pace, if not nil, limits the rate. Then only a goroutine ever holds the role.
 	pace *pacer
 
@@ -70,7 +70,7 @@ type turn struct {
 }
 
 func newWriter(s *Session, sched shaper.Scheduler) *writer {
-	w := &writer{s: s, raw: s.raw, pace: newPacer(s.config.SendRate, s.done)}
+	w := &writer{s: s, inline: s.transport.inline(), pace: newPacer(s.config.SendRate, s.done)}
 	w.sched = guard(w, sched)
 	w.batcher, _ = w.sched.(shaper.Batcher)
 	w.own.Owner = s
@@ -119,17 +119,16 @@ var lookAfter = 15 * time.Microsecond // a variable for tests
 // A sending is what a holder of the role works with.
 type sending struct {
 	batch *stream.Batch
-	raw   *rawWrite
 	rest  []byte // of a batch that could not be written at once
 }
 
 var (
-	gathering = sync.Pool{New: func() any { return &sending{batch: stream.NewBatch(true), raw: newRawWrite()} }}
+	gathering = sync.Pool{New: func() any { return &sending{batch: stream.NewBatch(true)} }}
 	copying   = sync.Pool{New: func() any { return &sending{batch: stream.NewBatch(false)} }}
 )
 
 func (w *writer) newSending() *sending {
-	if w.raw != nil {
+	if w.inline {
 		return gathering.Get().(*sending)
 	}
 	return copying.Get().(*sending)
@@ -138,7 +137,7 @@ func (w *writer) newSending() *sending {
 func (w *writer) freeSending(o *sending) {
 	o.batch.Release()
 	o.rest = o.rest[:0]
-	if w.raw != nil {
+	if w.inline {
 		gathering.Put(o)
 	} else {
 		copying.Put(o)
@@ -181,7 +180,7 @@ func (w *writer) start(u stream.Urgency) {
 			}
 		}
 		w.mu.Unlock()
-	case u == stream.Now && w.raw != nil && w.pace == nil:
+	case u == stream.Now && w.inline && w.pace == nil:
 		w.role = roleHeld
 		w.mu.Unlock()
 		w.gather()
@@ -240,7 +239,7 @@ func (w *writer) run(o *sending, limit int) (bulk bool) {
 				go w.handedFunc()
 				return bulk
 			}
-			n, err := w.raw.writeAll(o.raw, o.rest)
+			n, err := w.s.transport.writeAll(o.rest)
 			w.s.sent(n)
 			if err != nil {
 				w.fail(o, err)
@@ -266,7 +265,7 @@ func (w *writer) run(o *sending, limit int) (bulk bool) {
 			w.fail(o, err)
 			return bulk
 		}
-		if w.lookDue() && w.s.in.look() {
+		if w.lookDue() && w.s.transport.look() {
 			// On a single core who was woken would otherwise be served when all has been sent.
 			w.yield()
 		}
@@ -311,7 +310,7 @@ func (w *writer) yield() {
 
 // lookDue reports whether a sender should look for what has come.
 func (w *writer) lookDue() bool {
-	if w.raw == nil {
+	if !w.inline {
 		return false
 	}
 	now, received := w.s.alive.sent.Load(), w.s.alive.received.Load()
@@ -329,13 +328,7 @@ func (w *writer) writePaced(o *sending) error {
 	for p := o.rest; len(p) > 0; {
 		piece := p[:min(len(p), w.pace.piece)]
 		w.pace.wait()
-		var n int
-		var err error
-		if w.raw != nil {
-			n, err = w.raw.writeAll(o.raw, piece)
-		} else {
-			n, err = writeFull(w.s.conn, piece)
-		}
+		n, err := w.s.transport.writeAll(piece)
 		w.s.sent(n)
 		w.pace.went(n)
 		if err != nil {
@@ -351,15 +344,9 @@ func (w *writer) writePaced(o *sending) error {
 func (w *writer) write(o *sending) error {
 	b := o.batch
 	w.short = b.Len() < shortBatch
-	var n int
-	var err error
-	if w.raw != nil {
-		n, err = w.raw.tryWrite(o.raw, b.Parts())
-		if n < b.Len() {
-			o.rest = b.AppendRest(o.rest[:0], n)
-		}
-	} else {
-		n, err = writeFull(w.s.conn, b.Bytes())
+	n, err := w.s.transport.write(b)
+	if err == nil && n < b.Len() {
+		o.rest = b.AppendRest(o.rest[:0], n)
 	}
 	b.Release()
 	if n > 0 {

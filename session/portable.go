@@ -1,0 +1,105 @@
+package session
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/smuxkit/smuxkit/stream"
+)
+
+// A portable is the transport that needs no more than an io.ReadWriteCloser. Any Read or Write may block:
+// only goroutines of the session's own call them.
+type portable struct {
+	conn  io.ReadWriteCloser
+	r     *reader
+	empty emptyReads
+	below settler // the socket below conn, or nil
+}
+
+// A settler is the part of a transport that waits for the peer's host.
+type settler interface {
+	settle(done <-chan struct{}, timeout <-chan time.Time) bool
+}
+
+func newPortable(conn io.ReadWriteCloser, r *reader) *portable {
+	return &portable{conn: conn, r: r, below: socketBelow(conn)}
+}
+
+func (t *portable) read() error {
+	r := t.r
+	for {
+		if err := r.parse(); err != nil {
+			return err
+		}
+		direct, p := r.targets(false)
+		if direct != nil {
+			p = direct
+		}
+		r.wake() // this may wait, and what a Read has got is not for later
+		n, err := t.conn.Read(p)
+		if n < 0 || n > len(p) {
+			return fmt.Errorf("transport's Read returned %d for %d bytes", n, len(p))
+		}
+		if n > 0 {
+			t.empty.n = 0
+			r.s.received(n)
+		} else if err == nil && t.empty.tooMany(r.s.now()) {
+			err = io.ErrNoProgress
+		}
+		if ferr := r.filled(n); ferr != nil {
+			return ferr
+		}
+		if err != nil {
+			if perr := r.parse(); perr != nil {
+				return perr
+			}
+			return err
+		}
+	}
+}
+
+func (t *portable) look() bool { return false }
+
+func (t *portable) interrupt() {}
+
+func (t *portable) inline() bool { return false }
+
+func (t *portable) write(b *stream.Batch) (n int, err error) { return t.writeAll(b.Bytes()) }
+
+func (t *portable) writeAll(p []byte) (n int, err error) {
+	n, err = t.conn.Write(p)
+	if n < 0 || n > len(p) {
+		return 0, fmt.Errorf("transport's Write returned %d for %d bytes", n, len(p))
+	}
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	return n, err
+}
+
+func (t *portable) settle(done <-chan struct{}, timeout <-chan time.Time) bool {
+	return t.below == nil || t.below.settle(done, timeout)
+}
+
+const (
+	// maxEmptyReads is how often in a row a transport may return nothing within emptyReadsTime.
+	maxEmptyReads  = 100
+	emptyReadsTime = 10 * time.Millisecond
+)
+
+// emptyReads counts Reads in a row that returned nothing and no error.
+type emptyReads struct {
+	n     int
+	since time.Duration
+}
+
+// tooMany counts one, and reports whether the transport spins. One that returns nothing now and then, as
+// some do that look for data by the clock, may do so for ever.
+func (e *emptyReads) tooMany(now time.Duration) bool {
+	if e.n == 0 || now-e.since > emptyReadsTime {
+		e.n, e.since = 0, now
+	}
+	e.n++
+	return e.n >= maxEmptyReads
+}
