@@ -36,6 +36,34 @@ func (s *Share) Take(n int) {
 	}
 }
 
+// TryTake is Take if that leaves the budget's use within its size, and otherwise
+// does nothing. It reports whether it took the bytes. It is for a budget of what waits to be
+// sent, where the holder has another way.
+func (s *Share) TryTake(n int) bool {
+	b := s.budget
+	used := &b.used
+	if b.private {
+		used = &s.used
+	}
+	for {
+		now := used.Load()
+		if now+int64(n) > b.size {
+			return false
+		}
+		if used.CompareAndSwap(now, now+int64(n)) {
+			break
+		}
+	}
+	switch {
+	case b.private && used.Load() < gone/2: // left
+		used.Add(-int64(n))
+	case !b.private && s.used.Add(int64(n)) < 0: // left
+		s.used.Add(-int64(n))
+		used.Add(-int64(n))
+	}
+	return true
+}
+
 // Return records that n bytes were read or thrown away, and wakes whoever may go
 // on because of it. Returning more than was taken is a bug in the caller, and
 // panics.

@@ -19,7 +19,7 @@ type Batch struct {
 	parts   [][]byte // a gathering batch's bytes, in order, in scratch or elsewhere
 	size    int
 
-	buffers []*buffer.Buf // to be freed once nothing refers to them
+	buffers []*buffer.Buf // to be freed by Release: parts may refer to them
 	loans   []*Stream     // whose Write's buffers are referred to, once a reference
 }
 
@@ -30,9 +30,11 @@ const (
 	// byte falls up to that size, and is three times as high where a few bytes more
 	// make a second, tiny segment (docs/performance.md). No other path minds.
 	batchLimit = 65400
-	// frameTarget is the most payload in a frame, so that two fill a batch.
+	// frameTarget is the payload of a frame of which two fill a batch.
 	frameTarget = (batchLimit - 4*wire.HeaderSize) / 2
-	// full is the least room that is worth filling.
+	// frameMax is the most payload in a frame: it fills a batch.
+	frameMax = batchLimit - 3*wire.HeaderSize
+	// leastRoom is the least room that is worth filling.
 	leastRoom = 4 << 10
 	// maxParts bounds the parts of a gathering batch.
 	maxParts = 48
@@ -134,17 +136,34 @@ func (b *Batch) wrote(start int) {
 	b.parts = append(b.parts, b.scratch[start:])
 }
 
-// payload adds a PSH frame with data p and reports whether the batch refers to p,
-// which must then stay as it is until Release.
-func (b *Batch) payload(h wire.Header, p []byte) (refers bool) {
-	if !b.gather || len(p) <= copyMax {
-		b.Frame(h, p)
-		return false
-	}
-	start := len(b.scratch)
+// begin adds the header of a PSH frame whose data follows by calls of data. The
+// result is for end.
+func (b *Batch) begin(h wire.Header) (start int) {
+	start = len(b.scratch)
 	b.scratch = h.Append(b.scratch)
 	b.wrote(start)
+	return start
+}
+
+// data adds p to the frame that begin has begun, and reports whether the batch refers to p,
+// which must then stay as it is until Release.
+func (b *Batch) data(p []byte) (refers bool) {
+	if !b.gather || len(p) <= copyMax {
+		start := len(b.scratch)
+		b.scratch = append(b.scratch, p...)
+		b.wrote(start)
+		return false
+	}
 	b.parts = append(b.parts, p)
 	b.size += len(p)
 	return true
+}
+
+// end sets the length of the frame that begin has begun.
+func (b *Batch) end(start int, h wire.Header) { h.Append(b.scratch[:start]) }
+
+// takesData reports whether there is room for another call of data. The scratch of a
+// gathering batch never grows within a frame: parts refer to it.
+func (b *Batch) takesData() bool {
+	return !b.gather || len(b.parts) <= maxParts-2 && cap(b.scratch)-len(b.scratch) >= copyMax+2*wire.HeaderSize
 }

@@ -17,14 +17,16 @@ type outlet struct {
 	port     stream.Port
 	cfg      *stream.Config
 	batch    *stream.Batch
+	turn     int    // bytes that a turn is meant for
 	out      int    // bytes of frames
+	frames   int    // PSH frames
 	written  uint32 // payload bytes
 	updated  uint32 // written, when the peer last told that it has read it all
 	finished bool
 }
 
 func newOutlet(v wire.Version) *outlet {
-	o := &outlet{batch: stream.NewBatch(true)}
+	o := &outlet{batch: stream.NewBatch(true), turn: turn}
 	o.cfg = &stream.Config{Version: v, MaxFrame: 32760, Budget: flow.NewShare(32 << 20), LocalAddr: addr("here"), RemoteAddr: addr("there")}
 	return o
 }
@@ -39,7 +41,11 @@ func (o *outlet) SendControl(stream.Urgency) {
 
 func (o *outlet) SendData(stream.Urgency) {
 	for more := true; more; {
-		if more, _ = o.port.Data(o.batch, turn); !more || o.batch.Full() {
+		before := o.batch.Len()
+		if more, _ = o.port.Data(o.batch, o.turn); o.batch.Len() > before+2*wire.HeaderSize {
+			o.frames++
+		}
+		if !more || o.batch.Full() {
 			o.send()
 		}
 	}

@@ -131,13 +131,14 @@ func (s *Stream) lingered(waiting int32) {
 // awaited reports whether the peer may be one that reads on some day, and what is kept for such peers is
 // not too much.
 func (s *Stream) awaited() bool {
-	return (s.in == inOpen || s.halfClosed) && s.cfg.kept.Load() <= maxKept
+	return (s.in == inOpen || s.halfClosed) && s.cfg.kept.Load() <= s.cfg.maxKept()
 }
 
 // endWrites has FIN sent and Writes end. It releases s.mu meanwhile.
 func (s *Stream) endWrites() {
 	s.readers.wake()
 	s.writers.wake()
+	s.bulk.end()
 	if s.err != nil {
 		return
 	}
@@ -182,7 +183,7 @@ func (s *Stream) CloseRead() error {
 // dropUnread throws away what has not been read, and returns how much that was.
 func (s *Stream) dropUnread() int {
 	s.discard = true
-	n := int(s.unread)
+	n := s.unread
 	s.unread = 0
 	if s.lent == lentQueue {
 		// The session is filling the last buffer; Commit frees it.

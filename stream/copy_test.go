@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"io"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -13,6 +14,7 @@ import (
 // where is a writer that notes where the bytes that it is given are, and a reader that
 // notes where it is to put them.
 type where struct {
+	mu sync.Mutex // guards at
 	at []*byte
 	n  int
 }
@@ -29,8 +31,17 @@ func (w *where) Read(p []byte) (int, error) {
 	}
 	p = p[:min(len(p), w.n)]
 	w.n -= len(p)
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.at = append(w.at, &p[0])
 	return len(p), nil
+}
+
+// last returns where the last call's memory is.
+func (w *where) last() *byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.at[len(w.at)-1]
 }
 
 func TestWriteToHandsOnTheMemoryThatTheTransportWasReadInto(t *testing.T) {
@@ -80,7 +91,7 @@ func TestReadFromReadsIntoTheMemoryThatTheTransportIsWrittenFrom(t *testing.T) {
 			for _, part := range b.Parts() {
 				if len(part) > wire.HeaderSize {
 					sent += len(part)
-					if part[0] = 0xEE; *r.at[len(r.at)-1] != 0xEE {
+					if part[0] = 0xEE; *r.last() != 0xEE {
 						copied += len(part)
 					}
 				}

@@ -82,7 +82,7 @@ func (p *Port) Deliver(data []byte, more bool) (Outcome, error) {
 		data = data[tail.Append(data):]
 	}
 	if kept > 0 {
-		s.unread += int32(kept)
+		s.unread += kept
 		s.cfg.Budget.Take(kept)
 	}
 	s.readers.wake()
@@ -168,7 +168,7 @@ func (p *Port) Commit(n int) (Outcome, error) {
 	default:
 		s.queue.Tail().W += n
 		if n > 0 {
-			s.unread += int32(n)
+			s.unread += n
 			s.cfg.Budget.Take(n)
 			s.readers.wake()
 			result = s.woken()
@@ -276,8 +276,12 @@ func (p *Port) Abort(err error, how Ending) {
 	}
 	s.sending = how == KeepWritten
 	dropped := 0
+	submit := false
 	if how == KeepWritten {
 		dropped = s.dropUnread()
+		s.bulk.end()
+		submit = s.sendable() && !s.dataQueued
+		s.dataQueued = s.dataQueued || submit
 	} else {
 		s.dropUnsent()
 	}
@@ -286,6 +290,9 @@ func (p *Port) Abort(err error, how Ending) {
 	s.mu.Unlock()
 	if dropped > 0 {
 		s.cfg.Budget.Return(dropped)
+	}
+	if submit {
+		s.link.SendData(Soon)
 	}
 }
 
@@ -306,7 +313,7 @@ func (p *Port) Unread() int {
 	s := &p.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return int(s.unread)
+	return s.unread
 }
 
 // Fail closes the stream because what it holds is needed and nobody takes it. Its Reads and
@@ -348,6 +355,7 @@ func (s *Stream) dropUnsent() {
 		s.sent(s.unsent)
 		// Not freed: a batch may refer to a part of the first buffer.
 		s.pending = buffer.Queue{}
+		s.release(s.held)
 	}
 }
 
@@ -380,7 +388,7 @@ func (p *Port) Data(b *Batch, n int) (more, opened bool) {
 	s.mu.Lock()
 	opened = s.takeSYN(b)
 	s.takeData(b, n)
-	if rest := int(s.unsent) + len(s.lending); rest > 0 && rest <= copyMax && !b.Full() {
+	if rest := int(s.unsent) + len(s.lending); rest > 0 && rest <= copyMax && !b.Full() && !s.heldBack() {
 		s.takeData(b, rest) // a short end is not worth a turn of its own
 	}
 	if s.finDue() {
@@ -416,9 +424,14 @@ func (p *Port) Data(b *Batch, n int) (more, opened bool) {
 // sendable reports whether Data would find something to send.
 func (s *Stream) sendable() bool {
 	if s.unsent > 0 || len(s.lending) > 0 {
-		return !s.windowed() || s.credit.Available() > 0
+		return !s.heldBack() && (!s.windowed() || s.credit.Available() > 0)
 	}
 	return s.finDue()
+}
+
+// heldBack reports whether what waits to be sent waits for the next Write to fill a frame.
+func (s *Stream) heldBack() bool {
+	return s.bulk.holding() && len(s.lending) == 0 && int(s.unsent) < s.frame()
 }
 
 // finDue reports whether a FIN is the next thing to send.
@@ -437,45 +450,93 @@ func (s *Stream) takeSYN(b *Batch) bool {
 
 // takeData moves one PSH frame of at most n bytes to b, as the window allows.
 func (s *Stream) takeData(b *Batch, n int) {
-	n = min(n, s.frame())
+	total := int(s.unsent) + len(s.lending)
+	n = min(n, s.frame(), total)
 	if s.windowed() {
 		n = min(n, s.credit.Available())
 	}
-	if n <= 0 {
+	if n <= 0 || s.heldBack() {
 		return
 	}
 	if room := b.room(); n > room {
-		if rest := int(s.unsent) + len(s.lending) - room; b.size > 0 && rest < leastRoom {
-			b.full = true // rather than leave a short rest
+		if room < n-n/4 || total-room < leastRoom {
+			b.full = true // rather than send a short frame, or leave a short rest
 			return
 		}
 		n = room
 	}
-	switch {
-	case s.unsent > 0:
-		head := s.pending.Head()
-		n = min(n, head.Len())
-		b.payload(s.header(wire.PSH, n), head.Bytes()[:n])
-		head.R += n
-		s.sent(int32(n))
-		if head.Len() == 0 {
-			b.buffers = append(b.buffers, s.pending.Pop())
-		}
-		s.writers.wake()
-	case len(s.lending) > 0:
-		n = min(n, len(s.lending))
-		if b.payload(s.header(wire.PSH, n), s.lending[:n]) {
-			s.loans++
-			b.loans = append(b.loans, s)
-		}
-		s.lending = s.lending[n:]
-		if len(s.lending) == 0 && s.loans == 0 {
-			s.writers.wake()
-		}
-	default:
-		return
+	start := b.begin(s.header(wire.PSH, n))
+	left := n
+	for left > 0 && s.unsent > 0 && b.takesData() {
+		left -= s.takePending(b, left)
+	}
+	if left > 0 && s.unsent == 0 && b.takesData() {
+		left -= s.takeLending(b, left)
+	}
+	if left > 0 {
+		b.full = true // it has no room for so many parts
+		n -= left
+		b.end(start, s.header(wire.PSH, n))
 	}
 	s.credit.Sent(n)
+}
+
+// takePending moves at most n pending bytes, of one buffer, to the frame that b has begun, and
+// returns how many.
+func (s *Stream) takePending(b *Batch, n int) int {
+	head := s.pending.Head()
+	n = min(n, head.Len())
+	b.data(head.Bytes()[:n])
+	head.R += n
+	s.sent(int32(n))
+	if head.Len() == 0 {
+		b.buffers = append(b.buffers, s.pending.Pop())
+		s.release(int32(len(head.Data)))
+	}
+	if s.held > 2*s.unsent+buffer.Min {
+		s.compact(b)
+	}
+	s.writers.wake()
+	return n
+}
+
+// compact moves what is pending to smaller buffers. b gets the old ones: it may refer to them.
+func (s *Stream) compact(b *Batch) {
+	var small buffer.Queue
+	held := int32(0)
+	for left := int(s.unsent); !s.pending.Empty(); {
+		old := s.pending.Pop()
+		for p := old.Bytes(); len(p) > 0; {
+			tail := small.Tail()
+			if tail == nil || len(tail.Room()) == 0 {
+				tail = buffer.Get(left)
+				held += int32(len(tail.Data))
+				small.Push(tail)
+			}
+			k := tail.Append(p)
+			p = p[k:]
+			left -= k
+		}
+		b.buffers = append(b.buffers, old)
+	}
+	s.pending = small
+	s.release(s.held - held)
+}
+
+// takeLending does the same for the buffer of a Write that waits.
+func (s *Stream) takeLending(b *Batch, n int) int {
+	if b.data(s.lending[:n]) {
+		s.loans++
+		b.loans = append(b.loans, s)
+	}
+	s.lending = s.lending[n:]
+	if len(s.lending) == 0 {
+		s.lending = nil // an empty slice would keep the caller's buffer from being freed
+		if s.loans == 0 {
+			s.writers.wake()
+		}
+	}
+	return n
 }
 
 // returnLoan ends one use of the buffer of a Write.

@@ -40,11 +40,9 @@ func (s *Stream) read(p []byte) (int, error) {
 			s.spoke = false
 			return 0, err
 		}
-		if !flushed && (s.controlQueued || s.dataQueued) {
+		if !flushed && s.waiting() {
 			flushed = true
-			s.mu.Unlock()
-			s.link.Flush()
-			s.mu.Lock()
+			s.flush()
 			continue
 		}
 		if s.reading != nil {
@@ -56,6 +54,20 @@ func (s *Stream) read(p []byte) (int, error) {
 			return n, nil
 		}
 	}
+}
+
+// waiting reports whether something waits to be sent before a Read waits for its peer.
+func (s *Stream) waiting() bool {
+	return s.controlQueued || s.dataQueued || s.bulk.holding()
+}
+
+// flush has sent what waits to be sent. It releases s.mu meanwhile.
+func (s *Stream) flush() {
+	s.bulk.end()
+	s.submit(Soon)
+	s.mu.Unlock()
+	s.link.Flush()
+	s.mu.Lock()
 }
 
 // readInto waits with p ready to be filled and returns how much of it was.
@@ -103,7 +115,7 @@ func (s *Stream) copyOut(p []byte) (n int) {
 		k := copy(p[n:], head.Bytes())
 		head.R += k
 		n += k
-		s.unread -= int32(k)
+		s.unread -= k
 		if head.Len() > 0 {
 			break
 		}
@@ -209,11 +221,9 @@ func (s *Stream) next() (*buffer.Buf, error) {
 		if err := s.endErr(); err != nil {
 			return nil, err
 		}
-		if !flushed && (s.controlQueued || s.dataQueued) {
+		if !flushed && s.waiting() {
 			flushed = true
-			s.mu.Unlock()
-			s.link.Flush()
-			s.mu.Lock()
+			s.flush()
 			continue
 		}
 		s.wait(&s.readers)
@@ -232,7 +242,7 @@ func (s *Stream) takeBuffer() *buffer.Buf {
 	} else {
 		s.queue.Pop()
 	}
-	s.unread -= int32(b.Len())
+	s.unread -= b.Len()
 	s.took(b.Len(), b.Len())
 	return b
 }

@@ -55,10 +55,14 @@ type Config struct {
 	MaxFrame int
 	// Budget is charged for the bytes that wait for their reader.
 	Budget *flow.Share
+	// SendBudget is charged for the buffers of what was written, copied, and not sent yet.
+	// When it is used up, Write copies no more: it returns when the data was sent from the
+	// caller's buffer. A nil SendBudget has no bound.
+	SendBudget *flow.Share
 	// Linger is after how long without any progress a stream that was closed on this side gives
 	// up what it has yet to send, if the peer may have closed it in both directions: its FIN
-	// has come, and no window update after that. For peers that may still read, no more than
-	// 16 MiB of all streams are kept for longer. It is 5 s by default.
+	// has come, and no window update after that. For peers that may still read, closed streams
+	// keep at most half of SendBudget, or 16 MiB if there is none, for longer. It is 5 s by default.
 	Linger time.Duration
 	// LocalAddr and RemoteAddr are the addresses that streams report.
 	LocalAddr, RemoteAddr net.Addr
@@ -75,8 +79,13 @@ func (c *Config) linger() time.Duration {
 	return max(c.Linger, 10*time.Millisecond)
 }
 
-// maxKept bounds what is kept for longer than Linger without any progress.
-const maxKept = 16 << 20
+// maxKept bounds what closed streams keep for longer than Linger without any progress.
+func (c *Config) maxKept() int64 {
+	if c.SendBudget == nil {
+		return 16 << 20
+	}
+	return int64(c.SendBudget.Budget().Size() / 2)
+}
 
 // A Stream is one stream of a session, and a net.Conn. All its methods may be
 // called concurrently. Each Write goes out whole before the next one begins, each
@@ -111,8 +120,10 @@ type Stream struct {
 	writing    bool           // a Write is under way, others wait for their turn
 	spoke      bool           // this side has written since it last read
 	unsent     int32          // bytes in pending
+	held       int32          // bytes that the buffers of pending take, charged to SendBudget
+	bulk       *bulk          // nil until the first large Write
 	loans      int32          // how often a Batch refers to the buffer of a Write
-	pending    buffer.Queue   // accepted and copied; every buffer but the last fills a frame
+	pending    buffer.Queue   // accepted and copied
 	lending    []byte         // what is left of the buffer of a Write, which waits
 	rate       *flow.Limiter  // nil until SetSendRate
 	writers    *waiters       // who waits for a turn, for room or for the window
@@ -123,7 +134,7 @@ type Stream struct {
 	discard   bool      // CloseRead or Close was called: what arrives is thrown away
 	updateDue bool      // an UPD should go out
 	lent      lentState // which memory the session is reading into
-	unread    int32     // bytes in queue
+	unread    int       // bytes in queue
 	window    flow.ReceiveWindow
 	queue     buffer.Queue
 	reading   *reading       // a Read that found nothing, and waits

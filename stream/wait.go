@@ -28,6 +28,7 @@ func (s *Stream) wait(w **waiters) {
 	q.n--
 	if q.n == 0 {
 		*w = nil
+		q.cond.L = nil // in the pool it must not keep the stream from being freed
 		waitersPool.Put(q)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/smuxkit/smuxkit/flow"
 	"github.com/smuxkit/smuxkit/internal/buffer"
+	"github.com/smuxkit/smuxkit/wire"
 )
 
 const (
@@ -32,14 +33,17 @@ const (
 //
 // Small writes that follow each other are sent together. The first one after a Read
 // goes straight out.
-func (s *Stream) Write(p []byte) (n int, err error) {
+func (s *Stream) Write(p []byte) (n int, err error) { return s.writeNext(p, false) }
+
+// writeNext is Write. If rest, p goes with the Write before it, if that was one of bulk data.
+func (s *Stream) writeNext(p []byte, rest bool) (n int, err error) {
 	s.mu.Lock()
-	n, err = s.write(p)
+	n, err = s.write(p, rest)
 	s.mu.Unlock()
 	return n, s.opError("write", err)
 }
 
-func (s *Stream) write(p []byte) (n int, err error) {
+func (s *Stream) write(p []byte, rest bool) (n int, err error) {
 	for {
 		if err := s.writeErr(); err != nil {
 			return 0, err
@@ -55,53 +59,81 @@ func (s *Stream) write(p []byte) (n int, err error) {
 	if s.rate != nil {
 		return s.writeInParts(p)
 	}
-	if s.spoke && len(p) < lendWrite && int(s.unsent)+len(p) <= maxPending {
-		s.accept(p)
+	copied := 0
+	switch room := maxPending - int(s.unsent); {
+	case len(p) > room || len(p) >= minBulkWrite || rest && s.bulk != nil:
+	case s.spoke:
+		copied = s.accept(p)
+		s.bulk.end()
 		s.submit(Soon)
-		return len(p), nil
-	}
-	if !s.spoke && len(p) < lendFirst && int(s.unsent)+len(p) <= maxPending {
+	case len(p) < lendFirst:
 		s.spoke = true
-		s.accept(p)
+		copied = s.accept(p)
+		s.bulk.end()
 		s.submit(Now)
-		return len(p), nil
 	}
-	return s.writeInParts(p)
+	if copied == len(p) {
+		return copied, nil
+	}
+	if s.bulk != nil {
+		s.bulk.rest = rest
+	}
+	n, err = s.writeInParts(p[copied:])
+	return copied + n, err
 }
 
 // writePart writes p, waiting as long as it takes. If a rate is set meanwhile where there was
 // none, it writes less.
 func (s *Stream) writePart(p []byte) (n int, err error) {
+	isBulk := s.noteBulk(len(p))
 	if !s.spoke {
 		s.spoke = true
 		return s.writeLent(p)
 	}
-	if len(p) < lendWrite {
+	// The end of a Write that does not fill a batch is left for the next one to go with, if that
+	// is bulk data, or if the end is short.
+	rest := min((int(s.unsent)+len(p))%s.batch(), len(p))
+	switch {
+	case isBulk:
+		s.hold()
+		if len(p)-rest < lendWrite {
+			return s.writeCopied(p)
+		}
+	case len(p) < lendWrite:
 		return s.writeCopied(p)
-	}
-	// More will follow: leave what does not fill a batch for it.
-	end := (int(s.unsent) + len(p)) % (2 * s.frame())
-	if end >= min(shortEnd, len(p)) {
+	case rest >= min(shortEnd, len(p)):
 		return s.writeLent(p)
 	}
-	n, err = s.writeLent(p[:len(p)-end])
+	n, err = s.writeLent(p[:len(p)-rest])
 	if err == nil {
 		err = s.writeErr()
 	}
-	if err != nil || n < len(p)-end || end == 0 {
+	if err != nil || n < len(p)-rest || rest == 0 {
 		return n, err
 	}
-	s.accept(p[n:])
-	s.submit(Soon)
-	return len(p), nil
+	k, err := s.writeCopied(p[n:])
+	return n + k, err
 }
 
-// frame returns the most payload in a frame.
-func (s *Stream) frame() int { return min(s.cfg.MaxFrame, frameTarget) }
+// frame returns the most payload in a frame. A little less than MaxFrame is better if two frames
+// then fill a batch.
+func (s *Stream) frame() int {
+	if n := s.cfg.MaxFrame; n < frameTarget || n > frameTarget+frameTarget/50 {
+		return min(n, frameMax)
+	}
+	return frameTarget
+}
+
+// batch returns how much payload fills a batch with frames of full size.
+func (s *Stream) batch() int {
+	n := s.frame()
+	return max(1, (batchLimit-2*wire.HeaderSize)/(n+wire.HeaderSize)) * n
+}
 
 // writeDone lets the next Write begin.
 func (s *Stream) writeDone() {
 	s.writing = false
+	s.bulk.wrote()
 	s.writers.wake()
 	s.submit(Soon) // FIN, if the stream was closed meanwhile
 }
@@ -166,37 +198,89 @@ func (s *Stream) SetSendRate(bytesPerSecond float64, burst int) {
 // most 256.
 func (s *Stream) SetWeight(weight int) { s.link.SetWeight(weight) }
 
-// accept copies p to the pending data, in buffers that make one frame each.
-func (s *Stream) accept(p []byte) {
-	s.unsent += int32(len(p))
-	for len(p) > 0 {
-		tail := s.pending.Tail()
-		room := 0
-		if tail != nil {
-			room = min(len(tail.Room()), s.frame()-tail.W)
-		}
-		if room <= 0 {
-			tail = buffer.Get(int(s.unsent))
+// accept copies p to the pending data, or the first part of it if SendBudget has no more, and
+// returns how much.
+func (s *Stream) accept(p []byte) (n int) {
+	for n < len(p) {
+		room := s.pendingRoom()
+		if len(room) == 0 {
+			tail := s.newPending(len(p) - n)
+			if tail == nil {
+				return n
+			}
 			s.pending.Push(tail)
-			room = min(len(tail.Room()), s.frame())
+			room = s.pendingRoom()
 		}
-		p = p[tail.Append(p[:min(room, len(p))]):]
+		k := copy(room, p[n:])
+		s.pending.Tail().W += k
+		s.unsent += int32(k)
+		n += k
+	}
+	return n
+}
+
+// pendingRoom returns the free end of the last pending buffer. A buffer holds whole frames if
+// that leaves little of it unused.
+func (s *Stream) pendingRoom() []byte {
+	tail := s.pending.Tail()
+	if tail == nil {
+		return nil
+	}
+	size := len(tail.Data)
+	if end := size % s.frame(); end <= size/8 {
+		size -= end
+	}
+	return tail.Data[tail.W:max(size, tail.W)]
+}
+
+// newPending returns a buffer for n more bytes or less, or nil if SendBudget has none. It is as large as
+// what is pending, so that there are few, but all of them take at most two bytes for each that is
+// pending, and one smallest buffer.
+func (s *Stream) newPending(n int) *buffer.Buf {
+	size := buffer.Class(n)
+	for 2*size <= min(int(s.unsent), buffer.Max) {
+		size *= 2
+	}
+	limit := 2*(int(s.unsent)+n) + buffer.Min - int(s.held)
+	for size > buffer.Min && size > limit {
+		size /= 2
+	}
+	if b := s.cfg.SendBudget; b != nil && !b.TryTake(size) {
+		return nil
+	}
+	s.held += int32(size)
+	return buffer.Get(size)
+}
+
+// release gives n bytes of buffers back to SendBudget.
+func (s *Stream) release(n int32) {
+	s.held -= n
+	if b := s.cfg.SendBudget; b != nil {
+		b.Return(int(n))
 	}
 }
 
-// writeCopied waits for room.
+// writeCopied copies p to what is pending, and waits for room there. What finds no room in
+// SendBudget is sent from where it is.
 func (s *Stream) writeCopied(p []byte) (n int, err error) {
 	for {
 		if err := s.writeErr(); err != nil {
 			return n, err
 		}
 		if room := maxPending - int(s.unsent); room > 0 {
-			k := min(room, len(p)-n)
-			s.accept(p[n : n+k])
+			k := s.accept(p[n : n+min(room, len(p)-n)])
 			n += k
-			s.submit(Soon)
+			if s.bulk.holding() && int(s.unsent) >= s.batch() {
+				s.submit(Now)
+			} else {
+				s.submit(Soon)
+			}
 			if n == len(p) {
 				return n, nil
+			}
+			if k == 0 {
+				k, err := s.writeLent(p[n:])
+				return n + k, err
 			}
 			continue
 		}
@@ -260,18 +344,24 @@ func (s *Stream) submit(u Urgency) {
 // ReadFrom reads from r and writes to the stream until r ends, which is no error, or
 // either fails. It blocks as Write does, and as long as r.Read does.
 func (s *Stream) ReadFrom(r io.Reader) (total int64, err error) {
-	b := buffer.Get(s.frame())
+	b := buffer.Get(buffer.Max)
 	defer b.Free()
 	p := b.Data
+	if frame := s.frame(); frame < len(p) {
+		p = p[:len(p)-len(p)%frame]
+	}
+	filled := false
 	for {
 		n, err := r.Read(p)
 		if n > 0 {
-			k, werr := s.Write(p[:n])
+			k, werr := s.writeNext(p[:n], filled)
 			total += int64(k)
 			if werr != nil {
 				return total, werr
 			}
 		}
+		// What follows a full buffer may be the rest of what r had at once.
+		filled = n == len(p)
 		if err == io.EOF {
 			return total, nil
 		}

@@ -2,46 +2,59 @@
 //
 // A Buf is a link of a queue: payload that waits for its reader, or for its turn
 // to be sent. Get chooses the smallest class that holds what is asked for, so a
-// stream with 64 unread bytes pins 512 and not 32,768.
+// stream with 64 unread bytes pins 512 bytes and not 32,768. Each class is twice the
+// one before: a buffer takes less than two bytes for each byte asked for, or Min.
 package buffer
 
-import "sync"
+import (
+	"math/bits"
+	"sync"
+)
 
-// Max is the capacity of the largest class: the payload of a default frame with
-// its header.
-const Max = 32768
+const (
+	// Min is the capacity of the smallest class.
+	Min = 1 << minBits
+	// Max is the capacity of the largest class: the payload of a default frame with
+	// its header.
+	Max = 1 << maxBits
 
-// classes are the capacities that Get hands out, in growing order.
-var classes = [...]int{512, 2048, 8192, Max}
+	minBits, maxBits = 9, 15
+)
 
-var pools [len(classes)]sync.Pool
+var pools [maxBits - minBits + 1]sync.Pool
 
 // A Buf is a buffer that holds the bytes Data[R:W] and is empty when R == W.
 // It has one owner at a time, who may write its fields.
 type Buf struct {
-	next  *Buf
-	R, W  int
-	Data  []byte
-	class int
+	next *Buf
+	R, W int
+	Data []byte
+	pool int
 }
 
 // Get returns an empty Buf with room for n bytes, or for Max if n is more.
 // The contents of Data are what the last owner left there.
 func Get(n int) *Buf {
-	class := 0
-	for class < len(classes)-1 && classes[class] < n {
-		class++
-	}
-	if b, ok := pools[class].Get().(*Buf); ok {
+	class := Class(n)
+	i := bits.Len(uint(class)) - 1 - minBits
+	if b, ok := pools[i].Get().(*Buf); ok {
 		return b
 	}
-	return &Buf{Data: make([]byte, classes[class]), class: class}
+	return &Buf{Data: make([]byte, class), pool: i}
+}
+
+// Class returns the capacity of the buffer that Get(n) returns.
+func Class(n int) int {
+	if n <= Min {
+		return Min
+	}
+	return min(1<<bits.Len(uint(n-1)), Max)
 }
 
 // Free gives b back. The caller must not use b or its Data again.
 func (b *Buf) Free() {
 	b.next, b.R, b.W = nil, 0, 0
-	pools[b.class].Put(b)
+	pools[b.pool].Put(b)
 }
 
 // Len returns the number of bytes b holds.
