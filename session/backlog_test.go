@@ -218,7 +218,7 @@ func TestAStreamClosedBeforeItIsAcceptedDeliversItsData(t *testing.T) {
 	})
 }
 
-// What waits to be accepted takes at most 1 KiB for each of MaxStreams and four times MaxReceiveBuffer,
+// What waits to be accepted takes at most 1 KiB for each of MaxStreams and twice MaxReceiveBuffer,
 // however the peer cuts its data, and however much more of both it sends.
 func TestWaitingStreamsStayWithinTheDocumentedMemory(t *testing.T) {
 	const most, buffer = 3000, 1 << 20
@@ -243,7 +243,7 @@ func TestWaitingStreamsStayWithinTheDocumentedMemory(t *testing.T) {
 					return struct{}{}, nil
 				})
 				synctest.Wait()
-				limit := most<<10 + 4*buffer + 256<<10 // the last is for the transport and the session's own
+				limit := most<<10 + 2*buffer + 256<<10 // the last is for the transport and the session's own
 				if got := heapInUse() - before; got > limit {
 					t.Errorf("%d streams with %d unread bytes take %d bytes, want at most %d", s.NumStreams(), s.Stats().Unread, got, limit)
 				}

@@ -170,6 +170,7 @@ func (s *Session) end(reason error) error {
 
 	s.alive.stop()
 	s.budget.Leave()
+	s.sendBudget.Leave()
 	cerr := s.conn.Close()
 	s.log("session ends", "reason", err)
 	if errors.Is(cerr, net.ErrClosed) {

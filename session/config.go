@@ -27,13 +27,18 @@ const (
 	// DefaultMaxStreams bounds the memory of a peer's streams to 64 MiB: one that waits
 	// with a byte of data takes 950 bytes (BenchmarkWaitingStream), less than 1 KiB.
 	DefaultMaxStreams = 64 << 10
+	// DefaultMaxSendBuffer holds what 128 streams copy of their Writes at most.
+	DefaultMaxSendBuffer = 16 << 20
 	// DefaultCloseTimeout is how long Close waits for a peer that takes no data.
 	DefaultCloseTimeout = 5 * time.Second
+	// DefaultLingerTimeout is how long a closed stream keeps data that does not leave.
+	DefaultLingerTimeout = time.Minute
 )
 
 // Limits of the fields of Config.
 const (
 	minReceiveBuffer = wire.MaxPayload + 1
+	minSendBuffer    = 1 << 10
 	maxReceiveBuffer = min(1<<40, math.MaxInt)
 	maxStreamWindow  = 1 << 30
 )
@@ -70,6 +75,16 @@ type Config struct {
 	// may share one, and then hold no more than that together.
 	Budget *flow.Budget
 
+	// MaxSendBuffer limits the memory for data that Write has copied and that was not sent yet,
+	// in bytes, of all streams, closed ones included. When it is used up, Write copies
+	// nothing: it returns when the data was sent from the caller's buffer. So no stream waits for
+	// another one's data. At least 1,024; the default is 16 MiB.
+	MaxSendBuffer int
+
+	// SendBudget, if not nil, is used in place of MaxSendBuffer. Several sessions may share
+	// one, and then hold no more than that together. It must not be the Budget.
+	SendBudget *flow.Budget
+
 	// MaxStreamWindow is how far the receive window of one stream may grow, in version 2. It
 	// starts at 262,144 bytes and grows as the path and the reader need. From
 	// 262,144 to 2^30; the default is 16 MiB.
@@ -92,14 +107,24 @@ type Config struct {
 	// MaxStreams limits the streams that the peer has open at once, those that wait for
 	// AcceptStream included. At the limit each new stream is refused: its opener
 	// reads io.EOF and no data. The default is 65,536. All streams that wait for AcceptStream
-	// take at most 1 KiB of memory for each of MaxStreams, and 4 times MaxReceiveBuffer
-	// for their unread data: 192 MiB by default.
+	// take at most 1 KiB of memory for each of MaxStreams, and twice MaxReceiveBuffer
+	// for their unread data: 128 MiB by default.
 	MaxStreams int
 
-	// CloseTimeout is for how long Close may send what has been written; and after how long
-	// without progress a stream that was closed gives up what its peer, which may have
-	// forgotten the stream, makes no room for (docs/protocol.md). It is 5 s by default.
+	// CloseTimeout limits how long Close waits until what was written is sent. The default
+	// is 5 s.
 	CloseTimeout time.Duration
+
+	// LingerTimeout limits how long a stream that was closed keeps data that does not leave: as
+	// the transport takes no byte, or, in version 2, as the peer makes no room and may have forgotten
+	// the stream (docs/protocol.md). Then the data is thrown away, without a FIN. The default is 60 s.
+	LingerTimeout time.Duration
+
+	// WriteTimeout ends the session with ErrWriteTimeout when the transport has taken no byte for
+	// that long, although some waited. On sockets each byte counts; on any other transport, one
+	// Write of up to 64 KiB must return within that time. The default, 0, is never: a
+	// peer may stop reading for as long as it likes.
+	WriteTimeout time.Duration
 
 	// NewScheduler returns the scheduler of one session, which decides whose frame is
 	// sent next. Client and Server call it once. The default is shaper.NewFair.
@@ -127,6 +152,8 @@ func (c *Config) withDefaults() Config {
 	setDefault(&d.MaxStreamWindow, DefaultMaxStreamWindow)
 	setDefault(&d.MaxStreams, DefaultMaxStreams)
 	setDefault(&d.CloseTimeout, DefaultCloseTimeout)
+	setDefault(&d.MaxSendBuffer, DefaultMaxSendBuffer)
+	setDefault(&d.LingerTimeout, DefaultLingerTimeout)
 	if d.KeepAlive == nil {
 		d.KeepAlive = keepalive.NOP{}
 	}
@@ -134,7 +161,8 @@ func (c *Config) withDefaults() Config {
 		d.StallPolicy = Wait
 	}
 	if d.NewScheduler == nil {
-		d.NewScheduler = func() shaper.Scheduler { return shaper.NewFair() }
+		quantum := max(shaper.DefaultQuantum, d.MaxFrameSize+wire.HeaderSize)
+		d.NewScheduler = func() shaper.Scheduler { return shaper.NewFair(shaper.WithQuantum(quantum)) }
 	}
 	return d
 }
@@ -159,12 +187,18 @@ func (c *Config) Validate() error {
 	within("Version", d.Version, 0, 2)
 	within("MaxFrameSize", d.MaxFrameSize, 1, wire.MaxPayload)
 	within("MaxReceiveBuffer", d.MaxReceiveBuffer, minReceiveBuffer, maxReceiveBuffer)
+	within("MaxSendBuffer", d.MaxSendBuffer, minSendBuffer, maxReceiveBuffer)
 	within("MaxStreamWindow", d.MaxStreamWindow, flow.InitialWindow, maxStreamWindow)
 	within("AcceptBacklog", d.AcceptBacklog, 0, 1<<30)
 	within("MaxStreams", d.MaxStreams, 1, 1<<30)
-	if d.CloseTimeout < 0 {
-		errs = append(errs, fmt.Errorf("CloseTimeout is %v, must not be negative", d.CloseTimeout))
+	notNegative := func(field string, d time.Duration) {
+		if d < 0 {
+			errs = append(errs, fmt.Errorf("%s is %v, must not be negative", field, d))
+		}
 	}
+	notNegative("CloseTimeout", d.CloseTimeout)
+	notNegative("LingerTimeout", d.LingerTimeout)
+	notNegative("WriteTimeout", d.WriteTimeout)
 	rate := func(field string, r Rate) {
 		if !(r.BytesPerSecond >= 0) {
 			errs = append(errs, fmt.Errorf("%s.BytesPerSecond is %v, must not be negative; 0 is no limit", field, r.BytesPerSecond))
@@ -185,6 +219,12 @@ func (c *Config) Validate() error {
 	}
 	if c != nil && c.Budget != nil && c.MaxReceiveBuffer != 0 {
 		errs = append(errs, errors.New("both Budget and MaxReceiveBuffer are set, only one may be"))
+	}
+	if c != nil && c.SendBudget != nil && c.MaxSendBuffer != 0 {
+		errs = append(errs, errors.New("both SendBudget and MaxSendBuffer are set, only one may be"))
+	}
+	if c != nil && c.SendBudget != nil && c.SendBudget == c.Budget {
+		errs = append(errs, errors.New("SendBudget and Budget are the same, must be two"))
 	}
 	if len(errs) == 0 {
 		return nil

@@ -48,6 +48,11 @@ func TestEveryBadValueIsNamedWithItsLimits(t *testing.T) {
 		{"AcceptBacklog beyond", session.Config{AcceptBacklog: math.MaxInt32}, []string{"AcceptBacklog", "2147483647", "0", "1073741824"}},
 		{"MaxStreams", session.Config{MaxStreams: -7}, []string{"MaxStreams", "-7", "1"}},
 		{"CloseTimeout", session.Config{CloseTimeout: -time.Second}, []string{"CloseTimeout", "-1s", "negative"}},
+		{"LingerTimeout", session.Config{LingerTimeout: -time.Second}, []string{"LingerTimeout", "-1s", "negative"}},
+		{"WriteTimeout", session.Config{WriteTimeout: -time.Second}, []string{"WriteTimeout", "-1s", "negative"}},
+		{"MaxSendBuffer", session.Config{MaxSendBuffer: 1023}, []string{"MaxSendBuffer", "1023", "1024"}},
+		{"two send budgets", session.Config{SendBudget: flow.NewBudget(1 << 20), MaxSendBuffer: 1 << 20}, []string{"SendBudget", "MaxSendBuffer"}},
+		{"one budget for two", session.Config{SendBudget: oneBudget, Budget: oneBudget}, []string{"SendBudget", "Budget", "same"}},
 		{"KeepAlive's Interval", session.Config{KeepAlive: keepalive.NOP{Interval: -time.Second}}, []string{"KeepAlive", "Interval", "-1s", "1ms"}},
 		{"KeepAlive's Timeout", session.Config{KeepAlive: keepalive.NOP{Interval: time.Minute, Timeout: time.Second}}, []string{"KeepAlive", "Timeout", "1s", "1m0s"}},
 		{"a KeepAlive that is a nil pointer", session.Config{KeepAlive: (*keepalive.NOP)(nil)}, []string{"KeepAlive", "nil"}},
@@ -97,12 +102,14 @@ func TestEveryBadValueIsNamedWithItsLimits(t *testing.T) {
 	}
 }
 
+var oneBudget = flow.NewBudget(1 << 20)
+
 func TestTheLimitsThemselvesAreAllowed(t *testing.T) {
 	for _, cfg := range []*session.Config{
 		nil,
 		{},
-		{Version: 1, MaxFrameSize: 1, MaxReceiveBuffer: 65536, MaxStreamWindow: 262144, AcceptBacklog: 1, MaxStreams: 1, CloseTimeout: 1},
-		{Version: 2, MaxFrameSize: 65535, MaxStreamWindow: 1 << 30, AcceptBacklog: 1 << 30, MaxStreams: 1 << 30, CloseTimeout: math.MaxInt64},
+		{Version: 1, MaxFrameSize: 1, MaxReceiveBuffer: 65536, MaxStreamWindow: 262144, AcceptBacklog: 1, MaxStreams: 1, CloseTimeout: 1, LingerTimeout: 1, WriteTimeout: 1, MaxSendBuffer: 1024},
+		{Version: 2, MaxFrameSize: 65535, MaxStreamWindow: 1 << 30, AcceptBacklog: 1 << 30, MaxStreams: 1 << 30, CloseTimeout: math.MaxInt64, LingerTimeout: math.MaxInt64, WriteTimeout: math.MaxInt64},
 		{KeepAlive: keepalive.Off{}},
 		{KeepAlive: keepalive.NOP{Interval: time.Millisecond, Timeout: 2 * time.Millisecond}},
 		{Budget: flow.NewBudget(1)},
@@ -118,6 +125,7 @@ func TestSessionsWorkAtTheLimits(t *testing.T) {
 		{MaxFrameSize: 1, MaxReceiveBuffer: 65536, MaxStreamWindow: 262144, AcceptBacklog: 1, MaxStreams: 1},
 		{MaxFrameSize: 65535, MaxStreamWindow: 1 << 30, AcceptBacklog: 1 << 30, MaxStreams: 1 << 30, CloseTimeout: math.MaxInt64},
 		{Budget: flow.NewBudget(1)},
+		{SendBudget: flow.NewBudget(1), LingerTimeout: math.MaxInt64, WriteTimeout: math.MaxInt64},
 	} {
 		t.Run(fmt.Sprint(cfg.MaxFrameSize), func(t *testing.T) {
 			const size = 20_000

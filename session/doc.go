@@ -47,7 +47,10 @@
 //	MaxStreamWindow   16 MiB, for version 2; a stream begins with 256 KiB
 //	AcceptBacklog     no limit on the streams that wait for AcceptStream, but MaxStreams
 //	MaxStreams        65,536 streams that the peer may have open
+//	MaxSendBuffer     16 MiB for what was written and not sent, all streams together
 //	CloseTimeout      5 s for Close to send what was written
+//	LingerTimeout     60 s for a closed stream whose data does not leave
+//	WriteTimeout      none: a transport may take no data for as long as it likes
 //
 // Version 2 has flow control for each stream; version 1 has none, so that a stream nobody reads
 // stops all of them once MaxReceiveBuffer is full, unless Config.StallPolicy is [Abort]. Use

@@ -25,7 +25,11 @@ var (
 
 // ErrKeepAlive is why a session ends whose peer was given up by the keep-alive
 // policy. It is a net.Error with Timeout() true, and matches os.ErrDeadlineExceeded.
-var ErrKeepAlive error = keepAliveError{}
+var ErrKeepAlive error = timeoutError("keep-alive timeout: nothing was received from the peer")
+
+// ErrWriteTimeout is why a session ends whose transport has taken no byte for
+// Config.WriteTimeout. It is a net.Error with Timeout() true, and matches os.ErrDeadlineExceeded.
+var ErrWriteTimeout error = timeoutError("write timeout: the transport takes no data")
 
 // A ProtocolError is why a session ends whose peer broke the protocol.
 type ProtocolError struct {
@@ -47,11 +51,12 @@ func (e *ProtocolError) Error() string {
 // Unwrap returns e.Err.
 func (e *ProtocolError) Unwrap() error { return e.Err }
 
-type keepAliveError struct{}
+// A timeoutError ends a session whose peer or transport has let a time pass. It is a net.Error.
+type timeoutError string
 
-func (keepAliveError) Error() string   { return "keep-alive timeout: nothing was received from the peer" }
-func (keepAliveError) Timeout() bool   { return true }
-func (keepAliveError) Temporary() bool { return false }
+func (e timeoutError) Error() string { return string(e) }
+func (timeoutError) Timeout() bool   { return true }
+func (timeoutError) Temporary() bool { return false }
 
 // Is makes the error match os.ErrDeadlineExceeded, as time-outs of package net do.
-func (keepAliveError) Is(target error) bool { return target == os.ErrDeadlineExceeded }
+func (timeoutError) Is(target error) bool { return target == os.ErrDeadlineExceeded }

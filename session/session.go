@@ -28,14 +28,15 @@ type Session struct {
 	config Config
 	begin  time.Time
 
-	ver       atomic.Uint32 // wire.Version; 0 until a server has learned it
-	streams   stream.Config // what all streams have in common; Version is set with ver
-	budget    *flow.Share
-	transport transport // how conn is used
-	in        *reader
-	out       *writer
-	stats     counters
-	alive     alive
+	ver        atomic.Uint32 // wire.Version; 0 until a server has learned it
+	streams    stream.Config // what all streams have in common; Version is set with ver
+	budget     *flow.Share   // of unread data
+	sendBudget *flow.Share   // of data that was written, copied, and not sent yet
+	transport  transport     // how conn is used
+	in         *reader
+	out        *writer
+	stats      counters
+	alive      alive
 
 	reclaim reclaimer
 
@@ -136,12 +137,18 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 	} else {
 		s.budget = flow.NewShare(s.config.MaxReceiveBuffer)
 	}
+	if s.config.SendBudget != nil {
+		s.sendBudget = s.config.SendBudget.Join()
+	} else {
+		s.sendBudget = flow.NewShare(s.config.MaxSendBuffer)
+	}
 	s.budget.SetMaxWindow(s.config.MaxStreamWindow)
 	s.streams = stream.Config{
 		Version:    wire.Version(s.config.Version),
 		MaxFrame:   s.config.MaxFrameSize,
 		Budget:     s.budget,
-		Linger:     s.config.CloseTimeout,
+		SendBudget: s.sendBudget,
+		Linger:     s.config.LingerTimeout,
 		LocalAddr:  local,
 		RemoteAddr: remote,
 	}

@@ -10,6 +10,7 @@ type Stats struct {
 	StreamsAccepted          uint64 // those of the peer that were put in the backlog
 	StreamsRefused           uint64 // those that exceeded a limit, or came after Shutdown
 	Unread                   int    // bytes that are held for the application now
+	Unsent                   int    // bytes of buffers that hold data of Writes now, see Config.MaxSendBuffer
 }
 
 type counters struct {
@@ -29,5 +30,6 @@ func (s *Session) Stats() Stats {
 		StreamsAccepted: c.streamsAccepted.Load(),
 		StreamsRefused:  c.streamsRefused.Load(),
 		Unread:          s.budget.Used(),
+		Unsent:          s.sendBudget.Used(),
 	}
 }
