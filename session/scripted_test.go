@@ -168,8 +168,8 @@ func (s *source) fill(t testing.TB, st *stream.Stream) {
 	})
 	for {
 		n, err := s.write(timed)
-		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
-			break
+		if n == 0 && s.off > 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+			break // a busy machine may let the first deadlines pass before anything was taken
 		}
 		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatal(err)
