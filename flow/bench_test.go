@@ -24,7 +24,7 @@ func BenchmarkReceiveWindow(b *testing.B) {
 			now := time.Duration(0)
 			for b.Loop() {
 				now += 6 * time.Microsecond
-				if err := w.Received(n, now); err != nil {
+				if err := w.Received(n, now, 0); err != nil {
 					b.Fatal(err)
 				}
 				if w.Read(n, now) {

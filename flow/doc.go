@@ -58,11 +58,12 @@
 // twice their need, and the owner may offer its idle ones to ReceiveWindow.Reclaim
 // (Share.OnPressure says when).
 //
-// Three things are not promises, and are what the last eighth is for. A window is
+// Four things are not promises, and are what the last eighth is for. A window is
 // never below 16 KiB, promised or not, as a stream without one could not show that
 // it needs one. A peer may send its first 262,144 bytes before it hears that the
-// window was lowered; bytes that it was ever granted stay legal. And version 1 has
-// no windows. If all this together is more than the budget holds, because
-// thousands of streams are unread at once, Share.Full stops the whole session, so
-// that the bound on memory holds in any case.
+// window was lowered; bytes that it was ever granted stay legal. A peer may overrun
+// the window of a stream by Share.MaxOverrun. And version 1 has no windows. If all
+// this together is more than the budget holds, because thousands of streams are
+// unread at once, Share.Full stops the whole session, so that the bound on memory
+// holds in any case.
 package flow

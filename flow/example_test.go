@@ -37,7 +37,7 @@ func Example_underAnotherProtocol() {
 	read := func() error {
 		for toReader.Len() > 0 {
 			n := int(binary.BigEndian.Uint16(toReader.Next(2)))
-			if err := in.Received(n, time.Since(start)); err != nil {
+			if err := in.Received(n, time.Since(start), 0); err != nil {
 				return err // the peer ignores its window
 			}
 			io.CopyN(io.Discard, &toReader, int64(n)) // the application reads
@@ -70,14 +70,16 @@ func Example_underAnotherProtocol() {
 	// Output: 1048576 bytes, true
 }
 
-// A peer that sends more than it may is found out.
+// A peer that sends more than it may is found out. Some of that can be tolerated.
 func ExampleReceiveWindow_Received() {
 	var w flow.ReceiveWindow
-	fmt.Println(w.Received(flow.InitialWindow, 0))
-	fmt.Println(w.Received(100, 0))
+	fmt.Println(w.Received(flow.InitialWindow, 0, 0))
+	fmt.Println(w.Received(100, 0, 100))
+	fmt.Println(w.Received(1, 0, 100))
 	// Output:
 	// <nil>
-	// flow: peer sent beyond its window: 100 bytes beyond position 262144 (modulo 2^32)
+	// <nil>
+	// flow: peer sent beyond its window
 }
 
 // Two connections share a megabyte of memory for what is not yet read.

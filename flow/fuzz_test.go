@@ -34,8 +34,9 @@ func (m *moody) LocalLimit(time.Duration) int {
 
 // converse runs a stream between a sender and a receiver whose frames and updates
 // are under way for any time, as script says: two bytes a step. It fails if the
-// receiver ever sees more than it granted, or if in the end the stream is stuck.
-func converse(t *testing.T, g flow.Granter, script []byte) {
+// receiver ever sees more than it granted, or if in the end the stream is stuck. The
+// sender may overrun its window by so many bytes.
+func converse(t *testing.T, g flow.Granter, script []byte, overrun int) {
 	var (
 		in      flow.ReceiveWindow
 		out     flow.SendWindow
@@ -44,6 +45,7 @@ func converse(t *testing.T, g flow.Granter, script []byte) {
 		updates [][2]uint32
 		sent    int
 		read    int
+		granted = flow.InitialWindow // the highest limit that the sender has heard of
 	)
 	update := func() {
 		consumed, window := in.Update(g, now)
@@ -62,9 +64,16 @@ func converse(t *testing.T, g flow.Granter, script []byte) {
 			frames = append(frames, n)
 		}
 	}
+	sendBeyond := func(n int) {
+		if n = min(n, granted+overrun-sent, 65535); n > 0 {
+			out.Sent(n)
+			sent += n
+			frames = append(frames, n)
+		}
+	}
 	arrive := func() {
 		if len(frames) > 0 {
-			must(t, in.Received(frames[0], now))
+			must(t, in.Received(frames[0], now, overrun))
 			frames = frames[1:]
 		}
 	}
@@ -78,6 +87,8 @@ func converse(t *testing.T, g flow.Granter, script []byte) {
 	hear := func() {
 		if len(updates) > 0 {
 			must(t, out.Update(updates[0][0], updates[0][1]))
+			// An update says where the window ends modulo 2^32, and so do these.
+			granted += max(0, int(int32(updates[0][0]+updates[0][1]-uint32(granted))))
 			updates = updates[1:]
 		}
 	}
@@ -90,9 +101,15 @@ func converse(t *testing.T, g flow.Granter, script []byte) {
 			now += time.Duration(n) * time.Second
 		case 2:
 			send(n)
-		case 3, 4:
+		case 3:
 			for range n {
 				send(65535)
+			}
+		case 4:
+			for range n {
+				if send(65535); n%4 == 0 {
+					sendBeyond(65535)
+				}
 			}
 		case 5, 6:
 			for range n {
@@ -163,11 +180,13 @@ func TestAnyInterleavingKeepsTheWindowAndNeverGetsStuck(t *testing.T) {
 	}
 	for seed := range scripts {
 		script := randomScript(seed, 600)
-		converse(t, nil, script)
-		converse(t, flow.MaxWindow(int(1000+seed*seed)), script)
-		converse(t, &moody{script[:seed%100]}, script)
+		converse(t, nil, script, 0)
+		converse(t, nil, script, 1<<20)
+		converse(t, flow.MaxWindow(int(1000+seed*seed)), script, 0)
+		converse(t, &moody{script[:seed%100]}, script, 0)
 		share := flow.NewShare(int(1 << (seed % 26)))
-		converse(t, share, script)
+		converse(t, share, script, 0)
+		converse(t, share, script, share.MaxOverrun())
 		if got := share.Budget().Promised(); got != 0 {
 			t.Fatalf("seed %d: %d promised after Finish", seed, got)
 		}
@@ -182,8 +201,9 @@ func FuzzConversation(f *testing.F) {
 		if len(script) > 2000 {
 			return
 		}
-		converse(t, &moody{moods}, script)
-		converse(t, flow.NewShare(1<<20), script)
+		converse(t, &moody{moods}, script, 0)
+		converse(t, flow.NewShare(1<<20), script, 0)
+		converse(t, flow.NewShare(1<<20), script, 100_000)
 	})
 }
 
@@ -225,7 +245,7 @@ func FuzzReceiveWindow(f *testing.F) {
 			n := int(script[3]) << (script[0] >> 4)
 			switch script[0] % 5 {
 			case 0, 1:
-				if err := w.Received(n, now); err != nil && !errors.Is(err, flow.ErrWindow) {
+				if err := w.Received(n, now, 0); err != nil && !errors.Is(err, flow.ErrWindow) {
 					t.Fatal(err)
 				}
 			case 2, 3:

@@ -166,7 +166,7 @@ func (l *loopback) run(t testing.TB) {
 		if queued < socketBuffer/2 {
 			sender.unblock()
 		}
-		if err := l.window.Received(n, m.sim.now); err != nil {
+		if err := l.window.Received(n, m.sim.now, 0); err != nil {
 			t.Fatal(err)
 		}
 		spent := cost(n, l.recvRate)

@@ -266,7 +266,7 @@ func TestPromisesNeverExceedTheBudget(t *testing.T) {
 				s.w.Reclaim(s.share)
 			default:
 				n := rng.IntN(s.w.Window() + 1)
-				if s.w.Received(n, now) != nil {
+				if s.w.Received(n, now, 0) != nil {
 					s.w.Finish(s.share)
 					streams[i] = streams[len(streams)-1]
 					streams = streams[:len(streams)-1]

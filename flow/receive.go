@@ -10,8 +10,7 @@ import "time"
 // All of a stream's calls must give the time since one and the same origin, from
 // a monotonic clock; every n is at least 0 and less than 2^30.
 //
-// A ReceiveWindow is not safe for concurrent use. No method blocks or allocates,
-// except that Received allocates its error.
+// A ReceiveWindow is not safe for concurrent use. No method blocks or allocates.
 type ReceiveWindow struct {
 	// Times of the caller's clock.
 	markTime  time.Duration // when the update that is timed was sent; see also withdrawn and pause
@@ -82,10 +81,11 @@ func (w *ReceiveWindow) Open(g Granter) (due bool) {
 	return false
 }
 
-// Received counts n payload bytes that arrived. A *WindowError means that the
-// peer has sent beyond everything it was ever granted; the bytes are counted all
-// the same, so that a lenient caller may go on.
-func (w *ReceiveWindow) Received(n int, now time.Duration) error {
+// Received counts n payload bytes that arrived. ErrWindow means that the peer has
+// sent more than overrun bytes beyond the highest limit it was ever told. Such bytes
+// are counted all the same, and the peer gets no room for more until they are read. See
+// Share.MaxOverrun; with 0 the window is strict.
+func (w *ReceiveWindow) Received(n int, now time.Duration, overrun int) error {
 	before := w.received
 	w.received += uint32(n)
 	w.flags &^= visited
@@ -100,8 +100,8 @@ func (w *ReceiveWindow) Received(n int, now time.Duration) error {
 		w.turn = now
 		w.flags |= lying
 	}
-	if after(w.received, w.edge+InitialWindow) {
-		return &WindowError{Received: w.received, Limit: w.edge + InitialWindow}
+	if after(w.received, w.edge+InitialWindow+uint32(overrun)) {
+		return ErrWindow
 	}
 	return nil
 }

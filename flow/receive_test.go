@@ -2,10 +2,9 @@ package flow_test
 
 import (
 	"errors"
+	"math"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/smuxkit/smuxkit/flow"
 )
@@ -20,21 +19,56 @@ func must(t testing.TB, err error) {
 
 func TestAPeerMaySendTheFirstWindowBeforeAnyUpdate(t *testing.T) {
 	var w flow.ReceiveWindow
-	must(t, w.Received(flow.InitialWindow, 0))
-	err := w.Received(3, 0)
-	if !errors.Is(err, flow.ErrWindow) {
+	must(t, w.Received(flow.InitialWindow, 0, 0))
+	if err := w.Received(3, 0, 0); !errors.Is(err, flow.ErrWindow) {
 		t.Fatalf("three more bytes: error %v", err)
-	}
-	got, _ := errors.AsType[*flow.WindowError](err)
-	want := &flow.WindowError{Received: flow.InitialWindow + 3, Limit: flow.InitialWindow}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	if got.Over() != 3 {
-		t.Errorf("over by %d", got.Over())
 	}
 	if w.Unread() != flow.InitialWindow+3 {
 		t.Errorf("%d bytes unread: they count all the same", w.Unread())
+	}
+}
+
+// A peer that overruns its window within what is tolerated gets no room for more until that much has been
+// read, and then goes on as any other.
+func TestReceiveWindowHoldsAnOverrunAgainstThePeer(t *testing.T) {
+	const overrun = 2 * flow.InitialWindow
+	var w flow.ReceiveWindow
+	var out flow.SendWindow
+	must(t, w.Received(flow.InitialWindow+overrun, 0, overrun))
+	out.Sent(flow.InitialWindow + overrun)
+	probe := w
+	if err := probe.Received(1, 0, overrun); !errors.Is(err, flow.ErrWindow) {
+		t.Fatalf("a byte more than is tolerated: error %v", err)
+	}
+	updates := 0
+	for read := 0; read < flow.InitialWindow+overrun; read += 4096 {
+		if !w.Read(4096, 0) {
+			continue
+		}
+		updates++
+		must(t, out.Update(w.Update(nil, 0)))
+		if room := read + 4096 - overrun; out.Available() > max(0, room) {
+			t.Fatalf("the peer may send %d bytes when %d have been read", out.Available(), read+4096)
+		}
+	}
+	if n := out.Available(); n < flow.InitialWindow*3/4 || updates > 5 {
+		t.Errorf("then it may send %d bytes, after %d updates", n, updates)
+	}
+	must(t, w.Received(out.Available(), 0, 0))
+}
+
+// What is tolerated is an eighth of the budget, shared or not.
+func TestShareMaxOverrunIsAnEighthOfTheBudget(t *testing.T) {
+	const kib, mib = 1 << 10, 1 << 20
+	for _, tt := range []struct{ budget, want int }{
+		{1, 64 * kib}, {64 * kib, 64 * kib}, {512 * kib, 64 * kib}, {32 * mib, 4 * mib}, {math.MaxInt, min(256*mib, math.MaxInt/8)},
+	} {
+		shared := flow.NewBudget(tt.budget)
+		for _, s := range []*flow.Share{flow.NewShare(tt.budget), shared.Join(), shared.Join()} {
+			if got := s.MaxOverrun(); got != tt.want {
+				t.Errorf("of %d bytes: %d, want %d", tt.budget, got, tt.want)
+			}
+		}
 	}
 }
 
@@ -48,15 +82,15 @@ func TestBytesThatWereOnceGrantedStayLegal(t *testing.T) {
 	if consumed != 0 || window > 50_000 || window < 49_999 {
 		t.Fatalf("update says %d, %d", consumed, window)
 	}
-	must(t, w.Received(flow.InitialWindow, 0))
-	if err := w.Received(1, 0); !errors.Is(err, flow.ErrWindow) {
+	must(t, w.Received(flow.InitialWindow, 0, 0))
+	if err := w.Received(1, 0, 0); !errors.Is(err, flow.ErrWindow) {
 		t.Fatalf("beyond the first window: error %v", err)
 	}
 
 	// The window is taken back from a stream that was granted more.
 	w = flow.ReceiveWindow{}
 	share := flow.NewShare(32 << 20)
-	must(t, w.Received(200_000, 0))
+	must(t, w.Received(200_000, 0, 0))
 	w.Read(200_000, 0)
 	consumed, window = w.Update(share, 0)
 	limit := int(consumed + window)
@@ -69,8 +103,8 @@ func TestBytesThatWereOnceGrantedStayLegal(t *testing.T) {
 	if _, window := w.Update(share, 0); window > 16<<10 {
 		t.Fatalf("the window is still %d", window)
 	}
-	must(t, w.Received(limit-200_000, 0))
-	if err := w.Received(1, 0); !errors.Is(err, flow.ErrWindow) {
+	must(t, w.Received(limit-200_000, 0, 0))
+	if err := w.Received(1, 0, 0); !errors.Is(err, flow.ErrWindow) {
 		t.Fatalf("beyond everything ever granted: error %v", err)
 	}
 }
@@ -78,7 +112,7 @@ func TestBytesThatWereOnceGrantedStayLegal(t *testing.T) {
 func TestAnUpdateIsDueAfterAQuarterOfTheWindow(t *testing.T) {
 	var w flow.ReceiveWindow
 	for round := range 100 {
-		must(t, w.Received(flow.InitialWindow/2, 0))
+		must(t, w.Received(flow.InitialWindow/2, 0, 0))
 		if w.Read(flow.InitialWindow/4-2, 0) {
 			t.Fatalf("round %d: due before a quarter was read", round)
 		}
@@ -103,7 +137,7 @@ func TestAShortStreamCausesNoUpdate(t *testing.T) {
 	var w flow.ReceiveWindow
 	w.Open(flow.NewShare(32 << 20))
 	for range 60 {
-		must(t, w.Received(1000, 0))
+		must(t, w.Received(1000, 0, 0))
 		if w.Read(1000, 0) {
 			t.Fatal("an update is due")
 		}
@@ -117,7 +151,7 @@ func TestNoUpdateIsDueAfterFinish(t *testing.T) {
 		if open {
 			w.Open(share)
 		}
-		must(t, w.Received(flow.InitialWindow, 0))
+		must(t, w.Received(flow.InitialWindow, 0, 0))
 		w.Read(100_000, 0)
 		w.Finish(share)
 		w.Finish(share)
@@ -149,10 +183,10 @@ func TestReceiveWindowCountsAcrossTheWrap(t *testing.T) {
 				t.Fatalf("stuck at %d", total)
 			}
 			probe := in
-			if err := probe.Received(n+1, now); !errors.Is(err, flow.ErrWindow) {
+			if err := probe.Received(n+1, now, 0); !errors.Is(err, flow.ErrWindow) {
 				t.Fatalf("at %d: one byte too many: error %v", total, err)
 			}
-			must(t, in.Received(n, now))
+			must(t, in.Received(n, now, 0))
 			out.Sent(n)
 			total += uint64(n)
 			if in.Unread() != n {

@@ -115,6 +115,21 @@ func (s *Share) ceiling(own int64) int64 {
 	}
 }
 
+// MaxOverrun is how far the peer of one stream may send beyond its window before
+// ReceiveWindow.Received returns ErrWindow: an eighth of the budget, shared or not, at
+// least 64 KiB and at most 256 MiB. Deployed peers overrun a window when several
+// goroutines write to one stream, as each of them uses all of it. The bytes are to be
+// charged as all others: Take, Full and Wait bound them together with what was promised.
+func (s *Share) MaxOverrun() int {
+	return int(min(max(s.budget.size/reservePart, minOverrun), maxOverrun))
+}
+
+const (
+	minOverrun = 64 << 10 // more than a frame
+	// maxOverrun and a window of topWindow are together less than 2^31, as ReceiveWindow needs it.
+	maxOverrun = 256 << 20
+)
+
 // Used returns the bytes that the session holds unread.
 func (s *Share) Used() int { return int(max(0, s.used.Load())) }
 

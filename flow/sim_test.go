@@ -185,7 +185,7 @@ func (x *transfer) sendFrame() {
 }
 
 func (x *transfer) arrive(n int) {
-	if err := x.in.Received(n, x.sim.now); err != nil {
+	if err := x.in.Received(n, x.sim.now, 0); err != nil {
 		x.t.Fatalf("at %v: %v", x.sim.now, err)
 	}
 	x.maxUnread = max(x.maxUnread, x.in.Unread())

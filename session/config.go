@@ -68,7 +68,9 @@ type Config struct {
 	// MaxReceiveBuffer is the most bytes that are held for the application to
 	// read, of all streams. When it is reached the transport is not read until the
 	// application has read some; one frame may exceed it. At least 65,536; the
-	// default is 32 MiB.
+	// default is 32 MiB. In version 2, a stream fails with flow.ErrWindow if its peer
+	// exceeds the stream's window by more than an eighth of MaxReceiveBuffer, or 64 KiB
+	// if that is more, or 256 MiB if that is less. An eighth of Budget is meant where one is used.
 	MaxReceiveBuffer int
 
 	// Budget, if not nil, is used in place of MaxReceiveBuffer. Several sessions

@@ -64,12 +64,6 @@ var violations = []struct {
 	{name: "CONSUMED of a stream of the peer's that nothing was sent on", only: 2, frames: one(func(r role) testutil.Frame {
 		return testutil.UPD(2, r.theirs(0), 1000, 262144)
 	}), want: flow.ErrConsumed},
-	{name: "more data than the window", only: 2, frames: func(r role) []testutil.Frame {
-		return append(r.pshs(r.theirs(0), make([]byte, 262144)), r.psh(r.theirs(0), []byte("x")))
-	}, want: flow.ErrWindow},
-	{name: "more data than the window in one large frame", only: 2, frames: func(r role) []testutil.Frame {
-		return append(r.pshs(r.theirs(0), make([]byte, 220000)), r.psh(r.theirs(0), make([]byte, 65535)))
-	}, want: flow.ErrWindow},
 }
 
 func one(f func(r role) testutil.Frame) func(r role) []testutil.Frame {

@@ -47,9 +47,7 @@ func (t *portable) read() error {
 		} else if err == nil && t.empty.tooMany(r.s.now()) {
 			err = io.ErrNoProgress
 		}
-		if ferr := r.filled(n); ferr != nil {
-			return ferr
-		}
+		r.filled(n)
 		if err != nil {
 			if perr := r.parse(); perr != nil {
 				return perr

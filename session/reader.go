@@ -124,20 +124,20 @@ func (r *reader) memory(brief bool) (direct, staged []byte) {
 }
 
 // filled says that n bytes were read to the last targets.
-func (r *reader) filled(n int) error {
+func (r *reader) filled(n int) {
 	if r.pace != nil {
 		r.pace.went(n)
 	}
 	if !r.lent {
 		r.w += n
-		return nil
+		return
 	}
 	r.lent = false
 	// Lend promised the payload's rest, or less and nothing behind it.
 	payload := min(n, int(r.left))
 	r.w += n - payload
 	r.left -= uint32(payload)
-	return r.delivered(r.m.port.Commit(payload))
+	r.delivered(r.m.port.Commit(payload))
 }
 
 // wake has a Read go on whose buffer is partly filled.
@@ -157,9 +157,7 @@ func (r *reader) parse() error {
 			r.r += n
 			r.left -= uint32(n)
 			if r.m != nil {
-				if err := r.delivered(r.m.port.Deliver(data, r.bulk && r.left > 0)); err != nil {
-					return err
-				}
+				r.delivered(r.m.port.Deliver(data, r.bulk && r.left > 0))
 			}
 			continue
 		}
@@ -193,10 +191,7 @@ func (r *reader) parse() error {
 }
 
 // delivered deals with what became of a piece of payload.
-func (r *reader) delivered(became stream.Outcome, err error) error {
-	if err != nil {
-		return &ProtocolError{Header: r.header, Err: err}
-	}
+func (r *reader) delivered(became stream.Outcome) {
 	switch became {
 	case stream.Filling:
 		r.filling = r.m
@@ -206,7 +201,6 @@ func (r *reader) delivered(became stream.Outcome, err error) error {
 			r.shortFrame(r.m)
 		}
 	}
-	return nil
 }
 
 // frame acts on one frame; of PSH, the payload is still to come.

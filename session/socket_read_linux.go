@@ -85,8 +85,8 @@ func (t *socket) step(fd uintptr) (empty bool) {
 	if n > 0 {
 		r.s.received(n)
 	}
-	switch t.end = r.filled(n); {
-	case t.end != nil:
+	r.filled(n)
+	switch {
 	case err != nil:
 		t.end = err
 	case n == 0 && !wouldBlock:

@@ -32,9 +32,7 @@ func TestASteadyFlowThroughAStreamAllocatesNothing(t *testing.T) {
 						a.port.Data(batch, 1<<20)
 						wired = batch.AppendRest(wired[:0], 0)
 						batch.Release()
-						if _, e := b.port.Deliver(wired[wire.HeaderSize:], false); e != nil {
-							err = e
-						}
+						b.port.Deliver(wired[wire.HeaderSize:], false)
 						if _, e := io.ReadFull(b.stream(), q); e != nil {
 							err = e
 						}

@@ -3,6 +3,8 @@ package stream
 import (
 	"net"
 	"time"
+
+	"github.com/smuxkit/smuxkit/flow"
 )
 
 // Close closes both directions and returns at once. Calls that are blocked end with
@@ -14,13 +16,12 @@ import (
 // The error, if any, is why what Write had accepted was thrown away instead of being handed to the
 // transport: the reason for the session's end, or ErrPeerClosed.
 func (s *Stream) Close() error {
-	_, err := s.close(false)
+	_, err := s.close(closedByUser)
 	return s.opError("close", err)
 }
 
-// close closes the stream, because it has stalled or because Close was called, and returns
-// how much unread data was thrown away.
-func (s *Stream) close(stalled bool) (dropped int, err error) {
+// close closes the stream and returns how much unread data was thrown away.
+func (s *Stream) close(by closer) (dropped int, err error) {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -28,7 +29,7 @@ func (s *Stream) close(stalled bool) (dropped int, err error) {
 	}
 	s.closed = true
 	s.cfg.kept.Add(int64(s.unsent))
-	s.stalled = stalled
+	s.closedBy = by
 	if s.lost {
 		if err = s.err; err == nil {
 			err = ErrPeerClosed
@@ -67,8 +68,11 @@ func (s *Stream) close(stalled bool) (dropped int, err error) {
 
 // closedErr is what calls on a closed stream get.
 func (s *Stream) closedErr() error {
-	if s.stalled {
+	switch s.closedBy {
+	case closedByStall:
 		return ErrStalled
+	case closedByOverrun:
+		return flow.ErrWindow
 	}
 	return net.ErrClosed
 }
@@ -146,6 +150,8 @@ func (s *Stream) endWrites() {
 	// was the peer's, and was not its FIN, nobody is.
 	urgency := Lazily
 	switch {
+	case s.closedBy == closedByOverrun:
+		urgency = Soon // this is the goroutine that reads, which must not wait for a write
 	case s.spoke:
 		urgency = Now
 	case s.in == inEnded && !s.peerClosed:

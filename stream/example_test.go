@@ -75,7 +75,7 @@ func (s *oneStream) receive() {
 		switch {
 		case err != nil:
 		case h.Command == wire.PSH:
-			_, err = s.port.Deliver(data, false)
+			s.port.Deliver(data, false)
 		case h.Command == wire.FIN:
 			s.port.End()
 		case h.Command == wire.UPD:

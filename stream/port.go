@@ -48,20 +48,27 @@ const (
 )
 
 // Deliver hands over data that has arrived; it is copied. If more says that more of it
-// is about to follow, a Read that waits may go on waiting for that. An error means that
-// the peer broke the rules of flow control.
-func (p *Port) Deliver(data []byte, more bool) (Outcome, error) {
+// is about to follow, a Read that waits may go on waiting for that.
+//
+// If the peer has sent further beyond its window than [flow.Share.MaxOverrun] allows, the stream
+// is closed: its Reads and Writes fail with [flow.ErrWindow]. The same is true of Commit.
+func (p *Port) Deliver(data []byte, more bool) Outcome {
 	s := &p.s
 	now := s.now()
 	s.mu.Lock()
-	if err := s.arrived(len(data), now); err != nil || s.in == inEnded || s.over() {
+	if s.overrun(len(data), now) {
 		s.mu.Unlock()
-		return Queued, err
+		s.close(closedByOverrun)
+		return Queued
+	}
+	if s.in == inEnded || s.over() {
+		s.mu.Unlock()
+		return Queued
 	}
 	if s.discard {
 		s.mu.Unlock()
 		s.consumed(len(data))
-		return Queued, nil
+		return Queued
 	}
 	defer s.mu.Unlock()
 	if s.reading != nil && s.unread == 0 {
@@ -71,7 +78,7 @@ func (p *Port) Deliver(data []byte, more bool) (Outcome, error) {
 	}
 	kept := len(data)
 	if kept == 0 && more {
-		return s.filledMore(), nil
+		return s.filledMore()
 	}
 	for len(data) > 0 {
 		tail := s.queue.Tail()
@@ -86,7 +93,7 @@ func (p *Port) Deliver(data []byte, more bool) (Outcome, error) {
 		s.cfg.Budget.Take(kept)
 	}
 	s.readers.wake()
-	return s.woken(), nil
+	return s.woken()
 }
 
 // woken is the outcome if waiting Reads have been woken.
@@ -149,13 +156,17 @@ const fillEnough = 64 << 10
 
 // Commit says that the first n bytes of what Lend returned have been filled with
 // data; n may be 0.
-func (p *Port) Commit(n int) (Outcome, error) {
+func (p *Port) Commit(n int) Outcome {
 	s := &p.s
 	now := s.now()
 	s.mu.Lock()
 	lent := s.lent
 	s.lent = lentNone
-	err := s.arrived(n, now)
+	if s.overrun(n, now) {
+		s.mu.Unlock()
+		s.close(closedByOverrun)
+		return Queued
+	}
 	result := Queued
 	discarded := 0
 	switch {
@@ -179,7 +190,7 @@ func (p *Port) Commit(n int) (Outcome, error) {
 	if discarded > 0 {
 		s.consumed(discarded)
 	}
-	return result, err
+	return result
 }
 
 // Wake ends the wait of a Read whose buffer Commit has partly filled.
@@ -319,7 +330,7 @@ func (p *Port) Unread() int {
 // Fail closes the stream because what it holds is needed and nobody takes it. Its Reads and
 // Writes fail with [ErrStalled]. Fail returns how many unread bytes were thrown away.
 func (p *Port) Fail() int {
-	dropped, _ := p.s.close(true)
+	dropped, _ := p.s.close(closedByStall)
 	return dropped
 }
 
@@ -553,12 +564,14 @@ func (s *Stream) header(c wire.Command, n int) wire.Header {
 	return wire.Header{Version: s.cfg.Version, Command: c, Length: uint16(n), StreamID: s.id}
 }
 
-// arrived accounts for n bytes of data from the peer.
-func (s *Stream) arrived(n int, now time.Duration) error {
-	if s.receives() && n > 0 {
-		return s.window.Received(n, now)
+// overrun accounts for n bytes of data from the peer. It reports whether the stream is to be closed because
+// they are too far beyond its window: a little beyond it are those that send with several goroutines.
+func (s *Stream) overrun(n int, now time.Duration) bool {
+	if n == 0 || !s.receives() {
+		return false
 	}
-	return nil
+	err := s.window.Received(n, now, s.cfg.Budget.MaxOverrun())
+	return err != nil && !s.closed && !s.over()
 }
 
 // receives reports whether the peer needs a window. After Close it does as long as there is data

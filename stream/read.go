@@ -10,7 +10,8 @@ import (
 // Read reads data of the stream into p. It blocks until there is some, and ends
 // without with io.EOF once the peer's FIN has come and everything before it was read;
 // with net.ErrClosed after Close or CloseRead; at its deadline; or with the reason for
-// the end of the session, after the data that had arrived. io.EOF is returned
+// the end of the session, after the data that had arrived. It fails with flow.ErrWindow if the peer
+// has sent too far beyond its window; that closes the stream. io.EOF is returned
 // bare and means FIN alone, other errors come in a *net.OpError.
 func (s *Stream) Read(p []byte) (int, error) {
 	s.mu.Lock()

@@ -103,8 +103,8 @@ type Stream struct {
 	// What both directions share.
 	arriving      bool // despite err, data may still come
 	sending       bool // despite err, what was accepted is still sent
-	closed        bool // Close was called
-	stalled       bool // not by the application, but by Fail
+	closed        bool // by Close, or by what closedBy says
+	closedBy      closer
 	peerClosed    bool // the peer has closed both directions
 	halfClosed    bool // it has not: it has sent a window update after its FIN
 	finished      bool // Link.Finished was called
@@ -141,6 +141,15 @@ type Stream struct {
 	readers   *waiters       // who waits for something to read
 	readLimit *deadlineTimer // nil until the first SetReadDeadline
 }
+
+// Who has closed the stream.
+type closer uint8
+
+const (
+	closedByUser closer = iota
+	closedByStall
+	closedByOverrun
+)
 
 // The states of the way in.
 type inState uint8
