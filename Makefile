@@ -4,7 +4,7 @@ test: ## the main module, with the race detector
 	@.ci/test
 lint: ## gofmt, go vet, staticcheck, the direction of imports, other systems
 	@.ci/lint
-interop: ## against the other implementations; the benchmark's own tests
+interop: ## against the other implementations, and below gRPC; the benchmark's own tests
 	@.ci/interop
 fuzz: ## every fuzz target, FUZZTIME each (10s)
 	@.ci/fuzz

@@ -12,7 +12,7 @@ import (
 // AcceptStream waits for the peer to open a stream and returns it, in the order in which they were
 // opened. Streams that wait for AcceptStream receive data and count against Config.MaxStreams; one that
 // its peer has closed meanwhile is still returned, with its data. AcceptStream fails with ctx's error; with
-// net.ErrClosed once this side has closed the session; and when the session has ended for another
+// net.ErrClosed once this side has closed the session or a [Session.Listener]; and when the session has ended for another
 // reason, with that, after the streams that had arrived were accepted: with a bare io.EOF if the peer
 // closed the transport between two frames. A nil ctx panics and changes nothing.
 func (s *Session) AcceptStream(ctx context.Context) (*stream.Stream, error) {
@@ -26,7 +26,7 @@ func (s *Session) AcceptStream(ctx context.Context) (*stream.Stream, error) {
 			}
 			return nil, s.opError("accept", err)
 		}
-		if s.phase == phaseClosing || s.phase == phaseEnded && s.err == net.ErrClosed {
+		if s.stopped || s.phase == phaseClosing || s.phase == phaseEnded && s.err == net.ErrClosed {
 			return nil, s.opError("accept", net.ErrClosed)
 		}
 		if len(s.backlog) > 0 {

@@ -106,16 +106,22 @@ func TestStreamsThatComeFasterThanAcceptAreNotLost(t *testing.T) {
 
 // The same toward an application that takes a millisecond for each stream before it accepts the next.
 func TestStreamsThatASlowAcceptLoopLetsWaitAreNotLost(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
-		const messages = 3000
-		c, s := sessions(t, transport("sim"), session.Config{Version: version})
-		sent := background(func() (struct{}, error) {
-			sendMessages(t, c, messages, 1)
-			return struct{}{}, c.Close()
+	for _, load := range []struct{ messages, senders int }{{3000, 1}, {20_000, 64}} {
+		t.Run(fmt.Sprintf("%d messages/%d senders", load.messages, load.senders), func(t *testing.T) {
+			if testutil.Race && load.messages > 3000 {
+				t.Skip("too slow with the race detector")
+			}
+			versions(t, func(t *testing.T, version int) {
+				c, s := sessions(t, transport("sim"), session.Config{Version: version})
+				sent := background(func() (struct{}, error) {
+					sendMessages(t, c, load.messages, load.senders)
+					return struct{}{}, c.Close()
+				})
+				wantMessages(t, s, load.messages, func() { time.Sleep(time.Millisecond) })
+				wantErr(t, "Close", (<-sent).err, nil)
+			})
 		})
-		wantMessages(t, s, messages, func() { time.Sleep(time.Millisecond) })
-		wantErr(t, "Close", (<-sent).err, nil)
-	})
+	}
 }
 
 // A peer that opens ten times MaxStreams streams at once gets an answer on as many as MaxStreams. Each

@@ -3,8 +3,9 @@
 // A [Session] is made over one transport by [Client] on the side that dialed and by [Server]
 // on the side that accepted. The transport is anything reliable and ordered: a TCP or TLS
 // connection, a Unix socket, a pipe, any io.ReadWriteCloser. Either side opens streams and
-// accepts those of the other. A [stream.Stream] is a net.Conn with half-close, and a Session
-// is a net.Listener, so what works over TCP works over a session.
+// accepts those of the other. A [stream.Stream] is a net.Conn with half-close, and
+// [Session.Listener] returns a net.Listener, so what works over TCP works over a session: net/http and
+// gRPC among others.
 //
 // A session runs one goroutine, which reads. What is written goes out from the call that
 // writes it where that needs no waiting, and otherwise from a goroutine that lasts as long as
@@ -33,6 +34,12 @@
 //		}
 //		go serve(st)
 //	}
+//
+//	// Or an http.Server, or a gRPC server:
+//	go server.Serve(s.Listener())
+//	…
+//	server.Shutdown(ctx) // stops accepting, and waits for the answers in flight
+//	s.Shutdown(ctx)      // waits until all streams are closed, and closes the session
 //
 // The examples below are whole programs.
 //

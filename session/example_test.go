@@ -85,12 +85,12 @@ func Example() {
 	// good day to you, too
 }
 
-// A Session is a net.Listener and its streams are net.Conns, so net/http runs over it. Here the side
-// that was dialed makes the requests: it reaches a server behind an address it cannot dial.
+// Session.Listener returns a net.Listener, and streams are net.Conns, so net/http runs over a session. Here
+// the side that was dialed makes the requests: it reaches a server behind an address it cannot dial.
 func Example_http() {
 	near, far := net.Pipe() // or the two ends of a TCP connection
 
-	listener, err := session.Client(far, nil)
+	serving, err := session.Client(far, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func Example_http() {
 		fmt.Fprintf(w, "you asked for %s", r.URL.Path)
 	})}
 	done := make(chan error)
-	go func() { done <- server.Serve(listener) }()
+	go func() { done <- server.Serve(serving.Listener()) }()
 
 	s, err := session.Server(near, nil)
 	if err != nil {
@@ -118,12 +118,17 @@ func Example_http() {
 	fmt.Println(string(body), err)
 
 	client.CloseIdleConnections()
-	server.Close() // closes the session that it serves
+	// The server's Shutdown stops accepting streams, and waits for the answers in flight. The session
+	// goes on until its own Shutdown, which waits for all other streams, such as hijacked ones.
+	fmt.Println(server.Shutdown(context.Background()))
 	fmt.Println(<-done)
+	fmt.Println(serving.Shutdown(context.Background()))
 	s.Close()
 	// Output:
 	// you asked for /tea <nil>
+	// <nil>
 	// http: Server closed
+	// <nil>
 }
 
 // smux does not encrypt: put TLS below it.

@@ -20,7 +20,9 @@ import (
 // A Session carries many streams over one transport. Either side may open streams
 // and accept those of the other. All its methods may be called concurrently.
 //
-// A Session is a net.Listener: Accept returns the streams that the peer opens.
+// A Session is a net.Listener: Accept returns the streams that the peer opens, and Close ends all of them.
+// A server that closes its listener before its last answers are sent, like http.Server, needs
+// [Session.Listener] instead.
 type Session struct {
 	conn   io.ReadWriteCloser
 	client bool
@@ -57,7 +59,8 @@ type Session struct {
 	nextID   uint64
 
 	backlog   []*member     // streams to be accepted; nil if there are none
-	accepting sync.Cond     // backlog or phase changed
+	stopped   bool          // a Listener was closed: no stream is accepted any more
+	accepting sync.Cond     // backlog, stopped or phase changed
 	opening   sync.Cond     // ver, unsentSYN or phase changed
 	emptied   chan struct{} // if not nil, closed when members becomes empty
 	grace     *time.Timer   // runs after writing has failed
@@ -227,7 +230,7 @@ func (s *Session) opened(h wire.Header) error {
 		s.mu.Unlock()
 		return &ProtocolError{Header: h, Err: ErrStreamInUse}
 	}
-	if s.phase != phaseOpen || s.full() {
+	if s.phase != phaseOpen || s.stopped || s.full() {
 		refuse := s.phase <= phaseShutdown
 		s.mu.Unlock()
 		if refuse {

@@ -37,14 +37,18 @@ func server(l net.Listener) {
 		}
 		go func() {
 			defer s.Close()
-			for {
-				stream, err := s.Accept() // a net.Conn: the session is a net.Listener
-				if err != nil {
-					return
-				}
-				go echo(stream)
-			}
+			serve(s.Listener()) // a net.Listener of the streams that the client opens
 		}()
+	}
+}
+
+func serve(l net.Listener) {
+	for {
+		stream, err := l.Accept() // a net.Conn
+		if err != nil {
+			return
+		}
+		go echo(stream)
 	}
 }
 

@@ -54,8 +54,8 @@ func run(atOffice, atWorker net.Conn) (job, result string, err error) {
 		return "", "", err
 	}
 	defer worker.Close()
-	go serve(office, Office{})
-	go serve(worker, Worker{})
+	go serve(office.Listener(), Office{})
+	go serve(worker.Listener(), Worker{})
 
 	if err := call(worker, "Office.Job", "worker 1", &job); err != nil {
 		return "", "", err
@@ -64,14 +64,14 @@ func run(atOffice, atWorker net.Conn) (job, result string, err error) {
 	return job, result, err
 }
 
-// serve answers the calls that come over streams of s, until s ends.
-func serve(s *session.Session, methods any) {
+// serve answers the calls that come over the streams of a session, until the session ends.
+func serve(l net.Listener, methods any) {
 	server := rpc.NewServer()
 	if err := server.Register(methods); err != nil {
 		log.Fatal(err)
 	}
 	for {
-		st, err := s.Accept()
+		st, err := l.Accept()
 		if err != nil {
 			return
 		}

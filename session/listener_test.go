@@ -1,0 +1,210 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// After Close of a Listener, streams that wait and streams that arrive are refused. Those that were accepted,
+// those that this side opens, and the session go on.
+func TestListenerCloseRefusesStreamsAndEndsNone(t *testing.T) {
+	roles(t, func(t *testing.T, r role) {
+		s, p := r.start(t, session.Config{})
+		p.Ignore(wire.NOP, wire.UPD)
+		l := s.Listener()
+		p.Send(t, r.syn(r.theirs(0)), r.psh(r.theirs(0), []byte("hello")))
+		accepted, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Send(t, r.syn(r.theirs(1)), r.psh(r.theirs(1), make([]byte, 10_000)),
+			r.syn(r.theirs(2)), r.psh(r.theirs(2), make([]byte, 10_000)), r.fin(r.theirs(2)))
+		synctest.Wait()
+		wantErr(t, "Close", l.Close(), nil)
+		p.ExpectClosed(t, r.fin(r.theirs(1)))
+		p.ExpectFrame(t, r.fin(r.theirs(2))) // the peer's FIN has come: one is enough
+		p.Send(t, r.syn(r.theirs(3)), r.psh(r.theirs(1), make([]byte, 10_000)))
+		p.ExpectClosed(t, r.fin(r.theirs(3)))
+		p.ExpectNothing(t, time.Minute)
+		if got := s.Stats(); got.StreamsRefused != 3 || got.Unread != len("hello") {
+			t.Errorf("Stats has %d refused streams and %d unread bytes, want 3 and %d", got.StreamsRefused, got.Unread, len("hello"))
+		}
+		if n := s.NumStreams(); n != 1 {
+			t.Errorf("%d streams are open, want the one that was accepted", n)
+		}
+		wantErr(t, "closing again", l.Close(), nil)
+		wantErr(t, "closing another", s.Listener().Close(), nil)
+
+		wantErr(t, "Err", s.Err(), nil)
+		mine := mustOpen(t, s)
+		p.ExpectFrame(t, r.syn(mine.ID()))
+		p.Send(t, r.psh(r.theirs(0), []byte(" again")), r.fin(r.theirs(0)), r.fin(mine.ID()))
+		if got, err := io.ReadAll(accepted); string(got) != "hello again" || err != nil {
+			t.Errorf("read %q, %v", got, err)
+		}
+		if _, err := accepted.Write([]byte("answer")); err != nil {
+			t.Error(err)
+		}
+		p.ExpectData(t, r.theirs(0), []byte("answer"))
+
+		down := shutdown(s, context.Background())
+		time.Sleep(time.Minute)
+		wantPending(t, "Shutdown", down)
+		_, _ = accepted.Close(), mine.Close()
+		wantErr(t, "Shutdown", (<-down).err, nil)
+	})
+}
+
+// Close of one Listener ends all that accept on the session, with net.ErrClosed, whether they wait or call
+// later.
+func TestListenerCloseEndsEveryAccept(t *testing.T) {
+	versions(t, func(t *testing.T, version int) {
+		_, s := sessions(t, transport("sim"), session.Config{Version: version})
+		one, other := s.Listener(), s.Listener()
+		if one == other {
+			t.Error("two Listeners are one value: a server may keep them in a map")
+		}
+		accepts := []func() (net.Conn, error){one.Accept, other.Accept, s.Accept, func() (net.Conn, error) {
+			st, err := s.AcceptStream(context.Background())
+			if err != nil {
+				return nil, err
+			}
+			return st, nil
+		}}
+		var waiting []<-chan result[net.Conn]
+		for _, accept := range append(accepts, accepts...) {
+			waiting = append(waiting, background(accept))
+		}
+		time.Sleep(time.Hour)
+		_ = one.Close()
+		for _, accept := range accepts {
+			waiting = append(waiting, background(accept))
+		}
+		for _, accept := range waiting {
+			r := <-accept
+			op := new(net.OpError)
+			if r.value != nil || !errors.Is(r.err, net.ErrClosed) || !errors.As(r.err, &op) || op.Op != "accept" {
+				t.Errorf("Accept = %v, %v, want net.ErrClosed of accept", r.value, r.err)
+			}
+		}
+		wantErr(t, "Err", s.Err(), nil)
+	})
+}
+
+// A Listener's Accept ends with its session as Session.Accept does, after the streams that had arrived.
+func TestListenerAcceptEndsWithTheSession(t *testing.T) {
+	for _, e := range sessionEndings {
+		if e.err == context.Canceled {
+			continue
+		}
+		t.Run(e.name, func(t *testing.T) {
+			versions(t, func(t *testing.T, version int) {
+				conn, peer := testutil.SimPair(t, simnet.Link{})
+				s := client(t, conn, &session.Config{Version: version, KeepAlive: off})
+				l := s.Listener()
+				if l.Addr() != s.Addr() {
+					t.Errorf("Addr = %v, want %v", l.Addr(), s.Addr())
+				}
+				accept := background(l.Accept)
+				time.Sleep(time.Hour)
+				e.end(nil, s, peer)
+				wantErr(t, "the Listener's Accept", (<-accept).err, e.err)
+				_, err := s.Accept()
+				_, lerr := l.Accept()
+				if lerr.Error() != err.Error() {
+					t.Errorf("the Listener's Accept: %v, the session's: %v", lerr, err)
+				}
+				wantErr(t, "Close", l.Close(), nil)
+			})
+		})
+	}
+	t.Run("streams had arrived", func(t *testing.T) {
+		roles(t, func(t *testing.T, r role) {
+			s, p := r.start(t, session.Config{})
+			p.Send(t, r.syn(r.theirs(0)), r.syn(r.theirs(1)))
+			_ = p.Close()
+			<-s.Done()
+			l := s.Listener()
+			if _, err := l.Accept(); err != nil {
+				t.Error(err)
+			}
+			wantErr(t, "Close", l.Close(), nil)
+			_, err := l.Accept()
+			wantErr(t, "Accept after Close", err, net.ErrClosed)
+		})
+	})
+}
+
+// Close of a Listener while streams come: each of them is either accepted and answered or refused.
+func TestListenerCloseAnswersOrRefusesEachStream(t *testing.T) {
+	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+		const streams, openers = 400, 20
+		c, s := sessions(t, tr, session.Config{Version: version})
+		l := s.Listener()
+		var handlers, all sync.WaitGroup
+		accepted := 0
+		handlers.Go(func() {
+			for {
+				st, err := l.Accept()
+				if err != nil {
+					wantErr(t, "Accept", err, net.ErrClosed)
+					return
+				}
+				if accepted++; accepted == streams/2 {
+					handlers.Go(func() { _ = l.Close() })
+				}
+				handlers.Go(func() { echoOnce(st) })
+			}
+		})
+		var answered, refused atomic.Int64
+		for i := range openers {
+			all.Go(func() {
+				rng := rand.New(rand.NewPCG(uint64(i), 0))
+				for range streams / openers {
+					st, err := c.OpenStream(context.Background())
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					want := make([]byte, 1+rng.IntN(20_000))
+					_, err = st.Write(want)
+					_ = st.CloseWrite()
+					got, rerr := io.ReadAll(st)
+					switch {
+					case rerr != nil:
+						t.Errorf("read %d bytes of %d, %v", len(got), len(want), rerr)
+					case err == nil && len(got) == len(want):
+						answered.Add(1)
+					case len(got) == 0:
+						refused.Add(1)
+					default:
+						t.Errorf("read %d bytes of %d after a Write with %v", len(got), len(want), err)
+					}
+					_ = st.Close()
+				}
+			})
+		}
+		all.Wait()
+		handlers.Wait()
+		if answered.Load() != int64(accepted) || refused.Load() != int64(streams-accepted) {
+			t.Errorf("%d streams were accepted, %d answered and %d refused", accepted, answered.Load(), refused.Load())
+		}
+		if n := s.Stats().StreamsRefused; n != uint64(refused.Load()) {
+			t.Errorf("Stats has %d refused streams, want %d", n, refused.Load())
+		}
+		wantErr(t, "Close", c.Close(), nil)
+	})
+}
