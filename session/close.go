@@ -79,7 +79,7 @@ func (s *Session) flush(members []*member) bool {
 	defer timeout.Stop()
 	done := s.done
 	for {
-		freed, idle := s.out.watch()
+		freed, idle := s.out.idle()
 		if idle {
 			// What is left waits for the peer's window.
 			if members = unsent(members); len(members) == 0 || done == nil {
@@ -169,6 +169,7 @@ func (s *Session) end(reason error) error {
 	s.mu.Unlock()
 
 	s.alive.stop()
+	s.out.watch.stop()
 	s.budget.Leave()
 	s.sendBudget.Leave()
 	cerr := s.conn.Close()

@@ -16,7 +16,7 @@ func Flush(s *Session) { s.out.flush() }
 // AwaitSent waits until nothing is in line and nobody sends.
 func AwaitSent(s *Session) {
 	for {
-		freed, idle := s.out.watch()
+		freed, idle := s.out.idle()
 		if idle {
 			return
 		}

@@ -63,9 +63,9 @@ func (t *portable) interrupt() {}
 
 func (t *portable) inline() bool { return false }
 
-func (t *portable) write(b *stream.Batch) (n int, err error) { return t.writeAll(b.Bytes()) }
+func (t *portable) write(b *stream.Batch) (n int, err error) { return t.writeSome(b.Bytes()) }
 
-func (t *portable) writeAll(p []byte) (n int, err error) {
+func (t *portable) writeSome(p []byte) (n int, err error) {
 	n, err = t.conn.Write(p)
 	if n < 0 || n > len(p) {
 		return 0, fmt.Errorf("transport's Write returned %d for %d bytes", n, len(p))

@@ -163,7 +163,7 @@ type vector struct {
 	iov   [maxVectors]syscall.Iovec
 	used  int
 	msg   syscall.Msghdr // says where iov is
-	p     []byte         // what writeAll has yet to write
+	p     []byte         // what writeSome writes
 	n     int
 	errno syscall.Errno
 	try   func(fd uintptr) bool // bound once, so that it costs no allocation
@@ -191,16 +191,16 @@ func (v *vector) tryOnce(fd uintptr) bool {
 	return true
 }
 
-// tryAgain writes p, and reports whether it is done.
+// tryAgain writes what the socket takes of p, and reports whether that is anything.
 func (v *vector) tryAgain(fd uintptr) bool {
-	for len(v.p) > 0 {
+	for {
 		v.t.enter()
 		r, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&v.p[0])), uintptr(len(v.p)), syscall.MSG_DONTWAIT, 0, 0)
 		v.t.leave()
 		switch errno {
 		case 0:
-			v.p = v.p[r:]
-			v.n += int(r)
+			v.n = int(r)
+			return true
 		case syscall.EINTR:
 		case syscall.EAGAIN:
 			return false
@@ -209,7 +209,6 @@ func (v *vector) tryAgain(fd uintptr) bool {
 			return true
 		}
 	}
-	return true
 }
 
 // write writes what the socket takes of b at once.
@@ -247,7 +246,7 @@ func (v *vector) write(parts [][]byte) (n int, err error) {
 	return n, nil
 }
 
-func (t *socket) writeAll(p []byte) (n int, err error) {
+func (t *socket) writeSome(p []byte) (n int, err error) {
 	v := vectors.Get().(*vector)
 	v.t, v.p, v.n, v.errno = t, p, 0, 0
 	err = t.rc.Write(v.wait)

@@ -23,8 +23,8 @@ type transport interface {
 	inline() bool
 	// write writes b. An inline transport may write less, if it is full.
 	write(b *stream.Batch) (n int, err error)
-	// writeAll writes p, and waits as long as that takes.
-	writeAll(p []byte) (n int, err error)
+	// writeSome writes p or a part of it, and waits until the transport has taken at least a byte.
+	writeSome(p []byte) (n int, err error)
 
 	// settle waits until the peer's host has what was written, as far as the transport can tell. It
 	// reports false if done or timeout came first.

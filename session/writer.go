@@ -32,6 +32,7 @@ import (
 type writer struct {
 	s      *Session
 	inline bool // the transport never waits in a write
+	watch  writeWatch
 	// pace, if not nil, limits the rate. Then only a goroutine ever holds the role.
 	pace *pacer
 
@@ -70,7 +71,7 @@ type turn struct {
 }
 
 func newWriter(s *Session, sched shaper.Scheduler) *writer {
-	w := &writer{s: s, inline: s.transport.inline(), pace: newPacer(s.config.SendRate, s.done)}
+	w := &writer{s: s, watch: writeWatch{s: s}, inline: s.transport.inline(), pace: newPacer(s.config.SendRate, s.done)}
 	w.sched = guard(w, sched)
 	w.batcher, _ = w.sched.(shaper.Batcher)
 	w.own.Owner = s
@@ -239,9 +240,7 @@ func (w *writer) run(o *sending, limit int) (bulk bool) {
 				go w.handedFunc()
 				return bulk
 			}
-			n, err := w.s.transport.writeAll(o.rest)
-			w.s.sent(n)
-			if err != nil {
+			if err := w.writeAll(o.rest); err != nil {
 				w.fail(o, err)
 				return bulk
 			}
@@ -328,15 +327,31 @@ func (w *writer) writePaced(o *sending) error {
 	for p := o.rest; len(p) > 0; {
 		piece := p[:min(len(p), w.pace.piece)]
 		w.pace.wait()
-		n, err := w.s.transport.writeAll(piece)
-		w.s.sent(n)
-		w.pace.went(n)
+		if err := w.writeAll(piece); err != nil {
+			return err
+		}
+		w.pace.went(len(piece))
+		p = p[len(piece):]
+	}
+	o.rest = o.rest[:0]
+	return nil
+}
+
+// writeAll writes p, and waits as long as that takes.
+func (w *writer) writeAll(p []byte) error {
+	w.watch.begin()
+	defer w.watch.end()
+	for len(p) > 0 {
+		n, err := w.s.transport.writeSome(p)
+		if n > 0 {
+			w.s.sent(n)
+		}
 		if err != nil {
 			return err
 		}
+		w.watch.tookSome()
 		p = p[n:]
 	}
-	o.rest = o.rest[:0]
 	return nil
 }
 
@@ -344,6 +359,10 @@ func (w *writer) writePaced(o *sending) error {
 func (w *writer) write(o *sending) error {
 	b := o.batch
 	w.short = b.Len() < shortBatch
+	if !w.inline {
+		w.watch.begin()
+		defer w.watch.end()
+	}
 	n, err := w.s.transport.write(b)
 	if err == nil && n < b.Len() {
 		o.rest = b.AppendRest(o.rest[:0], n)
@@ -502,9 +521,16 @@ func (w *writer) incomplete() bool {
 	return w.lost
 }
 
-// watch returns a channel that is closed when the role next becomes free, and
+// lose notes that not all that was written goes out.
+func (w *writer) lose() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lost = true
+}
+
+// idle returns a channel that is closed when the role next becomes free, and
 // whether nothing is in line and nobody sends. What is in line is sent.
-func (w *writer) watch() (freed <-chan struct{}, idle bool) {
+func (w *writer) idle() (freed <-chan struct{}, idle bool) {
 	w.mu.Lock()
 	if w.freed == nil {
 		w.freed = make(chan struct{})

@@ -122,8 +122,26 @@ func (s *Stream) lingered(waiting int32) {
 		s.mu.Unlock()
 		return
 	}
+	s.giveUp()
+}
+
+// GiveUp throws away what a stream that was closed has yet to send, and reports whether there was
+// something: its session can send nothing. The stream sends no FIN, which would say that it was complete.
+func (p *Port) GiveUp() bool {
+	s := &p.s
+	s.mu.Lock()
+	if !s.closed || s.unsent == 0 {
+		s.mu.Unlock()
+		return false
+	}
+	s.giveUp()
+	return true
+}
+
+// giveUp does that for a closed stream. It releases s.mu.
+func (s *Stream) giveUp() {
 	s.dropUnsent()
-	s.out, s.finAgain = outFinished, false // FIN would say that the stream was complete
+	s.out, s.finAgain = outFinished, false
 	s.window.Finish(s.cfg.Budget)
 	done := s.finish()
 	s.mu.Unlock()

@@ -1,0 +1,143 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/smuxkit/smuxkit/flow"
+	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// A peer that reads nothing: what is written for it, and not sent, is bounded, and has an end.
+
+// answer serves the streams of s: it reads a byte of each, answers it with size bytes in
+// Writes of 1,000, and closes it.
+func answer(s *session.Session, size int) {
+	for {
+		st, err := s.AcceptStream(context.Background())
+		if err != nil {
+			return
+		}
+		go func() {
+			defer st.Close()
+			if _, err := io.ReadFull(st, make([]byte, 1)); err != nil {
+				return
+			}
+			_ = st.SetWriteDeadline(time.Now().Add(10 * time.Second))
+			for n := 0; n < size; n += 1000 {
+				if _, err := st.Write(make([]byte, 1000)); err != nil {
+					return
+				}
+			}
+		}()
+	}
+}
+
+// Ten times more streams than the send budget holds are answered and closed toward a peer that never
+// reads: their data takes no more memory than MaxSendBuffer, or a shared budget, and after
+// LingerTimeout it is gone, although NOPs of the peer keep the session alive.
+func TestAnswersToAPeerThatNeverReadsAreBoundedAndEnd(t *testing.T) {
+	const limit, size, streams = 1 << 20, 120_000, 100
+	for _, shared := range []bool{false, true} {
+		name := "MaxSendBuffer"
+		if shared {
+			name = "SendBudget"
+		}
+		t.Run(name, func(t *testing.T) {
+			roles(t, func(t *testing.T, r role) {
+				cfg := session.Config{}
+				budget := flow.NewBudget(limit)
+				if shared {
+					cfg.SendBudget = budget
+				} else {
+					cfg.MaxSendBuffer = limit
+				}
+				s, p := r.startLink(t, simnet.Link{Buffer: 16 << 10, ReadBuffer: 16 << 10}, cfg)
+				go answer(s, size)
+				runtime.GC()
+				before := heapInUse()
+				for n := range streams {
+					p.Send(t, r.syn(r.theirs(n)), r.psh(r.theirs(n), []byte("?")))
+				}
+				synctest.Wait()
+				if got := s.Stats().Unsent; got < limit/2 || got > limit {
+					t.Errorf("%d bytes wait to be sent, want at most %d", got, limit)
+				}
+				if got := heapInUse() - before; got > 2*limit {
+					t.Errorf("%d bytes of memory are in use, want at most %d", got, 2*limit)
+				}
+				for range 3 { // their Writes end, they close their streams, and those are given up
+					for range 6 {
+						p.Send(t, r.nop())
+						time.Sleep(session.DefaultLingerTimeout / 6)
+					}
+				}
+				if got := s.Stats().Unsent; got > 0 {
+					t.Errorf("%d bytes are kept for streams that were closed", got)
+				}
+				wantErr(t, "Err", s.Err(), nil)
+				wantErr(t, "Close", s.Close(), session.ErrNotFlushed)
+			})
+		})
+	}
+}
+
+// A peer may stop reading for as long as it likes: what open streams have written is kept, and arrives.
+func TestAPeerThatReadsAgainAfterHoursGetsAllOfOpenStreams(t *testing.T) {
+	roles(t, func(t *testing.T, r role) {
+		s, p := r.startLink(t, simnet.Link{Buffer: 16 << 10, ReadBuffer: 16 << 10}, session.Config{KeepAlive: off})
+		p.Ignore(wire.NOP, wire.UPD)
+		st := mustOpen(t, s)
+		done := background(func() (struct{}, error) {
+			_, err := push(st, 100_000, 5000)
+			return struct{}{}, err
+		})
+		time.Sleep(5 * time.Hour)
+		p.ExpectFrame(t, r.syn(st.ID()))
+		p.ExpectData(t, st.ID(), make([]byte, 100_000))
+		wantErr(t, "Write", (<-done).err, nil)
+	})
+}
+
+// With WriteTimeout the session ends when the transport has taken nothing for that long, and not while
+// it takes a byte now and then.
+func TestWriteTimeoutEndsASessionWhoseTransportTakesNothing(t *testing.T) {
+	const timeout = 20 * time.Second
+	roles(t, func(t *testing.T, r role) {
+		link := simnet.Link{Buffer: 1000, ReadBuffer: 1000}
+		s, p := r.startLink(t, link, session.Config{KeepAlive: off, WriteTimeout: timeout, MaxFrameSize: 1000})
+		st := mustOpen(t, s)
+		time.Sleep(time.Hour) // nothing waits
+		wantErr(t, "Err of an idle session", s.Err(), nil)
+		written := background(func() (int64, error) { return push(st, 1<<20, 1000) })
+		for range 100 { // a slow peer is no stall
+			if _, err := io.ReadFull(p.Conn, make([]byte, 1000)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(timeout / 100)
+		}
+		wantErr(t, "Err beside a slow peer", s.Err(), nil)
+		elapsed := clock()
+		<-s.Done()
+		if d := elapsed(); d > timeout { // a Write of the transport's was under way
+			t.Errorf("it ended after %v, want at most %v", d, timeout)
+		}
+		wantErr(t, "Err", s.Err(), session.ErrWriteTimeout)
+		wantErr(t, "Err", s.Err(), os.ErrDeadlineExceeded)
+		if ne := net.Error(nil); !errors.As(s.Err(), &ne) || !ne.Timeout() {
+			t.Errorf("%v is no time-out", s.Err())
+		}
+		wantErr(t, "Write", (<-written).err, session.ErrWriteTimeout)
+		_, err := st.Read(make([]byte, 1))
+		wantErr(t, "Read", err, session.ErrWriteTimeout)
+	})
+}
