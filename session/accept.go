@@ -39,7 +39,7 @@ func (s *Session) AcceptStream(ctx context.Context) (*stream.Stream, error) {
 			return m.port.Stream(), nil
 		}
 		if s.phase == phaseEnded {
-			if s.err == io.EOF {
+			if isEOF(s.err) {
 				return nil, io.EOF
 			}
 			return nil, s.opError("accept", endError{s.err})

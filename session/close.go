@@ -145,13 +145,13 @@ func (s *Session) end(reason error) error {
 	}
 	s.phase = phaseEnded
 	if s.err == nil {
-		s.err = reason
+		s.err = s.explain(reason)
 	}
 	err := s.err
 	s.out.stop(err)
 	cause := err
-	if cause == io.EOF {
-		cause = io.ErrUnexpectedEOF // to a stream, io.EOF is FIN and nothing else
+	if isEOF(err) {
+		cause = s.explain(io.ErrUnexpectedEOF) // to a stream, io.EOF is FIN and nothing else
 	}
 	cut := reason != io.EOF
 	// With the lock held, so that whoever hears of the end finds it everywhere.
@@ -188,6 +188,7 @@ func (s *Session) writeFailed(err error) {
 		s.mu.Unlock()
 		return
 	}
+	err = s.explain(err)
 	s.broken, s.brokenAt = err, s.now()
 	members := s.list()
 	s.wakeAll()

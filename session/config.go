@@ -52,8 +52,13 @@ const (
 // goroutine of the session, so that one that blocks holds the session up.
 type Config struct {
 	// Version is the version of the protocol: 1, or 2 for flow control of each stream.
-	// There is no negotiation, both ends must agree. The default is 1 for a client;
-	// and for a server, whatever version the first frame that it receives has.
+	// The default is 2 for a client; a server takes the version of the first frame that it
+	// receives.
+	//
+	// The protocol has no negotiation: toward another implementation that accepted the
+	// connection, set its version. xtaci/smux and its forks have 1 unless their configuration
+	// says 2; the Rust crates smux 0.2 and async_smux 0.3 need 1. Some peers of another version
+	// say nothing: then the session ends by KeepAlive, with an error that asks for the version.
 	Version int
 
 	// KeepAlive says when to probe the peer and when to give it up. The default is

@@ -47,7 +47,7 @@
 //
 // A nil Config, and a zero field in one, mean the default:
 //
-//	Version           1 for a client; for a server, that of the first frame it receives
+//	Version           2 for a client; for a server, that of the first frame it receives
 //	KeepAlive         keepalive.NOP{}: probes after 10 s, gives up after 30 s
 //	MaxFrameSize      32,760 bytes of payload
 //	MaxReceiveBuffer  32 MiB of unread data, all streams together
@@ -61,7 +61,7 @@
 //
 // Version 2 has flow control for each stream; version 1 has none, so that a stream nobody reads
 // stops all of them once MaxReceiveBuffer is full, unless Config.StallPolicy is [Abort]. Use
-// version 2 where the peer speaks it.
+// version 1 only toward a peer that speaks no other.
 //
 // # Errors
 //
@@ -89,11 +89,12 @@
 // The protocol is that of github.com/xtaci/smux, versions 1 and 2; the module's internal/interop
 // runs both implementations against each other in all roles. There is no negotiation: the two
 // ends have to be set to the same version, except that a Server with Version 0 takes that of its
-// client.
+// client. A Client speaks version 2 unless [Config].Version is 1, which it has to be toward a server of
+// xtaci/smux with its default configuration. If this side has opened streams and no frame ever came, the
+// error with which the session ends asks for the version.
 //
 // The defaults keep within what the Rust crates smux 0.2 and async_smux 0.3 accept, as their
 // sources have it (no test here runs them): frames of at most 32,768 bytes with their header, ids
-// of the right parity, no data in control frames. Use version 1 with them: smux (Rust) sends no
-// window updates, so that a stream of version 2 would stop after 262,144 bytes, and async_smux
-// knows version 1 alone. docs/protocol.md has the rest.
+// of the right parity, no data in control frames. Use version 1 with them. docs/protocol.md has the rest,
+// and says what to set toward which peer.
 package session

@@ -666,7 +666,7 @@ func checkEnd(t *testing.T, what string, err, cause error, clean bool) {
 	switch {
 	case cause != nil:
 		wantErr(t, what, err, cause)
-	case clean && err == io.EOF, !clean && errors.Is(err, io.ErrUnexpectedEOF):
+	case clean && errors.Is(err, io.EOF), !clean && errors.Is(err, io.ErrUnexpectedEOF):
 	default:
 		t.Errorf("%s: %v, clean %v", what, err, clean)
 	}

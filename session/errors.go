@@ -3,6 +3,8 @@ package session
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 
 	"github.com/smuxkit/smuxkit/wire"
@@ -35,8 +37,8 @@ var ErrWriteTimeout error = timeoutError("write timeout: the transport takes no 
 type ProtocolError struct {
 	// Header is that of the offending frame.
 	Header wire.Header
-	// Err is what is wrong with it: an error of package wire or flow,
-	// ErrStreamParity or ErrStreamInUse.
+	// Err is what is wrong with it: an error of package wire or flow, or one that wraps
+	// such an error; ErrStreamParity or ErrStreamInUse.
 	Err error
 }
 
@@ -60,3 +62,47 @@ func (timeoutError) Temporary() bool { return false }
 
 // Is makes the error match os.ErrDeadlineExceeded, as time-outs of package net do.
 func (timeoutError) Is(target error) bool { return target == os.ErrDeadlineExceeded }
+
+// versionError returns err, which is about the version of a frame, with that version and the
+// session's, if that is known.
+func versionError(err error, got, have wire.Version) error {
+	if have == 0 || !errors.Is(err, wire.ErrVersion) {
+		return err
+	}
+	return fmt.Errorf("%w: the frame has version %d, this session has version %d", err, got, have)
+}
+
+// A silenceError is the end of a session whose peer never sent a frame, though this side opened
+// streams. Several peers that are set to another version say nothing at all.
+type silenceError struct {
+	endError
+	version wire.Version // this side's
+}
+
+func (e silenceError) Error() string {
+	return fmt.Sprintf("%v: no frame was ever received: does the peer speak version %d?", e.error, e.version)
+}
+
+// explain returns err, with which the session or its way out ends, as a silenceError if it is one.
+func (s *Session) explain(err error) error {
+	if s.stats.framesReceived.Load() > 0 || s.stats.streamsOpened.Load() == 0 {
+		return err
+	}
+	if err == net.ErrClosed || err == errScheduler {
+		return err
+	}
+	var explained silenceError
+	var protocol *ProtocolError
+	if errors.As(err, &explained) || errors.As(err, &protocol) {
+		return err
+	}
+	return silenceError{endError{err}, s.version()}
+}
+
+// isEOF reports whether err, why a session ended, is that the peer closed the transport between two frames.
+func isEOF(err error) bool {
+	if e, ok := err.(silenceError); ok {
+		err = e.error
+	}
+	return err == io.EOF
+}

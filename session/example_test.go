@@ -60,7 +60,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	s, err := session.Client(conn, &session.Config{Version: 2})
+	s, err := session.Client(conn, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func Example_tls() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	s, err := session.Client(conn, &session.Config{Version: 2})
+	s, err := session.Client(conn, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -135,12 +135,12 @@ func TestAClientSendsANOPAtOnceAndAServerSendsNothing(t *testing.T) {
 	})
 }
 
-func TestAClientWithVersionZeroSendsANOPOfVersionOne(t *testing.T) {
+func TestAClientWithVersionZeroSendsANOPOfVersionTwo(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		ours, theirs := testutil.SimPair(t, simnet.Link{})
 		client(t, ours, nil)
 		p := testutil.NewPeer(t, theirs)
-		p.ExpectFrame(t, testutil.NOP(1))
+		p.ExpectFrame(t, testutil.NOP(2))
 	})
 }
 

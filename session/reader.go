@@ -166,10 +166,10 @@ func (r *reader) parse() error {
 		}
 		h, err := wire.ParseHeader(r.staging[r.r:r.w])
 		if err != nil {
-			return &ProtocolError{Header: h, Err: err}
+			return &ProtocolError{Header: h, Err: versionError(err, h.Version, r.s.version())}
 		}
 		if v := r.s.version(); h.Version != v && (v != 0 || !r.s.adopt(h.Version)) {
-			return &ProtocolError{Header: h, Err: wire.ErrVersionMismatch}
+			return &ProtocolError{Header: h, Err: versionError(wire.ErrVersionMismatch, h.Version, v)}
 		}
 		size := wire.HeaderSize
 		if h.Command == wire.UPD {

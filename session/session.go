@@ -132,7 +132,7 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 	if client {
 		s.nextID = 1
 		if s.config.Version == 0 {
-			s.config.Version = int(wire.V1)
+			s.config.Version = int(wire.V2)
 		}
 	}
 	if s.config.Budget != nil {
@@ -296,7 +296,9 @@ func (s *Session) ended() bool {
 
 // Err returns nil while the session lives, and then why it ended: net.ErrClosed if this side
 // closed it; io.EOF if the peer closed the transport between two frames, and io.ErrUnexpectedEOF
-// within one; a *ProtocolError; ErrKeepAlive; or the transport's error.
+// within one; a *ProtocolError; ErrKeepAlive; or the transport's error. If this side has opened
+// streams and the peer never sent a frame, the error says so as well and asks for the version; match
+// it with errors.Is.
 func (s *Session) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -3,8 +3,12 @@ package session_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"os"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -145,7 +149,7 @@ func TestOneListenerServesClientsOfBothVersions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := client(t, conn, &session.Config{Version: n % 3}) // 0 is 1
+		c := client(t, conn, &session.Config{Version: n % 3}) // 0 is 2
 		st := mustOpen(t, c)
 		pattern := testutil.Pattern(n)
 		done = append(done, background(func() (any, error) {
@@ -192,6 +196,130 @@ func TestEverythingThatIsSentHasTheSessionsVersion(t *testing.T) {
 		for c := wire.SYN; c <= wire.UPD; c++ {
 			if !seen[c] && (c != wire.UPD || r.version == 2) {
 				t.Errorf("there was no %v", c)
+			}
+		}
+	})
+}
+
+// silences are the ends of a session whose peer never sends a frame.
+var silences = map[string]struct {
+	cfg  session.Config
+	end  func(conn *simnet.Conn)
+	want error // what Err matches
+	read error // what Read of a stream matches
+}{
+	"keep-alive": {
+		cfg: session.Config{KeepAlive: keepAlive},
+		end: func(*simnet.Conn) {}, want: session.ErrKeepAlive, read: os.ErrDeadlineExceeded,
+	},
+	"the transport's end": {
+		end: func(conn *simnet.Conn) { _ = conn.Close() }, want: io.EOF, read: io.ErrUnexpectedEOF,
+	},
+	"the transport's error": {
+		end: func(conn *simnet.Conn) { conn.Break(syscall.ECONNRESET) }, want: syscall.ECONNRESET, read: syscall.ECONNRESET,
+	},
+	"the end of it within a frame": {
+		end: func(conn *simnet.Conn) {
+			_, _ = conn.Write([]byte{1, 0, 0})
+			_ = conn.Close()
+		}, want: io.ErrUnexpectedEOF, read: io.ErrUnexpectedEOF,
+	},
+}
+
+// If streams were opened and the peer never sent a frame, the end of the session asks whether the peer
+// speaks the version in use. All errors match what they did without that.
+func TestAPeerThatNeverSentAFrameMayHaveAnotherVersion(t *testing.T) {
+	for name, c := range silences {
+		t.Run(name, func(t *testing.T) {
+			versions(t, func(t *testing.T, version int) {
+				ours, theirs := testutil.SimPair(t, simnet.Link{})
+				cfg := c.cfg
+				cfg.Version = version
+				if version == 2 {
+					cfg.Version = 0 // the default
+				}
+				s := client(t, ours, &cfg)
+				st := mustOpen(t, s)
+				time.Sleep(time.Second)
+				c.end(theirs)
+				<-s.Done()
+				hint := fmt.Sprintf("no frame was ever received: does the peer speak version %d?", version)
+				for what, err := range map[string]error{
+					"Err": s.Err(), "Open": second(s.Open()),
+					"Read": second(st.Read(make([]byte, 1))), "Write": second(st.Write([]byte("x"))),
+				} {
+					want := c.want
+					if what == "Read" || what == "Write" {
+						want = c.read
+					}
+					wantErr(t, what, err, want)
+					if err == nil || strings.Count(err.Error(), hint) != 1 {
+						t.Errorf("%s: %v, want it to say %q", what, err, hint)
+					}
+					if netErr, ok := errors.AsType[net.Error](err); what != "Err" && (!ok || netErr.Timeout() != (c.want == session.ErrKeepAlive)) {
+						t.Errorf("%s: %v is not the right net.Error", what, err)
+					}
+				}
+				_, err := s.Accept()
+				wantErr(t, "Accept", err, c.want)
+				if c.want == io.EOF && err != io.EOF {
+					t.Errorf("Accept: %v, want a bare io.EOF", err)
+				}
+			})
+		})
+	}
+}
+
+// Without a stream of this side, or after a frame of any kind, the version is not in question; nor is it
+// after Close.
+func TestOtherEndsDoNotAskForTheVersion(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		before func(s *session.Session, p *testutil.Peer)
+	}{
+		{"no stream was opened", func(*session.Session, *testutil.Peer) {}},
+		{"a NOP has come", func(s *session.Session, p *testutil.Peer) {
+			mustOpen(t, s)
+			p.Send(t, testutil.NOP(2))
+		}},
+		{"this side closes", func(s *session.Session, p *testutil.Peer) {
+			mustOpen(t, s)
+			_ = s.Close()
+		}},
+	} {
+		for name, c := range silences {
+			t.Run(tt.name+"/"+name, func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					ours, theirs := testutil.SimPair(t, simnet.Link{})
+					p := testutil.NewPeer(t, theirs)
+					s := client(t, ours, &c.cfg)
+					tt.before(s, p)
+					time.Sleep(time.Second)
+					c.end(theirs)
+					<-s.Done()
+					if err := s.Err(); strings.Contains(err.Error(), "version") {
+						t.Errorf("Err = %v", err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A session that gets a frame of another version says which one it got and which one it has.
+func TestAFrameOfAnotherVersionIsNamedWithTheSessions(t *testing.T) {
+	roles(t, func(t *testing.T, r role) {
+		for _, got := range []wire.Version{3 - r.version, 0, 3, 71} {
+			s, p := r.start(t, session.Config{})
+			mustOpen(t, s)
+			p.Send(t, testutil.NOP(got))
+			wantEnded(t, s, wire.ErrVersion)
+			want := fmt.Sprintf("the frame has version %d, this session has version %d", got, r.version)
+			if err := s.Err(); !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "ever received") {
+				t.Errorf("Err = %v, want it to say %q and no more", err, want)
+			}
+			if known := got == 1 || got == 2; known != errors.Is(s.Err(), wire.ErrVersionMismatch) {
+				t.Errorf("Err = %v: a mismatch of versions that are spoken: %v", s.Err(), known)
 			}
 		}
 	})

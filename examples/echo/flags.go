@@ -10,7 +10,7 @@ import (
 // options is what the flags say.
 type options struct {
 	listen, connect string // both empty: server and client in this process
-	version         int    // 0: version 1 for the client, whatever the client speaks for the server
+	version         int    // 0: version 2 for the client, that of the client for the server
 	streams         int
 	bytes           int64 // per stream
 }
@@ -20,7 +20,7 @@ func flags(o *options) *flag.FlagSet {
 	f.SetOutput(io.Discard) // run says what is wrong, in one line
 	f.StringVar(&o.listen, "listen", "", "run the server alone, on this `address`")
 	f.StringVar(&o.connect, "connect", "", "run the client alone, against the server at this `address`")
-	f.IntVar(&o.version, "version", 0, "protocol version, `1 or 2`; unset, the client speaks 1 and the server either")
+	f.IntVar(&o.version, "version", 0, "protocol version, `1 or 2`; unset, the client speaks 2 and the server either")
 	f.IntVar(&o.streams, "streams", 100, "open `N` streams, at most 256 of them at a time")
 	f.Int64Var(&o.bytes, "bytes", 1<<20, "send `N` bytes on each stream")
 	return f

@@ -64,7 +64,7 @@ func client(addr string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	s, err := session.Client(conn, &session.Config{Version: 2})
+	s, err := session.Client(conn, nil)
 	if err != nil {
 		return "", err
 	}

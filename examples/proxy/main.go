@@ -24,7 +24,7 @@ import (
 	"github.com/smuxkit/smuxkit/session"
 )
 
-// Version 2 lets one slow connection wait without stopping the others.
+// Version 2, the default, lets one slow connection wait without stopping the others. The server takes no other.
 var config = &session.Config{Version: 2}
 
 const dialTimeout = 10 * time.Second

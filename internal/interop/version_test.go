@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -163,5 +164,41 @@ func TestAClientOfAnotherVersionGetsItsConnectionClosed(t *testing.T) {
 			theirs.Close()
 			<-ended
 		}
+	}
+}
+
+// Our client with its default version learns from a server of the other one what is wrong: from the first
+// NOP, or from silence.
+func TestOurClientSaysThatTheServerHasAnotherVersion(t *testing.T) {
+	checkGoroutines(t)
+	for _, c := range []struct {
+		name   string
+		theirs theirConfig
+		ours   time.Duration // the time-out of keep-alive
+		want   string
+	}{
+		{"the server sends NOPs", theirKeepAlive(interval, never), never, "the frame has version 1, this session has version 2"},
+		{"the server is silent", func(c *smux.Config) { c.KeepAliveDisabled = true }, 2 * interval, "no frame was ever received: does the peer speak version 2?"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			client, server := tcpPair(t, false)
+			theirs, err := newTheirs(server, false, 1, c.theirs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer theirs.Close()
+			ours, err := newOurs(client, true, ourConfig{Interval: interval, Timeout: c.ours})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ours.Close()
+			st, err := ours.Open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err = st.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("Read: %v, want it to say %q", err, c.want)
+			}
+		})
 	}
 }
