@@ -1,0 +1,287 @@
+package fuzz
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/smuxkit/smuxkit/flow"
+	"github.com/smuxkit/smuxkit/stream"
+)
+
+// A model is what a session must do for its application and its peer, if each thing that
+// happens to it is over before the next one begins. It says nothing about how.
+//
+// It is told what the peer sends, what the application calls and what calls return, and what
+// goes out on the wire.
+type model struct {
+	windows    bool // version 2
+	backlog    int  // 0 is no limit
+	maxStreams int  // of the peer's, open at once
+
+	streams []*modelStream
+	waiting []*modelStream // for AcceptStream
+
+	stalled bool  // the transport takes nothing
+	closed  bool  // Session.Close was called before the session had ended
+	end     error // what ended it before that, or nil
+}
+
+// A modelStream is one stream. Positions count bytes from its beginning.
+type modelStream struct {
+	m      *model
+	id     uint32
+	opened bool // by this side
+
+	// From the peer to the application.
+	came         int // the peer has sent up to here, before its FIN
+	read         int // the application has taken up to here
+	fins         int // of the peer
+	readClosed   bool
+	readDeadline time.Time
+
+	// From the application to the peer.
+	written       int // Writes that have returned went up to here
+	writeClosed   bool
+	writeDeadline time.Time
+	consumed      int  // of the peer's last update
+	edge          int  // up to here the peer lets us send,
+	maxEdge       int  // or did once
+	dropped       bool // what was written need not arrive: the peer has closed the stream
+	updated       bool // an update has come after the peer's FIN
+	givenUp       bool // closed, it has waited for room for long, and may have given up
+
+	closed  bool // Close was called
+	finsDue int  // what CloseWrite and Close have to say
+
+	// What went out.
+	synSent  bool
+	sent     int
+	finsSent int
+}
+
+// A result is what a call may return.
+type result struct {
+	least, most int // bytes
+	errs        []error
+	waits       bool // it need not return yet
+}
+
+func (r result) String() string {
+	if len(r.errs) > 0 {
+		return fmt.Sprint(r.errs)
+	}
+	return fmt.Sprintf("%d to %d bytes, waiting allowed: %v", r.least, r.most, r.waits)
+}
+
+func (r result) allows(n int, err error) bool {
+	if err == nil {
+		return len(r.errs) == 0 && r.least <= n && n <= r.most
+	}
+	return slices.ContainsFunc(r.errs, func(want error) bool { return same(err, want) })
+}
+
+// open is told that the application has opened a stream.
+func (m *model) open(id uint32) *modelStream {
+	return m.add(id, true)
+}
+
+func (m *model) add(id uint32, opened bool) *modelStream {
+	st := &modelStream{m: m, id: id, opened: opened, edge: flow.InitialWindow, maxEdge: flow.InitialWindow}
+	m.streams = append(m.streams, st)
+	return st
+}
+
+// syn is told that the peer has opened a stream. A stream that is refused is not known.
+func (m *model) syn(id uint32) (refused bool) {
+	theirs := 0
+	for _, st := range m.streams {
+		if !st.opened && !st.finished() {
+			theirs++
+		}
+	}
+	if theirs >= m.maxStreams || m.backlog > 0 && len(m.waiting) >= m.backlog {
+		return true
+	}
+	m.waiting = append(m.waiting, m.add(id, false))
+	return false
+}
+
+// data, fin and update are told what else the peer has sent.
+func (st *modelStream) data(n int) {
+	switch {
+	case st.fins > 0 || st.m.closed || st.closed:
+	case st.readClosed:
+		st.came += n
+		st.read = st.came
+	default:
+		st.came += n
+	}
+}
+
+func (st *modelStream) fin() {
+	if st.fins++; st.fins == 2 {
+		st.dropped = true
+	}
+}
+
+func (st *modelStream) update(consumed, window int) {
+	st.updated = st.fins > 0
+	if consumed >= st.consumed {
+		st.consumed, st.edge = consumed, consumed+window
+		st.maxEdge = max(st.maxEdge, st.edge)
+	}
+}
+
+// finished reports whether the session has nothing more to do with the stream.
+func (st *modelStream) finished() bool {
+	return st.writeClosed && st.finsSent >= st.finsDue && (st.closed || st.fins > 0 && st.read == st.came)
+}
+
+// wait is told that time passes, enough for a stream that is closed to give up a peer that makes
+// no room and may have forgotten it.
+func (st *modelStream) wait() {
+	if st.closed && st.sent < st.written && st.edge <= st.sent && st.fins > 0 && !st.updated && st.m.windows {
+		st.givenUp = true
+	}
+}
+
+// certain reports whether the session still knows the stream for sure, whatever is under way.
+func (st *modelStream) certain() bool { return !st.writeClosed }
+
+// unread returns how many bytes the session holds for the application.
+func (m *model) unread() (n int) {
+	for _, st := range m.streams {
+		n += st.came - st.read
+	}
+	return n
+}
+
+// accepting is what AcceptStream may do now.
+func (m *model) accepting() result {
+	switch {
+	case m.closed:
+		return result{errs: []error{net.ErrClosed}}
+	case len(m.waiting) > 0:
+		return result{}
+	case m.end != nil:
+		return result{errs: []error{m.end}}
+	}
+	return result{waits: true}
+}
+
+// opening is what OpenStream may do now.
+func (m *model) opening() result {
+	switch {
+	case m.closed:
+		return result{errs: []error{net.ErrClosed}}
+	case m.end != nil:
+		return result{errs: []error{m.end}}
+	}
+	return result{}
+}
+
+// endErr is what a stream's calls get for the end of the session.
+func (m *model) endErr() error {
+	if m.end == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return m.end
+}
+
+// reading is what a Read of up to n bytes may do now.
+func (st *modelStream) reading(n int) result {
+	unread := st.came - st.read
+	var errs []error
+	if st.readClosed || st.m.closed {
+		errs = append(errs, net.ErrClosed)
+	}
+	if st.m.closed && st.writeClosed && st.fins > 0 && !st.readClosed {
+		errs = append(errs, io.EOF) // it may have been finished before
+	}
+	if passed(st.readDeadline) {
+		errs = append(errs, os.ErrDeadlineExceeded)
+	}
+	switch {
+	case len(errs) > 0:
+		return result{errs: errs}
+	case n == 0:
+		return result{}
+	case unread > 0:
+		return result{least: 1, most: min(n, unread)}
+	case st.fins > 0:
+		return result{errs: []error{io.EOF}}
+	case st.m.end != nil:
+		return result{errs: []error{st.m.endErr()}}
+	}
+	return result{waits: true}
+}
+
+// writing is what a Write of n bytes may do now. If it fails, it may have written some of them.
+func (st *modelStream) writing(n int) result {
+	var errs []error
+	if st.writeClosed || st.m.closed {
+		errs = append(errs, net.ErrClosed)
+	}
+	if st.fins >= 2 {
+		errs = append(errs, stream.ErrPeerClosed)
+	}
+	if st.m.end != nil {
+		errs = append(errs, st.m.endErr())
+	}
+	if passed(st.writeDeadline) {
+		errs = append(errs, os.ErrDeadlineExceeded)
+	}
+	if len(errs) > 0 {
+		return result{errs: errs}
+	}
+	blocked := st.m.stalled || st.m.windows && st.written+n > st.edge
+	return result{least: n, most: n, waits: blocked && n > 0}
+}
+
+func passed(deadline time.Time) bool { return !deadline.IsZero() && !time.Now().Before(deadline) }
+
+// accept is told that AcceptStream has returned a stream.
+func (m *model) accept() *modelStream {
+	st := m.waiting[0]
+	m.waiting = m.waiting[1:]
+	return st
+}
+
+func (st *modelStream) closeWrite() {
+	if !st.writeClosed {
+		st.writeClosed = true
+		st.finsDue = 1
+	}
+}
+
+func (st *modelStream) closeRead() {
+	st.readClosed = true
+	st.read = st.came
+}
+
+func (st *modelStream) close() {
+	if st.closed {
+		return
+	}
+	st.closeWrite()
+	st.closeRead()
+	st.closed = true
+	if st.fins == 0 {
+		st.finsDue = 2
+	}
+}
+
+// close is told that Session.Close was called. What has ended cannot be closed.
+func (m *model) close() {
+	if m.end != nil {
+		return
+	}
+	m.closed = true
+	for _, st := range m.streams {
+		st.read = st.came
+	}
+}

@@ -1,0 +1,122 @@
+package fuzz
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+
+	"github.com/smuxkit/smuxkit/stream"
+)
+
+// A record is what happened to two sessions, beside what their streams did.
+type record struct {
+	refuses  bool     // streams may be refused
+	narrow   bool     // the receive buffer may be full
+	cut      bool     // the link was cut
+	silent   bool     // it was silent for so long that keep-alive may end the sessions
+	shutdown bool     // Shutdown was called
+	closed   [2]bool  // Session.Close was called,
+	busy     bool     // while the link was stalled,
+	closeErr [2]error // and returned this
+}
+
+// broken reports whether streams may have ended with their session.
+func (r *record) broken() bool { return r.cut || r.silent || r.closed[0] || r.closed[1] }
+
+// An outcome is what an end of a stream has done, and what became of it.
+type outcome struct {
+	writeClosed, readClosed, closed atomic.Bool
+
+	written  int // what its Writes have returned
+	writeErr error
+	taken    int // what its Reads have returned
+	readErr  error
+}
+
+func (e *end) String() string {
+	return fmt.Sprintf("stream %d, its %s", e.conduit.id, ends[e.which].text)
+}
+
+// judge returns what is wrong with a stream on which everything has ended.
+func (r *record) judge(c *conduit) error {
+	opener, acceptor := c.ends[0], c.ends[1]
+	if acceptor == nil {
+		return r.judgeAlone(opener)
+	}
+	return errors.Join(r.judgeWay(opener, acceptor), r.judgeWay(acceptor, opener))
+}
+
+// judgeAlone looks at the end of a stream that was not accepted.
+func (r *record) judgeAlone(e *end) error {
+	if !r.refuses && !r.shutdown && !r.broken() {
+		return fmt.Errorf("%v: it was never accepted", e)
+	}
+	if e.taken > 0 {
+		return fmt.Errorf("%v: read %d bytes that nobody has written", e, e.taken)
+	}
+	if !r.shutdown && !r.broken() && e.readErr != io.EOF && !e.readClosed.Load() {
+		return fmt.Errorf("%v: it was refused, and reading ends with %v", e, e.readErr)
+	}
+	return nil
+}
+
+// judgeWay looks at what from has written, and to has read.
+func (r *record) judgeWay(from, to *end) error {
+	sent, got := from.written, to.taken
+	complete := to.readErr == io.EOF
+	switch {
+	case got > sent:
+		return fmt.Errorf("%v: read %d bytes of %d that were written", to, got, sent)
+	case complete && got < sent:
+		return fmt.Errorf("%v: io.EOF after %d of %d bytes", to, got, sent)
+	case complete && !from.writeClosed.Load():
+		return fmt.Errorf("%v: io.EOF of a stream that was not closed", to)
+	case to.readErr == nil:
+		return fmt.Errorf("%v: reading has not ended", to)
+	}
+	if !complete && !to.readClosed.Load() && !r.broken() {
+		return fmt.Errorf("%v: %v after %d of %d bytes", to, to.readErr, got, sent)
+	}
+	if errors.Is(to.readErr, net.ErrClosed) && !to.readClosed.Load() && !r.closed[to.side.number] {
+		return fmt.Errorf("%v: %v, but it was not closed", to, to.readErr)
+	}
+	return errors.Join(r.judgeWrites(from, to), r.judgeClose(from, to))
+}
+
+// judgeWrites looks at why writing has failed.
+func (r *record) judgeWrites(from, to *end) error {
+	err := from.writeErr
+	switch {
+	case err == nil:
+	case r.broken() || r.shutdown:
+	case errors.Is(err, net.ErrClosed) && from.writeClosed.Load():
+	case errors.Is(err, stream.ErrPeerClosed) && to.closed.Load():
+	default:
+		return fmt.Errorf("%v: Write: %v", from, err)
+	}
+	return nil
+}
+
+// judgeClose looks at whether a session that was closed, and had time for it, has sent everything.
+func (r *record) judgeClose(from, to *end) error {
+	mine, other := from.side.number, to.side.number
+	if !r.closed[mine] || r.closed[other] || r.closeErr[mine] != nil || r.cut || r.silent || r.narrow {
+		return nil
+	}
+	if !to.readClosed.Load() && to.taken < from.written {
+		return fmt.Errorf("%v: %v after %d of %d bytes, which Session.Close has sent", to, to.readErr, to.taken, from.written)
+	}
+	return nil
+}
+
+// describe says where everything stands.
+func (p *pair) describe() string {
+	var b strings.Builder
+	for i, s := range p.sides {
+		fmt.Fprintf(&b, "side %d: %d streams, %+v, %v\n", i, s.NumStreams(), s.Stats(), s.Err())
+	}
+	return b.String()
+}

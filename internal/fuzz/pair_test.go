@@ -1,0 +1,567 @@
+package fuzz
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/smuxkit/smuxkit/flow"
+	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/keepalive"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
+)
+
+var (
+	sides  = words("client", "server") // of a session, and the ways out of it
+	ends   = words("opener", "acceptor")
+	pauses = durations(0, time.Millisecond, 100*time.Millisecond, time.Second, 6*time.Second, 40*time.Second, 5*time.Minute)
+	links  = []kind{
+		durations(0, time.Millisecond, 50*time.Millisecond), // delay
+		numbers(0, 1000, 20_000),                            // buffer of the sender's
+		numbers(0, 10*simnet.Mbit, 100*simnet.Mbit),         // bytes a second
+	}
+)
+
+// A schedule is what happens to two sessions and the link between them.
+var schedules = &language{
+	header: operation{"sessions", append([]kind{
+		numbers(1, 2),                // version
+		words("off", "nop"),          // keep-alive
+		numbers(1<<20, 65_536, 1000), // receive budget
+		numbers(0, 1, 3),             // MaxStreams
+		numbers(0, 100, 1000),        // MaxFrameSize
+	}, links...)},
+	repertory: []operation{
+		{"open", []kind{sides}},
+		{"read", []kind{slots, ends, sizes}},
+		{"writeto", []kind{slots, ends}},
+		{"write", []kind{slots, ends, sizes}},
+		{"readfrom", []kind{slots, ends, sizes}},
+		{"closewrite", []kind{slots, ends}}, // after the writes before it,
+		{"cutwrite", []kind{slots, ends}},   // or at once
+		{"closeread", []kind{slots, ends}},
+		{"close", []kind{slots, ends}},
+		{"readdeadline", []kind{slots, ends, times}},
+		{"writedeadline", []kind{slots, ends, times}},
+		{"sleep", []kind{pauses}},
+		{"stall", []kind{sides}},
+		{"unstall", []kind{sides}},
+		{"cut", []kind{sides, numbers(0, 1, 9, 100, 1000, 100_000), words("end", "reset"), words("both", "oneway")}},
+		{"hold", []kind{sides}}, // accepts no streams,
+		{"accept", []kind{sides}},
+		{"shut", []kind{sides}},     // Session.Close
+		{"shutdown", []kind{sides}}, // Session.Shutdown
+	},
+}
+
+// FuzzPair disturbs two sessions and the link between them, and then lets them be: everything must
+// arrive, or an error must say so, and everything must end.
+func FuzzPair(f *testing.F) {
+	for _, text := range scheduleSeeds {
+		f.Add(schedules.encode(text))
+	}
+	f.Fuzz(func(t *testing.T, input []byte) {
+		header, steps := schedules.decode(input)
+		bubble(t, func(t *testing.T) {
+			p := newPair(t, header)
+			p.program = text(header, steps)
+			for _, s := range steps {
+				p.act(s)
+			}
+			p.finish()
+		})
+	})
+}
+
+// A pair is two sessions and what is known of them.
+type pair struct {
+	t       *testing.T
+	program string
+	sides   [2]*side
+	left    int // bytes that may still be moved
+	nop     bool
+
+	mu      sync.Mutex
+	changed sync.Cond // conclude
+	flows   []*conduit
+	calming bool // the program is over
+	record
+}
+
+// A side is one of the sessions.
+type side struct {
+	*session.Session
+	p       *pair
+	number  int
+	budget  *flow.Budget
+	conn    *simnet.Conn
+	hold    bool // AcceptStream is not called
+	calls   sync.WaitGroup
+	closed  bool // Session.Close was called,
+	lastErr error
+	stalled time.Time // since when its way out is; zero if it is not
+}
+
+// A conduit is a stream and its two ends.
+type conduit struct {
+	id   uint32
+	ends [2]*end // who opened it, who accepted it or nil
+}
+
+// An end is one end of a stream, with a goroutine that reads and one that writes.
+type end struct {
+	conduit       *conduit
+	which         int // in conduit.ends
+	side          *side
+	st            *stream.Stream
+	reads, writes chan func()
+	work          sync.WaitGroup
+	outcome
+}
+
+func newPair(t *testing.T, header step) *pair {
+	link := simnet.Link{Delay: header.duration(5), Buffer: header.arg(6), Rate: int64(header.arg(7))}
+	receive := header.arg(2)
+	cfg := &session.Config{
+		Version:      header.arg(0),
+		MaxStreams:   header.arg(3),
+		MaxFrameSize: header.arg(4),
+		KeepAlive:    keepalive.Off{},
+	}
+	p := &pair{t: t, left: mostBytes, nop: header.arg(1) == 1}
+	p.changed.L = &p.mu
+	p.refuses = cfg.MaxStreams > 0
+	p.narrow = receive < mostBytes
+	if p.nop {
+		cfg.KeepAlive = keepalive.NOP{}
+	}
+	a, b := simnet.Pair(link)
+	for i, conn := range []*simnet.Conn{a, b} {
+		start := session.Client
+		if i == 1 {
+			start = session.Server
+		}
+		cfg := *cfg
+		cfg.Budget = flow.NewBudget(receive)
+		s, err := start(conn, &cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.sides[i] = &side{Session: s, p: p, number: i, budget: cfg.Budget, conn: conn}
+	}
+	for _, s := range p.sides {
+		s.calls.Go(s.acceptAll)
+		t.Cleanup(func() { // after a failure; everything that is blocked ends
+			p.free(s)
+			_ = s.conn.Close()
+			_ = s.Close()
+		})
+	}
+	return p
+}
+
+func (p *pair) failf(format string, args ...any) {
+	p.t.Helper()
+	p.t.Errorf(format, args...)
+	p.t.Fatalf("the schedule:\n%s", p.program)
+}
+
+// spend takes n bytes, or what is left, off what may be moved.
+func (p *pair) spend(n int) int {
+	n = min(n, p.left)
+	p.left -= n
+	return n
+}
+
+// acceptAll accepts streams until the session ends.
+func (s *side) acceptAll() {
+	for {
+		s.p.mu.Lock()
+		for s.hold {
+			s.p.changed.Wait()
+		}
+		s.p.mu.Unlock()
+		st, err := s.AcceptStream(context.Background())
+		if err != nil {
+			return
+		}
+		s.p.adopt(s, st)
+	}
+}
+
+// free has a side accept streams.
+func (p *pair) free(s *side) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.hold = false
+	p.changed.Broadcast()
+}
+
+// adopt takes st, which s has opened or accepted.
+func (p *pair) adopt(s *side, st *stream.Stream) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := &end{side: s, st: st, reads: make(chan func(), maxInput), writes: make(chan func(), maxInput)}
+	for _, known := range p.flows {
+		if known.id == st.ID() {
+			e.conduit = known
+			e.which = 1
+		}
+	}
+	if e.conduit == nil {
+		e.conduit = &conduit{id: st.ID()}
+		p.flows = append(p.flows, e.conduit)
+	}
+	if e.conduit.ends[e.which] != nil {
+		p.t.Errorf("stream %d was opened or accepted twice", st.ID())
+	}
+	e.conduit.ends[e.which] = e
+	for _, queue := range []chan func(){e.reads, e.writes} {
+		e.work.Go(func() {
+			for do := range queue {
+				do()
+			}
+		})
+	}
+	if p.calming {
+		e.conclude()
+	}
+}
+
+// end returns an end that the program names, or nil.
+func (p *pair) end(s step) *end {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := s.arg(0); i < len(p.flows) {
+		return p.flows[i].ends[s.arg(1)]
+	}
+	return nil
+}
+
+func (p *pair) act(s step) {
+	switch s.name {
+	case "sleep":
+		p.sleep(s.duration(0))
+	case "open":
+		p.open(p.sides[s.arg(0)])
+	case "stall", "unstall", "hold", "accept", "shut", "shutdown", "cut":
+		p.disturb(s, p.sides[s.arg(0)])
+	default:
+		if e := p.end(s); e != nil {
+			e.act(s)
+		}
+	}
+	synctest.Wait()
+}
+
+// open opens a stream, for which a server may have to wait.
+func (p *pair) open(s *side) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	st, err := s.OpenStream(ctx)
+	if err == nil {
+		p.adopt(s, st)
+	} else if !p.mayEnd() && !errors.Is(err, context.DeadlineExceeded) {
+		p.failf("OpenStream: %v", err)
+	}
+}
+
+func (p *pair) disturb(st step, s *side) {
+	out := s.conn.Out()
+	switch st.name {
+	case "stall":
+		if s.stalled.IsZero() {
+			s.stalled = time.Now()
+		}
+		out.Stall()
+	case "unstall":
+		p.unstall(s)
+	case "hold":
+		p.mu.Lock()
+		s.hold = true
+		p.mu.Unlock()
+	case "accept":
+		p.free(s)
+	case "cut":
+		cut := simnet.Cut{After: out.Counters().Delivered + int64(st.arg(1)), OneWay: st.arg(3) == 1}
+		if st.arg(2) == 1 {
+			cut.Err = syscall.ECONNRESET
+		}
+		p.cut = true
+		out.Cut(cut)
+	case "shut":
+		p.closed[s.number] = true
+		p.busy = p.busy || !p.calm()
+		s.calls.Go(func() { p.note(s, s.Close()) })
+	case "shutdown":
+		p.shutdown = true
+		s.calls.Go(func() { p.note(s, s.Shutdown(context.Background())) })
+	}
+}
+
+// note keeps what closing a session returned, if it was not closed before.
+func (p *pair) note(s *side, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil {
+		p.closeErr[s.number] = err
+	}
+}
+
+// calm reports whether both directions go.
+func (p *pair) calm() bool { return p.sides[0].stalled.IsZero() && p.sides[1].stalled.IsZero() }
+
+// sleep lets time pass. A session that hears nothing for 30 s gives up.
+func (p *pair) sleep(d time.Duration) {
+	time.Sleep(d)
+	for _, s := range p.sides {
+		if !s.stalled.IsZero() && p.nop && time.Since(s.stalled) >= 15*time.Second {
+			p.silent = true
+		}
+	}
+}
+
+func (p *pair) unstall(s *side) {
+	s.stalled = time.Time{}
+	s.conn.Out().Unstall()
+}
+
+// act has the application do what s says to an end.
+func (e *end) act(s step) {
+	p := e.side.p
+	switch s.name {
+	case "read":
+		size := s.arg(2)
+		e.reads <- func() { e.read(size) }
+	case "writeto":
+		e.reads <- func() { e.readAll() }
+	case "write":
+		size := p.spend(s.arg(2))
+		e.writes <- func() { e.write(size) }
+	case "readfrom":
+		size := p.spend(s.arg(2))
+		e.writes <- func() { e.writeFrom(size) }
+	case "closewrite":
+		e.writes <- e.closeWrite
+	case "cutwrite":
+		e.closeWrite()
+	case "closeread":
+		e.readClosed.Store(true)
+		_ = e.st.CloseRead()
+	case "close":
+		e.close()
+	case "readdeadline", "writedeadline":
+		at := time.Time{}
+		if d := s.duration(2); d > 0 {
+			at = time.Now().Add(d)
+		}
+		if s.name == "readdeadline" {
+			_ = e.st.SetReadDeadline(at)
+		} else {
+			_ = e.st.SetWriteDeadline(at)
+		}
+	}
+}
+
+// read, readAll, write and writeFrom go on until they have done all, or fail. One after a failure does
+// nothing; a deadline is none.
+func (e *end) read(size int) {
+	buf := make([]byte, min(size, 40_000))
+	for size > 0 && e.readErr == nil {
+		n, err := e.st.Read(buf[:min(size, len(buf))])
+		e.took(buf[:n])
+		size -= n
+		if timedOut(err) {
+			return
+		}
+		e.readErr = err
+	}
+}
+
+func (e *end) readAll() {
+	if e.readErr != nil {
+		return
+	}
+	_, err := e.st.WriteTo(writerFunc(e.took))
+	if err == nil {
+		err = io.EOF
+	}
+	if !timedOut(err) {
+		e.readErr = err
+	}
+}
+
+// timedOut reports whether err is a stream's deadline, after which it goes on.
+func timedOut(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, session.ErrKeepAlive)
+}
+
+type writerFunc func(b []byte)
+
+func (f writerFunc) Write(b []byte) (int, error) {
+	f(b)
+	return len(b), nil
+}
+
+// pattern is that of what this end writes.
+func (e *end) pattern() pattern { return pattern(2*int(e.conduit.id) + e.which) }
+
+// took is given what this end has read.
+func (e *end) took(b []byte) {
+	from := pattern(2*int(e.conduit.id) + 1 - e.which)
+	if !from.matches(b, e.taken) {
+		e.side.p.t.Errorf("%v: wrong data at %d", e, e.taken)
+	}
+	e.taken += len(b)
+}
+
+func (e *end) write(size int) {
+	if e.writeErr != nil {
+		return
+	}
+	n, err := e.st.Write(e.pattern().bytes(e.written, size))
+	e.wrote(n, size, err)
+}
+
+func (e *end) writeFrom(size int) {
+	if e.writeErr != nil {
+		return
+	}
+	n, err := e.st.ReadFrom(&source{e.pattern(), e.written, size})
+	e.wrote(int(n), size, err)
+}
+
+func (e *end) wrote(n, size int, err error) {
+	if n < 0 || n > size || n < size && err == nil {
+		e.side.p.t.Errorf("%v: a Write of %d bytes returned %d, %v", e, size, n, err)
+	}
+	e.written += n
+	if !timedOut(err) {
+		e.writeErr = err
+	}
+}
+
+func (e *end) closeWrite() {
+	e.writeClosed.Store(true)
+	if err := e.st.CloseWrite(); err != nil {
+		e.side.p.t.Errorf("%v: CloseWrite: %v", e, err)
+	}
+}
+
+func (e *end) close() {
+	e.closed.Store(true)
+	e.writeClosed.Store(true)
+	e.readClosed.Store(true)
+	_ = e.st.Close()
+}
+
+// conclude has the end write what it was told to, close that direction, and read all there is. The
+// caller holds p.mu.
+func (e *end) conclude() {
+	_ = e.st.SetDeadline(time.Time{})
+	e.writes <- e.closeWrite
+	e.reads <- e.readAll
+	close(e.writes)
+	close(e.reads)
+}
+
+// finish lets everything come to its end, and looks at what it was.
+func (p *pair) finish() {
+	for _, s := range p.sides {
+		p.unstall(s)
+		p.free(s)
+	}
+	p.mu.Lock()
+	p.calming = true
+	for _, flow := range p.flows {
+		for _, e := range flow.ends {
+			if e != nil {
+				e.conclude()
+			}
+		}
+	}
+	p.mu.Unlock()
+
+	p.within("the streams do not end", time.Hour, func() {
+		p.eachEnd(func(e *end) { e.work.Wait() })
+		time.Sleep(10 * time.Second) // the last ones may have been opened and not accepted yet
+		p.eachEnd(func(e *end) { e.work.Wait() })
+	})
+	p.mu.Lock()
+	for _, flow := range p.flows {
+		if err := p.judge(flow); err != nil {
+			p.t.Error(err)
+		}
+	}
+	p.mu.Unlock()
+	p.eachEnd(func(e *end) { e.close() })
+	time.Sleep(10 * time.Second)
+	for i, s := range p.sides {
+		if err := s.Err(); err != nil && !p.mayEnd() {
+			p.t.Errorf("side %d has ended: %v", i, err)
+		}
+		if n := s.NumStreams(); n != 0 {
+			p.t.Errorf("side %d: %d streams are left", i, n)
+		}
+		if used, promised := s.budget.Used(), s.budget.Promised(); used != 0 || promised != 0 {
+			p.t.Errorf("side %d: of its budget %d bytes are used and %d promised in the end", i, used, promised)
+		}
+	}
+	for i, s := range p.sides {
+		if err := s.Close(); err != nil && !p.mayEnd() {
+			p.t.Errorf("side %d: Close: %v", i, err)
+		}
+	}
+	p.within("the sessions do not end", time.Hour, func() {
+		for _, s := range p.sides {
+			s.calls.Wait()
+			<-s.Done()
+		}
+	})
+	if p.t.Failed() {
+		p.failf("this was")
+	}
+}
+
+// eachEnd calls do for each end there is or will be, with no lock held.
+func (p *pair) eachEnd(do func(*end)) {
+	for i := 0; ; i++ {
+		p.mu.Lock()
+		if i == 2*len(p.flows) {
+			p.mu.Unlock()
+			return
+		}
+		e := p.flows[i/2].ends[i%2]
+		p.mu.Unlock()
+		if e != nil {
+			do(e)
+		}
+	}
+}
+
+// within waits for what must end within some time.
+func (p *pair) within(failure string, limit time.Duration, what func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		what()
+	}()
+	select {
+	case <-done:
+	case <-time.After(limit):
+		p.failf("%s:\n%v", failure, p.describe())
+	}
+}
+
+// mayEnd reports whether a session may have ended.
+func (p *pair) mayEnd() bool {
+	return p.broken() || p.shutdown || errors.Is(p.sides[0].Err(), net.ErrClosed)
+}

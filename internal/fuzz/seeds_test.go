@@ -1,0 +1,131 @@
+package fuzz
+
+// Seeds of FuzzStreams: the life of streams as it should be, and what was found.
+var playSeeds = []string{
+	"session client 1 0 0 0 0",
+
+	// A request and its answer, from either side.
+	`session server 2 0 0 0 0
+	syn; psh 0 100; fin 0; accept; read 0 1000; read 0 1; write 0 1000; close 0; sleep 1s`,
+	`session client 1 3 0 0 100
+	open; write 0 500; closewrite 0; sleep 100ms; psh 0 1000; fin 0; writeto 0; close 0; sleep 1s`,
+
+	// Reads that wait, in both forms, and are served piece by piece.
+	`session client 2 8 0 0 0
+	syn; accept; read 0 1000; psh 0 0; psh 0 1; read 0 9; psh 0 8192; psh 0 9000; read 0 150000
+	writeto 0; psh 0 20000; psh 0 1; fin 0; sleep 1s`,
+	`session server 1 0 0 0 0
+	syn; accept; read 0 40000; psh 0 65535; read 0 40000; closeread 0; psh 0 65535; read 0 1; fin 0`,
+
+	// Windows that are used up, lowered and opened again.
+	`session client 2 0 0 0 0
+	open; upd 0 none 5000; write 0 20000; sleep 100ms; upd 0 all 1000; sleep 100ms; upd 0 all 0
+	upd 0 all 65536; write 0 150000; writedeadline 0 1s; sleep 1s; upd 0 all 1048576; closewrite 0; sleep 1s`,
+	`session server 2 0 0 0 1000
+	open; upd 0 none 100; readfrom 0 40000; sleep 1s; closewrite 0; sleep 10s; upd 0 all 1048576; sleep 1s`,
+	`session server 2 0 0 0 0
+	open; write 0 150000; write 0 150000; close 0; sleep 100ms; sleep 10s; upd 0 all 1048576; sleep 1s`,
+
+	// A peer that closes both directions, or one after the other.
+	`session client 2 0 0 0 0
+	open; upd 0 none 0; write 0 40000; fin 0; fin 0; sleep 1s; write 0 1; read 0 1; close 0; sleep 1s`,
+	`session client 1 0 0 0 0
+	syn; accept; fin 0; write 0 1000; fin 0; write 0 1000; closewrite 0; close 0; sleep 1s`,
+
+	// Data for a stream that is closed.
+	`session server 1 0 0 0 0
+	syn; accept; psh 0 100; close 0; sleep 100ms; psh 0 100; psh 0 100; sleep 100ms; fin 0; sleep 1s`,
+	`session server 2 0 0 0 0
+	syn; accept; closewrite 0; sleep 100ms; psh 0 9000; close 0; psh 0 1; sleep 1s`,
+
+	// A transport that takes nothing.
+	`session client 1 0 0 0 0
+	open; stall; write 0 150000; write 0 40000; writedeadline 0 100ms; sleep 1s; open; write 1 100
+	closewrite 1; read 1 1; unstall; sleep 1s; psh 1 100; fin 1`,
+	`session server 2 0 0 0 100
+	stall; syn; accept; open; write 0 8192; write 1 9000; close 0; closewrite 1; shut; sleep 100ms; unstall`,
+	`session server 1 0 0 0 0
+	syn; accept; stall; write 0 40000; shut; sleep 10s`,
+
+	// Deadlines.
+	`session client 2 0 0 0 0
+	syn; accept; readdeadline 0 100ms; read 0 1; sleep 100ms; psh 0 100; read 0 100; readdeadline 0 0s; read 0 100
+	writeto 0; readdeadline 0 1ms; sleep 1ms; readdeadline 0 10s; read 0 1; sleep 10s`,
+
+	// Limits of the peer's streams.
+	`session server 2 0 1 0 0
+	syn; syn; syn; sleep 100ms; accept; accept; syn; sleep 1s; psh 0 100; psh 1 100`,
+	`session client 1 0 0 1 0
+	syn; syn; accept; fin 0; read 0 1; close 0; sleep 100ms; syn; syn; sleep 1s; accept`,
+
+	// The end of the session, by either side, and what is left to read after it.
+	`session client 2 0 0 0 0
+	syn; psh 0 1000; syn; psh 1 100; fin 1; accept; read 0 100; end clean
+	read 0 1000; read 0 1; accept; read 1 100; read 1 1; write 0 1; accept; open; sleep 1s`,
+	"session server 1 1 0 0 0; syn; accept; read 0 100; writeto 0; end payload; sleep 1s",
+	"session server 1 0 0 0 0; syn; accept; read 0 100; accept; end header; sleep 1s",
+	"session server 1 0 0 0 0; syn; accept; write 0 1; end error; sleep 1s",
+	"session client 2 0 0 0 0; syn; psh 0 100; accept; accept; write 0 100; shut; read 0 1; write 0 1; open; accept",
+	"session client 1 0 0 0 0; syn; accept; fin 0; closewrite 0; shut; read 0 0; read 0 1",
+	"session client 2 0 0 0 0; open; upd 0 all 0; fin 0; write 0 1; close 0; sleep 1s",
+	"session client 2 0 0 0 0; bad version",
+	"session client 2 0 0 0 0; bad command",
+	"session client 1 0 0 0 0; bad data",
+	"session server 1 8 0 0 0; bad nop",
+	"session client 2 0 0 0 0; bad zero",
+	"session client 2 0 0 0 0; bad parity",
+	"session client 2 0 0 0 0; syn; psh 0 100; bad inuse; accept; read 0 100; read 0 1",
+	"session client 1 0 0 0 0; bad update",
+	"session client 2 0 0 0 0; bad update",
+	"session client 2 0 0 0 0; open; write 0 500; bad consumed; write 0 1",
+}
+
+// Seeds of FuzzPair.
+var scheduleSeeds = []string{
+	"sessions 1 off 1048576 0 0 0s 0 0",
+
+	// Requests, answers and uploads, on a slow link and a narrow one.
+	`sessions 1 off 1048576 0 0 0s 0 0
+	open client; write 0 opener 1000; sleep 1ms; read 0 acceptor 1000; write 0 acceptor 40000; close 0 acceptor`,
+	`sessions 2 nop 65536 0 1000 50ms 20000 1250000
+	open client; open server; write 0 opener 40000; write 1 acceptor 150000; sleep 1s; write 1 opener 150000; sleep 40s`,
+	`sessions 2 off 65536 0 0 1ms 1000 12500000
+	open client; open client; open client; readfrom 0 opener 150000; readfrom 1 opener 150000; write 2 opener 100
+	sleep 1s; read 2 acceptor 100; writeto 1 acceptor; sleep 1s; closewrite 1 opener; close 1 acceptor; sleep 6s`,
+
+	// Streams that are closed in every way, while they are written to.
+	`sessions 2 off 1048576 0 0 1ms 0 0
+	open server; write 0 opener 150000; write 0 opener 150000; sleep 1s; closeread 0 acceptor; sleep 1s; write 0 acceptor 9`,
+	`sessions 2 off 1048576 0 0 1ms 0 0
+	open server; write 0 opener 150000; write 0 opener 150000; sleep 1s; close 0 acceptor; sleep 1s; write 0 opener 9`,
+	`sessions 1 off 65536 0 0 1ms 0 0
+	open client; write 0 opener 150000; sleep 1s; cutwrite 0 opener; close 0 opener; write 0 acceptor 150000; sleep 6s`,
+	"sessions 1 off 1048576 0 0 0s 0 0; open server; close 0 opener",
+
+	// Deadlines that pass in the middle.
+	`sessions 2 off 65536 0 0 1ms 1000 0
+	open client; stall client; write 0 opener 150000; writedeadline 0 opener 100ms; sleep 1s; unstall client
+	writedeadline 0 opener 0s; write 0 opener 1000; sleep 1s; readdeadline 0 acceptor 1ms; writeto 0 acceptor; sleep 1s`,
+
+	// Stalls of one direction or both, with and without keep-alive.
+	`sessions 1 nop 1048576 0 0 0s 1000 0
+	open client; stall client; write 0 opener 40000; sleep 6s; unstall client; stall server; write 0 acceptor 9000; sleep 1s`,
+	`sessions 2 off 65536 0 100 50ms 1000 0
+	open client; open server; stall client; stall server; write 0 opener 9000; write 1 opener 150000; sleep 5m0s`,
+	"sessions 2 nop 65536 0 0 1ms 0 0; open client; stall server; sleep 5m0s; open client; open server",
+
+	// Streams that wait to be accepted, or are refused.
+	`sessions 1 off 1048576 0 0 0s 0 0
+	hold server; open client; open client; write 0 opener 1000; write 1 opener 40000; close 1 opener; sleep 1s; accept server`,
+	`sessions 2 off 1048576 1 0 1ms 0 0
+	open client; open client; write 0 opener 9; write 1 opener 40000; sleep 1s; write 1 opener 1; close 0 opener; open client`,
+
+	// Ends of the link and of the sessions.
+	"sessions 1 off 1048576 0 0 1ms 0 0; open client; cut client 100 reset both; write 0 opener 9000; write 0 acceptor 9; sleep 1s",
+	"sessions 2 nop 1048576 0 0 0s 0 0; open client; cut server 9 end oneway; write 0 opener 9000; write 0 acceptor 100; sleep 40s",
+	`sessions 1 off 1048576 0 0 50ms 20000 1250000
+	open client; open server; write 0 opener 150000; write 1 acceptor 40000; closewrite 0 opener; sleep 1ms; shut client`,
+	"sessions 2 off 1048576 0 0 0s 0 0; open client; stall client; write 0 opener 1000; shut client; sleep 6s",
+	`sessions 2 off 1048576 0 0 1ms 0 12500000
+	open client; write 0 opener 150000; write 0 acceptor 40000; shutdown client; open client; open server; sleep 1s`,
+}
