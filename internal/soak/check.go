@@ -18,43 +18,43 @@ import (
 //
 // In a session that nothing disturbs, and on streams that were accepted before Shutdown: who reads to
 // the end reads all that was written, and io.EOF; a Write fails only if one of the two ends has closed
-// the stream.
+// the stream. As many streams are never accepted as were refused, and who opened one reads io.EOF and
+// no data.
 //
 // After a Close that returned nil, the peer has read all that had been written before.
 func (r *round) check() {
 	for _, x := range r.pairs {
-		opened := 0
 		for side := range x.ends {
+			unknown := 0
 			for id, e := range x.ends[side] {
 				peer := x.ends[1-side][id]
-				if byClient := id%2 == 1; byClient == (side == 0) {
-					opened++
-					if peer == nil && r.p.Disturbance == calm {
-						r.fail("session %d: stream %d was never accepted", x.index, id)
+				opened := (id%2 == 1) == (side == 0)
+				switch {
+				case peer == nil && opened:
+					unknown++
+					if r.p.Disturbance == calm && e.b.readsToTheEnd() && !e.readAll {
+						r.fail("session %d: stream %d was never accepted, and reading it ended with %v", x.index, id, e.readErr)
 					}
-				} else if peer == nil {
+				case peer == nil:
 					r.fail("session %d: stream %d was accepted and never opened", x.index, id)
 				}
 				x.checkCalls(side, id, e)
 				x.checkBytes(side, id, e, peer)
 			}
-		}
-		x.checkOwed()
-		if want := x.r.p.Sessions; r.p.Disturbance == calm && want > 0 {
-			for side := range x.ends {
-				if n := len(x.ends[side]); n != r.p.Ends[0].Streams+r.p.Ends[1].Streams {
-					r.fail("session %d: end %d has seen %d streams, want %d and %d",
-						x.index, side, n, r.p.Ends[0].Streams, r.p.Ends[1].Streams)
+			if r.p.Disturbance == calm {
+				if n := x.sessions[1-side].Stats().StreamsRefused; uint64(unknown) != n {
+					r.fail("session %d: %d streams of end %d were not accepted, and %d refused", x.index, unknown, side, n)
 				}
 			}
 		}
+		x.checkOwed()
 	}
 }
 
 // orderly reports whether nothing but the behaviours of its two ends limits a stream.
 func (x *pair) orderly(peer *end) bool {
 	d := x.r.p.Disturbance
-	return d == calm || d == shutdown && peer != nil
+	return (d == calm || d == shutdown) && peer != nil
 }
 
 // stalled reports whether the stall policy has aborted this end.
@@ -158,7 +158,7 @@ func (x *pair) checkOwed() {
 	for id, owed := range x.owed {
 		e := x.ends[reader][id]
 		switch {
-		case e == nil && owed.written == 0 && !owed.fin:
+		case e == nil && (owed.written == 0 && !owed.fin || x.r.p.Ends[reader].refuses()):
 		case e == nil:
 			x.r.fail("session %d: stream %d was never accepted, though Close returned nil and %d bytes had been written",
 				x.index, id, owed.written)

@@ -28,22 +28,18 @@ func (r *round) allowed() int64 {
 		perSession = 1 << 20 // staging buffers, batches and the rest of a write; buffers of the transport
 		simulated  = 2 << 20 // and of a simulated one
 		perStream  = 8 << 10 // the stream at both ends, its goroutines' timers and notes
-		// A buffer is at most four times as large as what it holds, but for the smallest, of which
-		// a stream may have one for each direction.
-		received    = 4
-		smallest    = 2 * 1024
-		sent        = 160 << 10 // accepted and unsent, in buffers that may have room
-		largestSize = 64 << 10  // a frame may exceed the budget
+		smallest   = 2 << 10 // a buffer for each direction at each end, however little it holds
+		received   = 2       // a buffer is at most twice as large as what it holds
+		frame      = 64 << 10
 	)
 	p := r.p
 	total := slack + r.held.Load()
 	for _, e := range p.Ends {
-		budget := received*int64(e.MaxReceiveBuffer) + largestSize
-		if e.SharedBudget {
-			total += budget + int64(p.Sessions)*largestSize
-		} else {
-			total += int64(p.Sessions) * budget
+		budgets := received*int64(e.MaxReceiveBuffer) + int64(e.MaxSendBuffer)
+		if !e.SharedBudget {
+			budgets *= int64(p.Sessions)
 		}
+		total += budgets + int64(p.Sessions)*received*frame
 	}
 	for _, x := range r.pairs {
 		total += perSession
@@ -51,7 +47,7 @@ func (r *round) allowed() int64 {
 			total += simulated
 		}
 		for _, s := range x.sessions {
-			total += int64(s.NumStreams()) * (perStream + smallest + sent)
+			total += int64(s.NumStreams()) * (perStream + smallest)
 		}
 		// What the round notes of each stream that has ever been.
 		x.mu.Lock()

@@ -49,15 +49,22 @@ type ends struct {
 
 	MaxFrameSize     int
 	MaxReceiveBuffer int
-	SharedBudget     bool // MaxReceiveBuffer is that of all sessions together
+	MaxSendBuffer    int
+	SharedBudget     bool // both are those of all sessions together
 	MaxStreamWindow  int
+	AcceptBacklog    int // 0 is no limit
+	MaxStreams       int // 0 is no limit that is reached
 	CloseTimeout     time.Duration
+	WriteTimeout     time.Duration // 0 is none
 	Stall            time.Duration // of the stall policy; 0 is none
 	Probe, GiveUp    time.Duration // of keep-alive; 0 is off
 	SendRate         session.Rate
 	ReceiveRate      session.Rate
 	Scheduler        string // fair, small (fair with a small quantum), fifo or random
 }
+
+// refuses reports whether an end may refuse streams.
+func (e *ends) refuses() bool { return e.AcceptBacklog > 0 || e.MaxStreams > 0 }
 
 // disturbance is what ends the sessions before their streams have ended.
 type disturbance string
@@ -72,10 +79,6 @@ const (
 
 // stormShare is how many of the rounds are storms.
 const stormShare = 0.05
-
-// leastMeasuredFrame is the least MaxFrameSize of rounds in which memory is measured: the buffers of
-// shorter frames are known to be too large for what they hold.
-const leastMeasuredFrame = 8 << 10
 
 var transports = []string{"tcp", "tls", "unix", "portable", "pipe", "sim", "bare"}
 
@@ -154,12 +157,15 @@ func drawPlan(seed, number uint64, small bool) *plan {
 	for i := range p.Ends {
 		p.Ends[i].drawRates(d, wired)
 	}
-	if d.chance(0.3) && frame >= leastMeasuredFrame {
+	if d.chance(0.3) {
 		p.Freeze = time.Duration(1+d.upTo(100)) * time.Millisecond
 	}
 	if p.Disturbance == vanish {
 		for i := range p.Ends {
 			p.Ends[i].Probe, p.Ends[i].GiveUp = 100*time.Millisecond, time.Second
+			if d.chance(0.3) {
+				p.Ends[i].WriteTimeout = 500 * time.Millisecond
+			}
 		}
 	}
 	return p
@@ -185,12 +191,21 @@ func (e *ends) draw(d draw, p *plan, streams int) {
 	if d.chance(0.6) {
 		e.MaxReceiveBuffer = 64<<10 + int(d.upTo(32<<20))
 	}
+	e.MaxSendBuffer = session.DefaultMaxSendBuffer
+	if d.chance(0.5) {
+		e.MaxSendBuffer = 1<<10 + int(d.upTo(4<<20))
+	}
 	e.SharedBudget = d.chance(0.3)
+	if d.chance(0.1) {
+		e.AcceptBacklog = 1 + int(d.upTo(int64(streams)))
+	}
+	if d.chance(0.1) {
+		e.MaxStreams = 1 + int(d.upTo(int64(streams)))
+	}
 	e.MaxStreamWindow = session.DefaultMaxStreamWindow
 	if d.chance(0.5) {
 		e.MaxStreamWindow = flow.InitialWindow + int(d.upTo(32<<20))
 	}
-	// Also the time after which a closed stream gives up what it cannot send.
 	e.CloseTimeout = time.Minute
 	if p.Disturbance != calm && p.Disturbance != shutdown {
 		e.CloseTimeout = time.Duration(50+d.upTo(5000)) * time.Millisecond
@@ -230,14 +245,19 @@ func (e ends) with(o ends) ends {
 	return o
 }
 
-// config returns the configuration of an end. shared is the budget if it is shared.
-func (p *plan) config(end int, shared *flow.Budget) *session.Config {
+// config returns the configuration of an end. shared are the budgets of all sessions, if they are
+// shared: for unread data, and for unsent data.
+func (p *plan) config(end int, shared []*flow.Budget) *session.Config {
 	e := &p.Ends[end]
 	c := &session.Config{
 		Version:          p.Version,
 		MaxFrameSize:     e.MaxFrameSize,
 		MaxReceiveBuffer: e.MaxReceiveBuffer,
+		MaxSendBuffer:    e.MaxSendBuffer,
 		MaxStreamWindow:  e.MaxStreamWindow,
+		AcceptBacklog:    e.AcceptBacklog,
+		MaxStreams:       e.MaxStreams,
+		WriteTimeout:     e.WriteTimeout,
 		CloseTimeout:     e.CloseTimeout,
 		SendRate:         e.SendRate,
 		ReceiveRate:      e.ReceiveRate,
@@ -247,7 +267,8 @@ func (p *plan) config(end int, shared *flow.Budget) *session.Config {
 		c.Version = 0
 	}
 	if shared != nil {
-		c.MaxReceiveBuffer, c.Budget = 0, shared
+		c.MaxReceiveBuffer, c.Budget = 0, shared[0]
+		c.MaxSendBuffer, c.SendBudget = 0, shared[1]
 	}
 	if e.Stall > 0 {
 		c.StallPolicy = session.Abort(e.Stall)

@@ -102,10 +102,10 @@ func (r *round) start() error {
 	if p.Freeze > 0 {
 		r.baseHeap = heap()
 	}
-	var shared [2]*flow.Budget
+	var shared [2][]*flow.Budget
 	for i, e := range p.Ends {
 		if e.SharedBudget {
-			shared[i] = flow.NewBudget(e.MaxReceiveBuffer)
+			shared[i] = []*flow.Budget{flow.NewBudget(e.MaxReceiveBuffer), flow.NewBudget(e.MaxSendBuffer)}
 		}
 	}
 	for i := range p.Sessions {
@@ -296,16 +296,24 @@ func (x *pair) settle() {
 			return
 		}
 		a, b := c.Stats(), s.Stats()
-		if a.StreamsRefused+b.StreamsRefused > 0 {
-			x.r.fail("session %d: %d and %d streams were refused", x.index, a.StreamsRefused, b.StreamsRefused)
+		if x.r.refusedWithoutLimit(0, a) || x.r.refusedWithoutLimit(1, b) {
 			return
 		}
-		if a.StreamsOpened == b.StreamsAccepted && b.StreamsOpened == a.StreamsAccepted &&
+		if a.StreamsOpened == b.StreamsAccepted+b.StreamsRefused && b.StreamsOpened == a.StreamsAccepted+a.StreamsRefused &&
 			c.NumStreams() == 0 && s.NumStreams() == 0 && a.Unread == 0 && b.Unread == 0 {
 			return
 		}
 		time.Sleep(pause)
 	}
+}
+
+// refusedWithoutLimit reports whether an end has refused streams although it has no limit.
+func (r *round) refusedWithoutLimit(side int, stats session.Stats) bool {
+	if stats.StreamsRefused > 0 && !r.p.Ends[side].refuses() {
+		r.fail("end %d has refused %d streams", side, stats.StreamsRefused)
+		return true
+	}
+	return false
 }
 
 // drawFor returns what decisions about a session are drawn from.
