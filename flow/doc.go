@@ -41,8 +41,7 @@
 //
 // Within a machine a path holds next to nothing, and what a stream may send lies in the
 // transport's queue. Where short messages that somebody waits for go beside bulk
-// data, Share.LimitLocal lowers the windows of such paths for a while to what is
-// read in two round trips, or to a limit if that is more. It costs some of the rate.
+// data, [Share.SetWindowCap] lowers the windows of such paths for a while.
 //
 // An update is due each time the reader passes a multiple of a quarter of the
 // window; of half of it if the round trip is less than 1 ms. A path is thus filled by a window of 4/3 of what

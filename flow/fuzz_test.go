@@ -25,7 +25,7 @@ func (m *moody) Grant(have, want int) int {
 
 func (m *moody) Pressed() bool { return len(m.moods)%3 == 1 }
 
-func (m *moody) LocalLimit(time.Duration) int {
+func (m *moody) WindowCap(time.Duration) int {
 	if len(m.moods)%2 == 0 {
 		return 0
 	}

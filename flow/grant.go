@@ -1,14 +1,14 @@
 package flow
 
-// A Granter decides how large a stream's receive window may be. *Share is one;
-// MaxWindow is the simplest. ReceiveWindow calls it only from Open, Update,
-// Reclaim and Finish, so a Granter may be called with the stream's lock held: it
-// must not block, and must be safe for concurrent use if streams share it.
+import "time"
+
+// A Granter decides how large a stream's receive window may be. [*Share] is one;
+// [MaxWindow] is the simplest. A Granter may also be a [PressureReporter] and a
+// [WindowCapper], as *Share is.
 //
-// A Granter that also has a method Pressed() bool, as *Share does, is asked by it
-// whether windows that are larger than needed should shrink. One that has a method
-// LocalLimit(now time.Duration) int, as *Share does, is asked by Update for the bound that
-// Share.LimitLocal is about; 0 is none.
+// A [ReceiveWindow] calls it only from Open, Update, Reclaim and Finish, so it may be
+// called with the stream's lock held: it must not block, and must be safe for
+// concurrent use if streams share it.
 type Granter interface {
 	// Grant changes what is promised to a stream's peer from have to the
 	// result, which is at most want and may be less than have. A new stream
@@ -16,8 +16,30 @@ type Granter interface {
 	Grant(have, want int) int
 }
 
-// MaxWindow is a Granter that gives every stream what it wants up to so many
-// bytes, and keeps no account.
+// A PressureReporter is a [Granter] that may ask streams to give up what they do
+// not need.
+type PressureReporter interface {
+	// Pressed reports whether windows that are larger than needed should shrink.
+	// It is called by [ReceiveWindow.Update].
+	Pressed() bool
+}
+
+// A WindowCapper is a [Granter] that bounds windows for a while, whatever they have
+// been granted.
+type WindowCapper interface {
+	// WindowCap returns what the windows of streams with a round-trip time below
+	// a millisecond should not exceed at the time now, in bytes; 0 is no bound.
+	// It is called by [ReceiveWindow.Update]. See [Share.SetWindowCap].
+	WindowCap(now time.Duration) int
+}
+
+var (
+	_ PressureReporter = (*Share)(nil)
+	_ WindowCapper     = (*Share)(nil)
+)
+
+// MaxWindow is a [Granter] that gives each stream what it asks for, up to this many
+// bytes. It keeps no account.
 type MaxWindow int
 
 // Grant returns the smaller of want and m.

@@ -99,25 +99,27 @@ func (s *Share) Pressed() bool {
 	return s.budget.promised.Load() > limit-limit/4
 }
 
-// LimitLocal bounds windows until then, a time as ReceiveWindow.Update is given it. It is
-// for a transport that does not leave this machine, when short messages for which
-// somebody waits go beside bulk data: all that a stream may send beyond what its path
-// holds lies before them in a queue of the transport. At its next update a window
-// is lowered to limit or to what is read in two round trips if that is
-// more. That costs some of the rate. Should a round trip be a millisecond or
-// more after all, as behind a proxy on this machine, the window stays as it is. A limit of 0
-// is none.
-func (s *Share) LimitLocal(limit int, until time.Duration) {
-	s.localLimit.Store(int64(max(limit, 0)))
-	s.localUntil.Store(int64(until)) // last, so that no limit of before is in force for longer
+// SetWindowCap bounds the windows of the share's streams until the time until, of the
+// clock that [ReceiveWindow.Update] is told. A limit of 0 is no bound. At its next
+// update a window that is larger is lowered to limit, but not below what its
+// application reads in two round trips, nor below 16 KiB. Windows of streams with a
+// round-trip time of a millisecond or more stay as they are.
+//
+// It is for bulk data beside short messages where the path holds next to nothing: what
+// a window allows beyond what the path holds waits in the transport, in front of the
+// messages. Small windows cost some of the rate.
+func (s *Share) SetWindowCap(limit int, until time.Duration) {
+	s.windowCap.Store(int64(max(limit, 0)))
+	s.capUntil.Store(int64(until)) // last, so that the limit of before is not in force for longer
 }
 
-// LocalLimit returns what LimitLocal has set if it is in force at the time now, or 0.
-func (s *Share) LocalLimit(now time.Duration) int {
-	if int64(now) >= s.localUntil.Load() {
+// WindowCap implements [WindowCapper]. It returns the limit of the last SetWindowCap if
+// that is in force at the time now, and 0 otherwise.
+func (s *Share) WindowCap(now time.Duration) int {
+	if int64(now) >= s.capUntil.Load() {
 		return 0
 	}
-	return int(s.localLimit.Load())
+	return int(s.windowCap.Load())
 }
 
 // OnPressure sets a function that is called when a stream of any session on the

@@ -15,8 +15,8 @@ type Share struct {
 	maxWindow atomic.Int64
 	pressure  atomic.Pointer[func()]
 
-	localLimit atomic.Int64 // see LimitLocal: bytes,
-	localUntil atomic.Int64 // and until when, in nanoseconds
+	windowCap atomic.Int64 // see SetWindowCap: bytes,
+	capUntil  atomic.Int64 // and until when, in nanoseconds
 
 	spare *waiter // guarded by budget.mu
 }

@@ -317,7 +317,7 @@ func (w *ReceiveWindow) fit(g Granter, now time.Duration) {
 	case size > leastWindow && w.need != 0:
 		want = w.shrunk(g)
 	}
-	want = min(want, w.localLimit(g, now))
+	want = min(want, w.cap(g, now))
 	w.flags &^= grow2 | grow4
 	if want == size {
 		return
@@ -334,11 +334,11 @@ func (w *ReceiveWindow) fit(g Granter, now time.Duration) {
 	w.resize(g, got)
 }
 
-// localLimit is what the window may be at most because of Share.LimitLocal.
-func (w *ReceiveWindow) localLimit(g Granter, now time.Duration) int {
+// cap is the largest window that a WindowCapper allows.
+func (w *ReceiveWindow) cap(g Granter, now time.Duration) int {
 	if w.rtt != 0 && w.rtt < halfTime {
-		if l, ok := g.(interface{ LocalLimit(time.Duration) int }); ok {
-			if limit := l.LocalLimit(now); limit > 0 {
+		if c, ok := g.(WindowCapper); ok {
+			if limit := c.WindowCap(now); limit > 0 {
 				return odd(min(topWindow, max(limit, leastWindow, 2*int(w.need))))
 			}
 		}
@@ -360,7 +360,7 @@ func (w *ReceiveWindow) shrunk(g Granter) int {
 	if w.flags&fed == 0 && size > InitialWindow {
 		return odd(max(InitialWindow, size/2))
 	}
-	if p, ok := g.(interface{ Pressed() bool }); ok && p.Pressed() {
+	if p, ok := g.(PressureReporter); ok && p.Pressed() {
 		return min(size, odd(max(4*leastWindow, 2*int(w.need))))
 	}
 	return size

@@ -258,9 +258,9 @@ func TestAReaderThatTakesGulpsKeepsTheWindowSmall(t *testing.T) {
 	}
 }
 
-// While LimitLocal is in force windows hold no more than it says or than is needed. Where the round
+// While a cap is in force windows hold no more than it says or than is needed. Where the round
 // trip is a millisecond or more it changes nothing.
-func TestLocalWindowsHoldNoMoreThanTheirLimit(t *testing.T) {
+func TestWindowCapBoundsWindowsOfShortPaths(t *testing.T) {
 	const limit, size = 24 << 10, 64 << 20
 	for _, tt := range []struct {
 		rate     float64
@@ -281,7 +281,7 @@ func TestLocalWindowsHoldNoMoreThanTheirLimit(t *testing.T) {
 				sim := &simulation{}
 				g := flow.NewShare(32 << 20)
 				if limited {
-					g.LimitLocal(limit, time.Hour)
+					g.SetWindowCap(limit, time.Hour)
 				}
 				x := newTransfer(t, sim, tt.rate, tt.rtt, g)
 				x.readTime = tt.readTime
@@ -308,8 +308,8 @@ func TestLocalWindowsHoldNoMoreThanTheirLimit(t *testing.T) {
 	}
 }
 
-// The limit holds until its time however old the session is.
-func TestLocalLimitHoldsUntilItsTime(t *testing.T) {
+// A cap holds until its time however old the session is.
+func TestWindowCapHoldsUntilItsTime(t *testing.T) {
 	const day = 24 * time.Hour
 	s := flow.NewShare(32 << 20)
 	for _, until := range []time.Duration{90 * time.Minute, 51 * day, 3653 * day} {
@@ -326,14 +326,14 @@ func TestLocalLimitHoldsUntilItsTime(t *testing.T) {
 			{-1, 0, 0},
 			{math.MaxInt, 0, math.MaxInt},
 		} {
-			s.LimitLocal(tt.limit, until)
-			if got := s.LocalLimit(tt.now); got != tt.want {
-				t.Errorf("LimitLocal(%d, %v); LocalLimit(%v) = %d, want %d", tt.limit, until, tt.now, got, tt.want)
+			s.SetWindowCap(tt.limit, until)
+			if got := s.WindowCap(tt.now); got != tt.want {
+				t.Errorf("SetWindowCap(%d, %v); WindowCap(%v) = %d, want %d", tt.limit, until, tt.now, got, tt.want)
 			}
 		}
 	}
-	if got := flow.NewShare(1).LocalLimit(0); got != 0 {
-		t.Errorf("LocalLimit = %d without a limit", got)
+	if got := flow.NewShare(1).WindowCap(0); got != 0 {
+		t.Errorf("WindowCap = %d without one", got)
 	}
 }
 

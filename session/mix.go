@@ -87,8 +87,8 @@ func (r *reader) largeFrame(m *member) {
 	if first {
 		r.s.giveWay(now + 2*epochLength)
 	}
-	if gap && r.s.budget.LocalLimit(now) > 0 {
-		r.s.budget.LimitLocal(0, 0)
+	if gap && r.s.budget.WindowCap(now) > 0 {
+		r.s.budget.SetWindowCap(0, 0)
 	}
 }
 
@@ -110,7 +110,7 @@ func (r *reader) shortFrame(m *member) {
 	}
 	r.s.giveWay(now + shortCounts)
 	if r.s.local && bulk > 0 && now-r.mix.calm >= calmFor {
-		r.s.budget.LimitLocal(max(localWindows/bulk, leastLocal), now+shortCounts)
+		r.s.budget.SetWindowCap(max(localWindows/bulk, leastLocal), now+shortCounts)
 	}
 }
 
