@@ -3,8 +3,10 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"os"
 	"time"
 
 	"github.com/smuxkit/smuxkit/stream"
@@ -17,7 +19,9 @@ import (
 // TCP socket or has one below it that it tells of by a method NetConn, as *tls.Conn does; elsewhere
 // it means that the transport took it.
 //
-// The error is ErrNotFlushed if not everything was sent, and otherwise that of closing the transport.
+// The error is ErrNotFlushed if not everything was sent, and otherwise that of closing the transport. Close waits
+// for the transport's Close no longer than CloseTimeout, or 0.1 s if sending has used that up; the error is
+// then os.ErrDeadlineExceeded.
 // Closing again waits for the first Close and returns nil.
 func (s *Session) Close() error {
 	s.mu.Lock()
@@ -27,6 +31,8 @@ func (s *Session) Close() error {
 		return nil
 	}
 	s.phase = phaseClosing
+	s.closeBy = time.Now().Add(s.config.CloseTimeout)
+	close(s.closing)
 	s.err = net.ErrClosed
 	s.backlog = nil
 	members := s.list()
@@ -143,6 +149,10 @@ func (s *Session) end(reason error) error {
 		s.mu.Unlock()
 		return nil
 	}
+	if s.phase < phaseClosing {
+		close(s.closing)
+		s.closeBy = time.Now().Add(s.config.CloseTimeout)
+	}
 	s.phase = phaseEnded
 	if s.err == nil {
 		s.err = s.explain(reason)
@@ -172,12 +182,26 @@ func (s *Session) end(reason error) error {
 	s.out.watch.stop()
 	s.budget.Leave()
 	s.sendBudget.Leave()
-	cerr := s.conn.Close()
+	cerr := s.closeConn()
 	s.log("session ends", "reason", err)
 	if errors.Is(cerr, net.ErrClosed) {
 		return nil
 	}
 	return cerr
+}
+
+// closeConn closes the transport, and waits for that until Close is to return, but at least for a moment.
+func (s *Session) closeConn() error {
+	closed := make(chan error, 1)
+	go func() { closed <- s.conn.Close() }()
+	timeout := time.NewTimer(max(time.Until(s.closeBy), closeGrace))
+	defer timeout.Stop()
+	select {
+	case err := <-closed:
+		return err
+	case <-timeout.C:
+		return fmt.Errorf("closing the transport: %w", os.ErrDeadlineExceeded)
+	}
 }
 
 // writeFailed ends the session after a failed write, for reason err: the streams' writes at once, and

@@ -15,7 +15,7 @@ import (
 func Starve(s *Session) (look, called func() bool, feed func()) {
 	t := s.transport.(*socket)
 	t.mu.Lock()
-	look = func() bool { return t.end == nil && t.lookHolding() }
+	look = func() bool { return t.end == nil && !t.away && t.lookHolding() }
 	called = func() bool { return t.calling }
 	return look, called, t.mu.Unlock
 }

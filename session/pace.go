@@ -40,6 +40,9 @@ func newPacer(r Rate, done <-chan struct{}) *pacer {
 	return &pacer{limiter: l, piece: min(int(piece), l.Burst()), done: done}
 }
 
+// ready reports whether a piece may go. Without a limit, which is a nil p, it always may.
+func (p *pacer) ready() bool { return p == nil || p.limiter.Delay(p.piece, time.Now()) == 0 }
+
 // wait waits until a piece may go, or the session has ended.
 func (p *pacer) wait() {
 	for {

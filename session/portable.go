@@ -14,6 +14,7 @@ type portable struct {
 	conn  io.ReadWriteCloser
 	r     *reader
 	empty emptyReads
+	end   error   // with which Read has ended
 	below settler // the socket below conn, or nil
 }
 
@@ -26,11 +27,21 @@ func newPortable(conn io.ReadWriteCloser, r *reader) *portable {
 	return &portable{conn: conn, r: r, below: socketBelow(conn)}
 }
 
-func (t *portable) read() error {
+func (t *portable) read() (wait, error) {
 	r := t.r
 	for {
-		if err := r.parse(); err != nil {
-			return err
+		why, err := r.parse()
+		switch {
+		case err != nil:
+			return waitNothing, err
+		case why == waitNothing && t.end != nil:
+			return waitNothing, t.end
+		case why == waitNothing && !r.pace.ready():
+			why = waitRate
+		}
+		if why != waitNothing {
+			r.wake()
+			return why, nil
 		}
 		direct, p := r.targets(false)
 		if direct != nil {
@@ -39,7 +50,7 @@ func (t *portable) read() error {
 		r.wake() // this may wait, and what a Read has got is not for later
 		n, err := t.conn.Read(p)
 		if n < 0 || n > len(p) {
-			return fmt.Errorf("transport's Read returned %d for %d bytes", n, len(p))
+			return waitNothing, fmt.Errorf("transport's Read returned %d for %d bytes", n, len(p))
 		}
 		if n > 0 {
 			t.empty.n = 0
@@ -47,15 +58,12 @@ func (t *portable) read() error {
 		} else if err == nil && t.empty.tooMany(r.s.now()) {
 			err = io.ErrNoProgress
 		}
+		t.end = err
 		r.filled(n)
-		if err != nil {
-			if perr := r.parse(); perr != nil {
-				return perr
-			}
-			return err
-		}
 	}
 }
+
+func (t *portable) watch() (stop func()) { return func() {} }
 
 func (t *portable) look() bool { return false }
 

@@ -2,6 +2,7 @@ package session
 
 import (
 	"io"
+	"net"
 	"runtime"
 	"sync"
 
@@ -17,7 +18,9 @@ import (
 // memory that its stream lends, and behind it little more than the next header, so that the
 // payload after it can be read straight, too.
 //
-// The transport reads the bytes and says when. One goroutine at a time uses the reader.
+// The transport reads the bytes. One goroutine at a time uses the reader: the session's, which runs it, or
+// one that sends, see socket.look. The first of them alone waits, and for anything but bytes it waits where
+// the transport is not held up.
 type reader struct {
 	s *Session
 
@@ -39,9 +42,17 @@ type reader struct {
 	mix  mix
 	pace *pacer // limits the rate, if not nil
 
-	looking bool // this is a look, which must not wait,
-	full    bool // and had to stop, as there is no room for more unread data
+	admitted bool // the next payload was waited for, and may come whether there is room or not
 }
+
+// A wait is what has to happen, apart from more bytes coming, before a reader can go on.
+type wait uint8
+
+const (
+	waitNothing wait = iota
+	waitBudget       // there is room for unread data
+	waitRate         // Config.ReceiveRate lets more bytes in
+)
 
 const (
 	stagingSize = 64 << 10
@@ -54,6 +65,46 @@ const (
 )
 
 var stagings = sync.Pool{New: func() any { return new([stagingSize]byte) }}
+
+// run reads until the transport ends, and returns why. It is the session's one goroutine.
+func (r *reader) run() error {
+	for {
+		why, err := r.s.transport.read()
+		if err == nil {
+			err = r.await(why)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// await waits for what the reader needs. It is not the peer's fault that nothing is received meanwhile.
+func (r *reader) await(why wait) error {
+	s := r.s
+	s.alive.pause(true)
+	defer s.alive.pause(false)
+	switch why {
+	case waitBudget:
+		defer s.transport.watch()()
+		defer s.watchStall()()
+		r.admitted = s.budget.Wait(s.closing)
+	case waitRate:
+		r.pace.wait()
+	}
+	if s.ended() {
+		return net.ErrClosed
+	}
+	return nil
+}
+
+// mustWait returns what has to happen before h is acted on.
+func (r *reader) mustWait(h wire.Header) wait {
+	if h.Command == wire.PSH && h.Length > 0 && !r.admitted && r.s.budget.Full() && r.s.keeps(h.StreamID) {
+		return waitBudget
+	}
+	return waitNothing
+}
 
 // clean reports whether the reader stands between two frames.
 func (r *reader) clean() bool { return r.left == 0 && r.r == r.w }
@@ -76,8 +127,6 @@ func (r *reader) rest() {
 // next call of filled, without waiting.
 func (r *reader) targets(brief bool) (direct, staged []byte) {
 	if r.pace != nil {
-		r.wake()
-		r.pace.wait()
 		direct, staged = r.memory(brief)
 		direct = direct[:min(len(direct), r.pace.piece)]
 		return direct, staged[:min(len(staged), r.pace.piece-len(direct))]
@@ -148,8 +197,8 @@ func (r *reader) wake() {
 	}
 }
 
-// parse decodes what is staged.
-func (r *reader) parse() error {
+// parse decodes what is staged, until it has to wait.
+func (r *reader) parse() (wait, error) {
 	for r.r < r.w {
 		if r.left > 0 {
 			n := min(int(r.left), r.w-r.r)
@@ -162,32 +211,31 @@ func (r *reader) parse() error {
 			continue
 		}
 		if r.w-r.r < wire.HeaderSize {
-			return nil
+			return waitNothing, nil
 		}
 		h, err := wire.ParseHeader(r.staging[r.r:r.w])
 		if err != nil {
-			return &ProtocolError{Header: h, Err: versionError(err, h.Version, r.s.version())}
+			return waitNothing, &ProtocolError{Header: h, Err: versionError(err, h.Version, r.s.version())}
 		}
 		if v := r.s.version(); h.Version != v && (v != 0 || !r.s.adopt(h.Version)) {
-			return &ProtocolError{Header: h, Err: versionError(wire.ErrVersionMismatch, h.Version, v)}
+			return waitNothing, &ProtocolError{Header: h, Err: versionError(wire.ErrVersionMismatch, h.Version, v)}
 		}
 		size := wire.HeaderSize
 		if h.Command == wire.UPD {
 			if size += wire.UpdateSize; r.w-r.r < size {
-				return nil
+				return waitNothing, nil
 			}
 		}
-		if r.looking && h.Command == wire.PSH && r.s.budget.Full() {
-			r.full = true
-			return nil
+		if why := r.mustWait(h); why != waitNothing {
+			return why, nil
 		}
 		body := r.staging[r.r+wire.HeaderSize : r.r+size]
 		r.r += size
 		if err := r.frame(h, body); err != nil {
-			return err
+			return waitNothing, err
 		}
 	}
-	return nil
+	return waitNothing, nil
 }
 
 // delivered deals with what became of a piece of payload.
@@ -221,7 +269,7 @@ func (r *reader) frame(h wire.Header, body []byte) error {
 		if m != r.filling {
 			r.wake()
 		}
-		r.header, r.left, r.m = h, uint32(h.Length), m
+		r.header, r.left, r.m, r.admitted = h, uint32(h.Length), m, false
 		large := r.left >= directMin
 		r.bulk = m != nil && (large || r.bulk && r.large)
 		r.large = large
@@ -232,10 +280,6 @@ func (r *reader) frame(h wire.Header, body []byte) error {
 			r.largeFrame(m)
 		} else if r.left <= shortMessage && first {
 			r.shortFrame(m)
-		}
-		if s.budget.Full() {
-			r.wake()
-			return s.pause()
 		}
 		return nil
 	}

@@ -64,7 +64,9 @@ type Session struct {
 	opening   sync.Cond     // ver, unsentSYN or phase changed
 	emptied   chan struct{} // if not nil, closed when members becomes empty
 	grace     *time.Timer   // runs after writing has failed
+	closing   chan struct{} // closed when Close is called or the session has ended
 	done      chan struct{} // closed when the session has ended
+	closeBy   time.Time     // when Close is to return
 }
 
 // The phases of a session's life, in their order.
@@ -84,6 +86,8 @@ const (
 	// writeGrace is for how long the session lives on after writing has
 	// failed, to read what the peer had sent.
 	writeGrace = 100 * time.Millisecond
+	// closeGrace is the least time that closing the transport may take.
+	closeGrace = 100 * time.Millisecond
 )
 
 // Client starts a session over conn, as the side that dialed. conn is the session's from
@@ -122,12 +126,13 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 	}
 	local, remote := transportAddr(conn, "LocalAddr"), transportAddr(conn, "RemoteAddr")
 	s := &Session{
-		conn:   conn,
-		client: client,
-		config: config,
-		begin:  time.Now(),
-		nextID: 2,
-		done:   make(chan struct{}),
+		conn:    conn,
+		client:  client,
+		config:  config,
+		begin:   time.Now(),
+		nextID:  2,
+		closing: make(chan struct{}),
+		done:    make(chan struct{}),
 	}
 	if client {
 		s.nextID = 1
@@ -189,7 +194,7 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 
 // read is the session's one goroutine.
 func (s *Session) read() {
-	err := s.transport.read()
+	err := s.in.run()
 	s.end(s.in.cause(err))
 	s.in.close()
 }
@@ -257,17 +262,11 @@ func (s *Session) full() bool {
 	return s.theirs >= s.config.MaxStreams || limit > 0 && len(s.backlog) >= limit
 }
 
-// pause waits until the budget has room.
-func (s *Session) pause() error {
-	s.alive.pause(true)
-	stop := s.watchStall()
-	ok := s.budget.Wait(s.done)
-	stop()
-	s.alive.pause(false)
-	if !ok {
-		return net.ErrClosed
-	}
-	return nil
+// keeps reports whether data of stream id is kept for a reader.
+func (s *Session) keeps(id uint32) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.members[id] != nil && s.phase < phaseClosing
 }
 
 // sent and received note that n bytes went over the transport.

@@ -37,7 +37,10 @@ type socket struct {
 	mu       sync.Mutex
 	r        *reader
 	end      error // why reading has ended; nil until then
+	why      wait  // why readable has returned,
+	away     bool  // and read, so that no other goroutine may read
 	calling  bool  // look has called the session's goroutine
+	stuck    bool  // look has to leave the rest to it
 	readFunc func(fd uintptr) bool
 	lookFunc func(fd uintptr) // lookAt, bound by the first look
 

@@ -3,41 +3,86 @@
 package session
 
 import (
+	"errors"
 	"io"
-	"net"
+	"os"
 	"time"
 )
 
-// lookSteps bounds what is read in one look.
-const lookSteps = 4
+const (
+	// readSteps bounds what is read without returning to the RawConn: whoever closes the socket waits for
+	// that, however much comes.
+	readSteps = 16
+	// lookSteps bounds what is read in one look.
+	lookSteps = 4
+)
 
 // read waits for data without holding a buffer, and reads large payloads straight to where they are wanted.
-// While it waits, others may look.
-func (t *socket) read() error {
+// While it waits, others may look. It waits for nothing else: closing the socket ends the wait.
+func (t *socket) read() (wait, error) {
+	t.mu.Lock()
+	t.away = false
+	t.mu.Unlock()
 	for {
 		err := t.rc.Read(t.readFunc)
-		if end := t.ended(nil); end != nil {
-			return end
+		t.mu.Lock()
+		why, called := t.why, t.calling
+		t.why, t.calling = waitNothing, false
+		t.away = why != waitNothing
+		if err != nil && t.end == nil && !called && t.r.s.out.failure() == nil {
+			t.end = t.error("read", err)
 		}
-		if !t.called() && t.r.s.out.failure() == nil {
-			return t.ended(t.error("read", err))
+		end := t.end
+		t.mu.Unlock()
+		if end != nil {
+			return waitNothing, end
 		}
-		// look or interrupt has woken this goroutine: look at what has come once more.
-		if err := t.conn.SetReadDeadline(time.Time{}); err != nil {
-			return t.ended(t.error("read", err))
+		if called || err != nil {
+			// By a deadline, look or interrupt has woken this goroutine: see what has come once more.
+			if err := t.conn.SetReadDeadline(time.Time{}); err != nil {
+				return waitNothing, t.error("read", err)
+			}
 		}
+		if why != waitNothing {
+			return why, nil
+		}
+	}
+}
+
+// watch waits for the socket's end as read does, in a goroutine.
+func (t *socket) watch() (stop func()) {
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		err := t.rc.Read(func(uintptr) bool { return false })
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.r.s.end(t.error("read", err))
+		}
+	}()
+	return func() {
+		t.interrupt()
+		<-over
+		_ = t.conn.SetReadDeadline(time.Time{}) // if it fails, so does the next read
 	}
 }
 
 // interrupt wakes read by a deadline.
 func (t *socket) interrupt() { t.conn.SetReadDeadline(time.Unix(1, 0)) }
 
-// readable reads what has come. It reports whether reading has ended.
+// readable reads what has come. It reports false if there is no more and read has to wait for it.
 func (t *socket) readable(fd uintptr) (done bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for t.end == nil {
-		if t.step(fd) {
+	for range readSteps {
+		if t.end != nil {
+			return true
+		}
+		var empty bool
+		if t.why, empty = t.step(fd); t.why != waitNothing {
+			t.r.rest()
+			return true
+		}
+		if empty {
 			if t.end = t.r.s.out.failure(); t.end == nil {
 				t.r.rest()
 				return false
@@ -48,37 +93,15 @@ func (t *socket) readable(fd uintptr) (done bool) {
 	return true
 }
 
-// ended makes err, if not nil, the reason why reading has ended, unless it has, and returns it.
-func (t *socket) ended(err error) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.end == nil {
-		t.end = err
-	}
-	return t.end
-}
-
-// called reports whether look has woken the goroutine that reads.
-func (t *socket) called() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	called := t.calling
-	t.calling = false
-	return called
-}
-
-// step decodes what is staged and reads once. It reports whether there was nothing to read, and
-// sets t.end if reading has ended.
-func (t *socket) step(fd uintptr) (empty bool) {
+// step decodes what is staged and reads once, unless the reader has to wait. It reports whether there was nothing to
+// read, and sets t.end if reading has ended.
+func (t *socket) step(fd uintptr) (why wait, empty bool) {
 	r := t.r
-	if t.end = r.parse(); t.end != nil || r.full {
-		return false
+	if why, t.end = r.parse(); t.end != nil || why != waitNothing {
+		return why, false
 	}
-	if r.s.ended() {
-		// Closing the socket waits for this function to return, and a peer that
-		// keeps sending would never let it.
-		t.end = net.ErrClosed
-		return false
+	if !r.pace.ready() {
+		return waitRate, false
 	}
 	direct, staged := r.targets(true)
 	n, wouldBlock, err := t.tryRead(fd, direct, staged)
@@ -92,7 +115,7 @@ func (t *socket) step(fd uintptr) (empty bool) {
 	case n == 0 && !wouldBlock:
 		t.end = io.EOF
 	}
-	return wouldBlock
+	return waitNothing, wouldBlock
 }
 
 // look is for a goroutine that sends much: the one that reads may come late, as the Go scheduler does not ask
@@ -102,7 +125,7 @@ func (t *socket) look() (woke bool) {
 		return false
 	}
 	defer t.mu.Unlock()
-	return t.end == nil && t.lookHolding()
+	return t.end == nil && !t.away && t.lookHolding()
 }
 
 // lookHolding is look for who holds t.mu.
@@ -110,26 +133,27 @@ func (t *socket) lookHolding() (woke bool) {
 	if t.lookFunc == nil {
 		t.lookFunc = t.lookAt
 	}
-	r := t.r
-	r.looking = true
+	t.stuck = false
 	_ = t.rc.Control(t.lookFunc) // an error says that the session is ending
-	r.looking = false
-	if t.end != nil || r.full {
+	if t.end != nil || t.stuck {
 		// The rest is for the goroutine that reads.
-		r.full, t.calling = false, true
+		t.calling = true
 		t.interrupt()
 	}
-	woke = r.woken != nil
-	r.rest()
+	woke = t.r.woken != nil
+	t.r.rest()
 	return woke
 }
 
 // lookAt is look's part that has the socket. What it leaves in there wakes the goroutine that reads.
 func (t *socket) lookAt(fd uintptr) {
 	for range lookSteps {
-		if t.step(fd) || t.end != nil || t.r.full {
+		why, empty := t.step(fd)
+		if t.stuck = why != waitNothing; t.stuck || empty || t.end != nil {
 			return
 		}
 	}
-	t.end = t.r.parse()
+	var why wait
+	why, t.end = t.r.parse()
+	t.stuck = why != waitNothing
 }

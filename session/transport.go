@@ -10,8 +10,12 @@ import (
 // A transport is how a session uses its connection. There are two: a socket never blocks in a system call,
 // and a portable works with any io.ReadWriteCloser. newTransport chooses, once.
 type transport interface {
-	// read reads until the transport ends, and returns why. The session's goroutine calls it.
-	read() error
+	// read reads until the reader has to wait for something else, or the transport has ended, and returns
+	// which of the two. It takes the reader, and gives it back when it returns.
+	read() (wait, error)
+	// watch ends the session if the transport is closed while nothing is read, where that can be
+	// noticed, until stop is called.
+	watch() (stop func())
 	// look reads what has arrived, if nobody else reads and that needs no waiting. It reports whether it
 	// has woken a Read.
 	look() (woke bool)

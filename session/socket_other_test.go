@@ -1,0 +1,6 @@
+//go:build !linux || 386 || portable
+
+package session_test
+
+// portable reports whether sockets are used as any other transport.
+const portable = true
