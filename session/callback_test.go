@@ -143,6 +143,39 @@ func TestCallbacksMayCallAnything(t *testing.T) {
 	}
 }
 
+// So may OnEvent.
+func TestOnEventMayCallAnything(t *testing.T) {
+	for name, call := range calls {
+		t.Run(name, func(t *testing.T) {
+			versions(t, func(t *testing.T, version int) {
+				var h hook
+				c, s := over(t, stallPath, &session.Config{Version: version}, &session.Config{
+					Version: version, MaxReceiveBuffer: 64 * kib, StallTimeout: time.Second,
+					OnEvent: func(session.Event) { h.call() },
+				})
+				outs, ins := openMany(t, c, s, 2)
+				done := make(chan struct{})
+				h.set(func() {
+					defer close(done)
+					call(t, s, ins[1])
+				})
+				go pushFor(outs[0], 64*kib)
+				time.Sleep(15 * time.Second)
+				select {
+				case <-done:
+				default:
+					t.Fatal("the call has not returned")
+				}
+				if name == "Close" {
+					wantEnded(t, s, net.ErrClosed)
+				} else {
+					wantErr(t, "Err", s.Err(), nil)
+				}
+			})
+		})
+	}
+}
+
 // A slog handler and the transport's Close may call a session that ends, too.
 func TestCallbacksAtTheEndMayCallAnything(t *testing.T) {
 	for _, callback := range []string{"Logger", "the transport's Close"} {

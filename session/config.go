@@ -97,9 +97,18 @@ type Config struct {
 	// 262,144 to 2^30; the default is 16 MiB.
 	MaxStreamWindow int
 
-	// StallPolicy says what to do when MaxReceiveBuffer, or Budget, is used up by streams
-	// that are not read. The default is Wait.
-	StallPolicy StallPolicy
+	// StallTimeout ends stalls: it aborts streams that nobody reads when their unread data has
+	// used up MaxReceiveBuffer, or Budget, and has kept the session from reading the transport for so
+	// long. Those from which the application took nothing in that time are aborted, the ones
+	// that hold most first, until half of what they hold is free. Their Reads and Writes fail
+	// with stream.ErrStalled, their peer sees them closed, and OnEvent is called. Data of the
+	// others can go on. Reads that make little room now and then do not put this off: when half of
+	// what the session holds has been read and replaced, the time starts anew.
+	//
+	// A peer of version 1 can always stall a session, one of version 2 if it opens many
+	// streams. The default, 0, is never: all wait until the application reads. Less than a
+	// millisecond is taken for a millisecond.
+	StallTimeout time.Duration
 
 	// SendRate and ReceiveRate limit how much goes over the transport, headers
 	// included. The transport is read no faster than ReceiveRate, so that its own flow
@@ -140,11 +149,12 @@ type Config struct {
 	// its streams. If it panics, the session ends.
 	NewScheduler func() shaper.Scheduler
 
-	// OnEvent, if not nil, is called for each Event. It must not block.
+	// OnEvent, if not nil, is called for each stream that StallTimeout has aborted. It must not
+	// block.
 	OnEvent func(Event)
 
-	// Logger, if not nil, gets a line when a session begins and when it ends, and
-	// why, and for each Event. Nothing else is ever logged.
+	// Logger, if not nil, gets a line when a session begins; when it ends, and why; and when
+	// StallTimeout has aborted streams. Nothing else is ever logged.
 	Logger *slog.Logger
 }
 
@@ -163,9 +173,6 @@ func (c *Config) withDefaults() Config {
 	setDefault(&d.LingerTimeout, DefaultLingerTimeout)
 	if d.KeepAlive == nil {
 		d.KeepAlive = keepalive.NOP{}
-	}
-	if d.StallPolicy == nil {
-		d.StallPolicy = Wait
 	}
 	if d.NewScheduler == nil {
 		quantum := max(shaper.DefaultQuantum, d.MaxFrameSize+wire.HeaderSize)
@@ -206,6 +213,7 @@ func (c *Config) Validate() error {
 	notNegative("CloseTimeout", d.CloseTimeout)
 	notNegative("LingerTimeout", d.LingerTimeout)
 	notNegative("WriteTimeout", d.WriteTimeout)
+	notNegative("StallTimeout", d.StallTimeout)
 	rate := func(field string, r Rate) {
 		if !(r.BytesPerSecond >= 0) {
 			errs = append(errs, fmt.Errorf("%s.BytesPerSecond is %v, must not be negative; 0 is no limit", field, r.BytesPerSecond))
@@ -220,9 +228,6 @@ func (c *Config) Validate() error {
 		if err := v.Validate(); err != nil {
 			errs = append(errs, fmt.Errorf("KeepAlive: %w", err))
 		}
-	}
-	if isNil(d.StallPolicy) {
-		errs = append(errs, errors.New("StallPolicy holds a nil pointer, must be a policy or nil itself"))
 	}
 	if c != nil && c.Budget != nil && c.MaxReceiveBuffer != 0 {
 		errs = append(errs, errors.New("both Budget and MaxReceiveBuffer are set, only one may be"))

@@ -53,6 +53,7 @@ func TestEveryBadValueIsNamedWithItsLimits(t *testing.T) {
 		{"MaxSendBuffer", session.Config{MaxSendBuffer: 1023}, []string{"MaxSendBuffer", "1023", "1024"}},
 		{"two send budgets", session.Config{SendBudget: flow.NewBudget(1 << 20), MaxSendBuffer: 1 << 20}, []string{"SendBudget", "MaxSendBuffer"}},
 		{"one budget for two", session.Config{SendBudget: oneBudget, Budget: oneBudget}, []string{"SendBudget", "Budget", "same"}},
+		{"StallTimeout", session.Config{StallTimeout: -time.Second}, []string{"StallTimeout", "-1s", "negative"}},
 		{"KeepAlive's Interval", session.Config{KeepAlive: keepalive.NOP{Interval: -time.Second}}, []string{"KeepAlive", "Interval", "-1s", "1ms"}},
 		{"KeepAlive's Timeout", session.Config{KeepAlive: keepalive.NOP{Interval: time.Minute, Timeout: time.Second}}, []string{"KeepAlive", "Timeout", "1s", "1m0s"}},
 		{"a KeepAlive that is a nil pointer", session.Config{KeepAlive: (*keepalive.NOP)(nil)}, []string{"KeepAlive", "nil"}},

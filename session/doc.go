@@ -60,7 +60,7 @@
 //	WriteTimeout      none: a transport may take no data for as long as it likes
 //
 // Version 2 has flow control for each stream; version 1 has none, so that a stream nobody reads
-// stops all of them once MaxReceiveBuffer is full, unless Config.StallPolicy is [Abort]. Use
+// stops all of them once MaxReceiveBuffer is full, unless Config.StallTimeout is set. Use
 // version 1 only toward a peer that speaks no other.
 //
 // # Errors
@@ -74,7 +74,7 @@
 //	net.ErrClosed            this side closed the stream or the session
 //	os.ErrDeadlineExceeded   a deadline has passed; also a net.Error with Timeout() true
 //	stream.ErrPeerClosed     from Write: the peer has closed both directions
-//	stream.ErrStalled        the StallPolicy has aborted the stream
+//	stream.ErrStalled        Config.StallTimeout has aborted the stream
 //	ErrKeepAlive             the peer was silent for too long; a time-out, too
 //	*ProtocolError           the peer sent what the protocol does not allow; it says what
 //	ErrShutdown              from OpenStream: this side has called Shutdown

@@ -87,7 +87,8 @@ func (r *reader) await(why wait) error {
 	switch why {
 	case waitBudget:
 		defer s.transport.watch()()
-		defer s.watchStall()()
+		s.stalls.pause()
+		defer s.stalls.resume()
 		r.admitted = s.budget.Wait(s.closing)
 	case waitRate:
 		r.pace.wait()

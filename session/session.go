@@ -41,6 +41,7 @@ type Session struct {
 	alive      alive
 
 	reclaim reclaimer
+	stalls  *stallWatch
 
 	givingWay atomic.Int64 // callers that send much give way until then, in nanoseconds since begin
 	unsentSYN atomic.Int32 // streams that were opened and wait for the transport
@@ -166,6 +167,7 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 	s.accepting.L = &s.mu
 	s.opening.L = &s.mu
 	s.reclaim.s = s
+	s.stalls = newStallWatch(s)
 	s.budget.OnPressure(s.reclaim.ring)
 	s.in = &reader{s: s, mix: newMix(), pace: newPacer(s.config.ReceiveRate, s.done)}
 	s.transport = newTransport(conn, s.in)

@@ -1,78 +1,142 @@
 package session
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+)
 
-// A StallPolicy says what to do when the session does not read its transport because
-// all it may hold is unread: what has been read already must be taken first, and
-// whoever should take it may never do so.
-type StallPolicy interface {
-	// Patience is how long to wait before the stream that holds most unread bytes is
-	// aborted, and between it and the next one. 0 is for ever.
-	Patience() time.Duration
-}
-
-// Wait is the default StallPolicy: nothing is done, as nothing is by any deployed peer.
-var Wait StallPolicy = patience(0)
-
-// Abort is the StallPolicy that aborts a stream once nothing has been taken from it, and
-// nothing could be read from the transport, for that long: the one that holds most
-// unread bytes. Its Reads and Writes fail with stream.ErrStalled, its peer gets what it
-// gets when a stream is closed, and Config.OnEvent is told. The other streams go on. Less
-// than a millisecond is taken for a millisecond.
-func Abort(after time.Duration) StallPolicy { return patience(max(after, time.Millisecond)) }
-
-type patience time.Duration
-
-func (p patience) Patience() time.Duration { return time.Duration(p) }
-
-// Event is something that has happened in a session and that no call reports.
+// An Event tells of a stream that was aborted by Config.StallTimeout.
 type Event struct {
-	Kind    EventKind
-	Session *Session
-	// StreamID and Unread are of the stream concerned: its id, and how many unread
-	// bytes were thrown away.
+	Session  *Session
 	StreamID uint32
-	Unread   int
+	// Unread is how many unread bytes of the stream were thrown away.
+	Unread int
 }
 
-// EventKind is what has happened.
-type EventKind uint8
+// A stallWatch ends stalls: pauses in which the session does not read its transport, as it holds all the
+// unread data that it may, and which last since nobody reads the streams that hold it.
+//
+// Its clock runs while reading is paused. When it has run for the timeout, streams are aborted whose
+// readers took nothing meanwhile. It starts anew then; and when half of what the session holds has been
+// replaced since it started, as such a session is slow and not stalled. A reader that makes room for one
+// frame now and then does not start it anew: it would let all others wait for ever.
+//
+// A nil stallWatch does nothing.
+type stallWatch struct {
+	s       *Session
+	timeout time.Duration
 
-// StreamAborted: the StallPolicy had a stream aborted.
-const StreamAborted EventKind = 1
-
-func (k EventKind) String() string {
-	if k == StreamAborted {
-		return "stream aborted"
-	}
-	return "unknown event"
+	mu       sync.Mutex    // guards what follows; no lock is taken under it
+	round    uint64        // of stream.Config, since the clock started
+	received uint64        // by the session, when the clock started
+	ran      time.Duration // for how long the clock ran, without the present pause
+	paused   bool
+	since    time.Duration // if paused: from then on
+	timer    *time.Timer   // ends the present pause's wait
 }
 
-// watchStall does what the policy says while the transport is not read, which begins now and
-// lasts until stop is called.
-func (s *Session) watchStall() (stop func()) {
-	after := s.config.StallPolicy.Patience()
-	if after <= 0 {
-		return func() {}
+// minStallTimeout keeps a session from visiting its streams all the time.
+const minStallTimeout = time.Millisecond
+
+func newStallWatch(s *Session) *stallWatch {
+	if s.config.StallTimeout == 0 {
+		return nil
 	}
-	over := make(chan struct{})
-	go func() {
-		// What each stream holds is counted a moment later, as most stalls are
-		// short and there may be very many streams.
-		settle := max(min(after/10, 10*time.Millisecond), time.Microsecond)
-		for sleep(settle, over) {
-			unread := make(map[*member]int)
-			for _, m := range s.snapshot() {
-				if n := m.port.Unread(); n > 0 {
-					unread[m] = n
-				}
-			}
-			if sleep(after-settle, over) {
-				s.abortFullest(unread)
-			}
+	return &stallWatch{s: s, timeout: max(s.config.StallTimeout, minStallTimeout)}
+}
+
+// pause says that the transport is not read from now on.
+func (w *stallWatch) pause() {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	replaced := w.s.stats.bytesReceived.Load() - w.received
+	if w.round == 0 || replaced >= uint64(w.s.budget.Used()/2) {
+		w.restart()
+	}
+	w.paused, w.since = true, w.s.now()
+	if left := w.timeout - w.ran; w.timer == nil {
+		w.timer = time.AfterFunc(left, w.expired)
+	} else {
+		w.timer.Reset(left)
+	}
+}
+
+// resume says that the transport is read again.
+func (w *stallWatch) resume() {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.timer.Stop()
+	w.paused = false
+	w.ran += w.s.now() - w.since
+}
+
+// restart starts the clock anew. The caller holds w.mu.
+func (w *stallWatch) restart() {
+	w.round = w.s.streams.NextRound()
+	w.received = w.s.stats.bytesReceived.Load()
+	w.ran = 0
+}
+
+// expired is called by the timer.
+func (w *stallWatch) expired() {
+	w.mu.Lock()
+	now := w.s.now()
+	if !w.paused || w.ran+now-w.since < w.timeout {
+		w.mu.Unlock()
+		return // the pause has ended meanwhile
+	}
+	round := w.round
+	w.restart()
+	w.since = now
+	w.timer.Reset(w.timeout)
+	w.mu.Unlock()
+	w.s.abortStalled(round)
+}
+
+// abortStalled aborts streams from which nothing was taken since the round began: those that hold most,
+// until half of what all of them hold is free.
+func (s *Session) abortStalled(round uint64) {
+	type stalled struct {
+		m      *member
+		unread int
+	}
+	var all []stalled
+	total := 0
+	for _, m := range s.snapshot() {
+		if n := m.port.Stalled(round); n > 0 {
+			all = append(all, stalled{m, n})
+			total += n
 		}
-	}()
-	return func() { close(over) }
+	}
+	slices.SortFunc(all, func(a, b stalled) int { return cmp.Compare(b.unread, a.unread) })
+
+	streams, freed := 0, 0
+	for _, x := range all {
+		if freed >= total-total/2 {
+			break
+		}
+		n := x.m.port.Fail(round)
+		if n == 0 {
+			continue // it has been read after all
+		}
+		streams++
+		freed += n
+		if f := s.config.OnEvent; f != nil {
+			f(Event{Session: s, StreamID: x.m.port.Stream().ID(), Unread: n})
+		}
+	}
+	if streams > 0 {
+		s.log("streams aborted: their readers took nothing while the receive buffer was full",
+			"streams", streams, "unread", freed)
+	}
 }
 
 // sleep waits for d, and reports false at once if over is closed before.
@@ -84,24 +148,5 @@ func sleep(d time.Duration, over <-chan struct{}) bool {
 		return true
 	case <-over:
 		return false
-	}
-}
-
-// abortFullest aborts the stream that holds most of those that hold what they did.
-func (s *Session) abortFullest(waiting map[*member]int) {
-	var fullest *member
-	for m, n := range waiting {
-		if m.port.Unread() == n && (fullest == nil || n > waiting[fullest]) {
-			fullest = m
-		}
-	}
-	if fullest == nil {
-		return
-	}
-	id := fullest.port.Stream().ID()
-	dropped := fullest.port.Fail()
-	s.log("stream aborted: its reader took nothing while the receive buffer was full", "stream", id, "unread", dropped)
-	if f := s.config.OnEvent; f != nil {
-		f(Event{Kind: StreamAborted, Session: s, StreamID: id, Unread: dropped})
 	}
 }

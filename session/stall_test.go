@@ -16,9 +16,10 @@ import (
 	"github.com/smuxkit/smuxkit/internal/testutil"
 	"github.com/smuxkit/smuxkit/session"
 	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
 )
 
-// What a StallPolicy does when everything that may be held is unread.
+// What StallTimeout does when everything that may be held is unread.
 
 // stallBuffer is the MaxReceiveBuffer of these tests.
 const stallBuffer = 4 * mib
@@ -30,10 +31,10 @@ type events struct {
 	at  []time.Duration
 }
 
-func (e *events) config(version int, policy session.StallPolicy) *session.Config {
+func (e *events) config(version int, stallTimeout time.Duration) *session.Config {
 	elapsed := clock()
 	return &session.Config{
-		Version: version, MaxReceiveBuffer: stallBuffer, StallPolicy: policy,
+		Version: version, MaxReceiveBuffer: stallBuffer, StallTimeout: stallTimeout,
 		OnEvent: func(ev session.Event) {
 			e.mu.Lock()
 			defer e.mu.Unlock()
@@ -76,41 +77,37 @@ func pinged(out, in *stream.Stream) error {
 // Version 1 has no windows: by default a stream that nobody reads stops all of them, for as long
 // as that lasts, and they go on as soon as it is read. Neither side takes the other for dead.
 func TestByDefaultAnUnreadStreamOfVersion1StopsAllUntilItIsRead(t *testing.T) {
-	for name, policy := range map[string]session.StallPolicy{"no policy": nil, "Wait": session.Wait} {
-		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
-				var ev events
-				c, s := over(t, stallPath, &session.Config{Version: 1}, ev.config(1, policy))
-				outs, ins := openMany(t, c, s, 2)
-				const size = 2 * stallBuffer
-				sent := background(func() (int64, error) { return testutil.Pattern(1).Send(outs[0], size, 64*kib) })
-				time.Sleep(time.Minute)
-				if err := pinged(outs[1], ins[1]); err == nil {
-					t.Error("a stream went on while the buffer was full")
-				}
-				if unread := s.Stats().Unread; unread < stallBuffer || unread > stallBuffer+session.DefaultMaxFrameSize {
-					t.Errorf("%d bytes are unread, want %d and less than a frame more", unread, stallBuffer)
-				}
-				time.Sleep(24 * time.Hour)
-				if c.Err() != nil || s.Err() != nil {
-					t.Fatalf("a session ended: %v, %v", c.Err(), s.Err())
-				}
-				v := testutil.Pattern(1).Verifier()
-				pull(t, io.TeeReader(ins[0], v), size, nil)
-				if r := <-sent; r.err != nil {
-					t.Error(r.err)
-				}
-				if err := ins[1].SetReadDeadline(time.Time{}); err != nil {
-					t.Fatal(err)
-				}
-				pull(t, ins[1], 4, nil)
-				ping(t, outs[1], ins[1])
-				if list, _ := ev.list(); len(list) > 0 {
-					t.Errorf("events %v, want none", list)
-				}
-			})
-		})
-	}
+	bubble(t, func(t *testing.T) {
+		var ev events
+		c, s := over(t, stallPath, &session.Config{Version: 1}, ev.config(1, 0))
+		outs, ins := openMany(t, c, s, 2)
+		const size = 2 * stallBuffer
+		sent := background(func() (int64, error) { return testutil.Pattern(1).Send(outs[0], size, 64*kib) })
+		time.Sleep(time.Minute)
+		if err := pinged(outs[1], ins[1]); err == nil {
+			t.Error("a stream went on while the buffer was full")
+		}
+		if unread := s.Stats().Unread; unread < stallBuffer || unread > stallBuffer+session.DefaultMaxFrameSize {
+			t.Errorf("%d bytes are unread, want %d and less than a frame more", unread, stallBuffer)
+		}
+		time.Sleep(24 * time.Hour)
+		if c.Err() != nil || s.Err() != nil {
+			t.Fatalf("a session ended: %v, %v", c.Err(), s.Err())
+		}
+		v := testutil.Pattern(1).Verifier()
+		pull(t, io.TeeReader(ins[0], v), size, nil)
+		if r := <-sent; r.err != nil {
+			t.Error(r.err)
+		}
+		if err := ins[1].SetReadDeadline(time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		pull(t, ins[1], 4, nil)
+		ping(t, outs[1], ins[1])
+		if list, _ := ev.list(); len(list) > 0 {
+			t.Errorf("events %v, want none", list)
+		}
+	})
 }
 
 // A stalled session: more was sent than it may hold, most of it on the first of its streams, and
@@ -152,32 +149,45 @@ func stall(t *testing.T, cfg *session.Config) *stalled {
 	return x
 }
 
-// Abort closes the stream that holds most unread bytes once the budget has been full for that long
-// while nothing was taken from it. Its reader gets stream.ErrStalled, its peer learns that
-// nobody will read it, an event says so, and the others go on and have lost nothing.
-func TestAbortClosesTheStreamThatHoldsMostAndTheOthersGoOn(t *testing.T) {
+// Once the buffer has been full for StallTimeout, and nothing was taken from some streams, the fullest of
+// these are aborted, until half of what they hold is free. Their readers get stream.ErrStalled, their peer
+// learns that nobody will read them, an event says so, and the others go on and have lost nothing.
+func TestStallTimeoutAbortsTheFullestAndTheOthersGoOn(t *testing.T) {
 	versions(t, func(t *testing.T, version int) {
 		const after = 5 * time.Second
 		var ev events
 		var log bytes.Buffer
-		cfg := ev.config(version, session.Abort(after))
+		cfg := ev.config(version, after)
 		cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		x := stall(t, cfg)
 		time.Sleep(after - 500*time.Millisecond)
 		if list, _ := ev.list(); len(list) > 0 {
 			t.Fatalf("events %v after less than %v", list, after)
 		}
+		held := x.s.Stats().Unread
 		time.Sleep(time.Second)
+		synctest.Wait()
 		list, at := ev.list()
-		if len(list) != 1 {
-			t.Fatalf("%d events, want one", len(list))
+		if len(list) == 0 {
+			t.Fatal("no stream was aborted")
 		}
-		e := list[0]
-		t.Logf("after %v: %v, stream %d, %d KiB thrown away", at[0], e.Kind, e.StreamID, e.Unread/kib)
-		if e.Kind != session.StreamAborted || e.Session != x.s || e.StreamID != x.ins[0].ID() || int64(e.Unread) != x.sizes[0] {
-			t.Errorf("event %+v, want that stream %d was aborted, with %d bytes", e, x.ins[0].ID(), x.sizes[0])
+		aborted := map[uint32]bool{}
+		freed := 0
+		for i, e := range list {
+			aborted[e.StreamID] = true
+			freed += e.Unread
+			if e.Session != x.s || at[i] != at[0] {
+				t.Errorf("event %+v after %v", e, at[i])
+			}
 		}
-		if !strings.Contains(log.String(), "stream aborted") {
+		t.Logf("after %v: %d streams aborted, %d of %d KiB thrown away", at[0], len(list), freed/kib, held/kib)
+		if e := list[0]; e.StreamID != x.ins[0].ID() || int64(e.Unread) != x.sizes[0] {
+			t.Errorf("the first event is %+v, want that of stream %d, with %d bytes", e, x.ins[0].ID(), x.sizes[0])
+		}
+		if last := list[len(list)-1].Unread; freed < held/2 || freed-last >= (held+1)/2 {
+			t.Errorf("%d of %d bytes were freed, want half of them, and no more than that takes", freed, held)
+		}
+		if !strings.Contains(log.String(), "streams aborted") {
 			t.Errorf("the log does not tell:\n%s", log.String())
 		}
 
@@ -196,6 +206,9 @@ func TestAbortClosesTheStreamThatHoldsMostAndTheOthersGoOn(t *testing.T) {
 		wantErr(t, "the peer's later Write", err, stream.ErrPeerClosed)
 
 		for i := 1; i < len(x.outs); i++ {
+			if aborted[x.ins[i].ID()] {
+				continue
+			}
 			v := testutil.Pattern(i).Verifier()
 			pull(t, io.TeeReader(x.ins[i], v), x.sizes[i], nil)
 			if r := <-x.sent[i]; r.err != nil {
@@ -206,8 +219,8 @@ func TestAbortClosesTheStreamThatHoldsMostAndTheOthersGoOn(t *testing.T) {
 		}
 		out, in := open(t, x.c, x.s)
 		ping(t, out, in)
-		if list, _ := ev.list(); len(list) > 1 {
-			t.Errorf("%d more events", len(list)-1)
+		if more, _ := ev.list(); len(more) > len(list) {
+			t.Errorf("%d more events", len(more)-len(list))
 		}
 	})
 }
@@ -216,25 +229,24 @@ func TestAbortClosesTheStreamThatHoldsMostAndTheOthersGoOn(t *testing.T) {
 func TestAWriteThatIsBlockedOnAnAbortedStreamFails(t *testing.T) {
 	versions(t, func(t *testing.T, version int) {
 		var ev events
-		x := stall(t, ev.config(version, session.Abort(5*time.Second)))
+		x := stall(t, ev.config(version, 5*time.Second))
 		// The other way is full as well: the peer does not read it, either.
 		blocked := background(func() (int64, error) { return push(x.ins[0], 1<<40, 64*kib) })
 		time.Sleep(10 * time.Second)
-		if list, _ := ev.list(); len(list) != 1 {
-			t.Fatalf("%d events, want one", len(list))
+		if list, _ := ev.list(); len(list) == 0 || list[0].StreamID != x.ins[0].ID() {
+			t.Fatalf("events %v, want one of stream %d first", list, x.ins[0].ID())
 		}
 		r := <-blocked
 		wantStalled(t, "Write", r.err)
 	})
 }
 
-// As long as the buffer stays full, one stream after the other is aborted, and no more of them
-// than it takes.
-func TestAbortTakesOneStreamAfterTheOther(t *testing.T) {
+// As long as the peer fills what becomes free, and nobody reads, streams are aborted after each StallTimeout.
+func TestStallTimeoutCountsAnewAfterEachStall(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const after = time.Second
 		var ev events
-		c, s := over(t, stallPath, &session.Config{Version: 1}, ev.config(1, session.Abort(after)))
+		c, s := over(t, stallPath, &session.Config{Version: 1}, ev.config(1, after))
 		outs, ins := openMany(t, c, s, 4)
 		// Each of the first three alone exceeds the buffer.
 		for _, out := range outs[:3] {
@@ -246,59 +258,158 @@ func TestAbortTakesOneStreamAfterTheOther(t *testing.T) {
 		}()
 		time.Sleep(10 * time.Second)
 		list, at := ev.list()
-		var ids []uint32
+		aborted := map[uint32]bool{}
 		for i, e := range list {
-			ids = append(ids, e.StreamID)
+			aborted[e.StreamID] = true
 			t.Logf("%v: stream %d, %d KiB", at[i], e.StreamID, e.Unread/kib)
-			if i > 0 && at[i]-at[i-1] < after {
+			if i > 0 && at[i] != at[i-1] && at[i]-at[i-1] < after {
 				t.Errorf("stream %d was aborted %v after the one before, want %v at least", e.StreamID, at[i]-at[i-1], after)
 			}
 		}
-		if len(ids) != 3 {
-			t.Errorf("streams %v were aborted, want three", ids)
+		if len(list) != 3 || len(aborted) != 3 || aborted[ins[3].ID()] {
+			t.Errorf("streams %v were aborted, want the first three", aborted)
 		}
 		ping(t, outs[3], ins[3])
 	})
 }
 
-// A stream whose reader takes something now and then is not aborted, however slow it is: another is,
-// if there is one whose reader takes nothing.
-func TestAbortSparesAStreamThatIsReadSlowly(t *testing.T) {
+// A stream whose reader takes something now and then is not aborted, however slow it is; and the room
+// that it makes does not put off the end of others whose readers take nothing.
+func TestStallTimeoutSparesAStreamThatIsReadSlowly(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const after = 5 * time.Second
 		var ev events
-		c, s := over(t, stallPath, &session.Config{Version: 1}, ev.config(1, session.Abort(after)))
+		c, s := over(t, stallPath, &session.Config{Version: 1}, ev.config(1, after))
 		outs, ins := openMany(t, c, s, 2)
 		go func() { _, _ = push(outs[1], mib, mib) }()
 		time.Sleep(time.Second)
 		go pushFor(outs[0], 64*kib) // holds most, and is read slowly
-		slow := background(func() (int, error) {
-			for range 100 {
-				time.Sleep(after - time.Second)
-				if _, err := ins[0].Read(make([]byte, 100)); err != nil {
-					return 0, err
+		for range 100 {
+			time.Sleep(after - time.Second)
+			if _, err := ins[0].Read(make([]byte, 100)); err != nil {
+				t.Fatalf("the stream that is read slowly: %v", err)
+			}
+		}
+		list, at := ev.list()
+		if len(list) != 1 || list[0].StreamID != ins[1].ID() || list[0].Unread != mib {
+			t.Fatalf("events %v, want one, of the stream that is not read", list)
+		}
+		if most := time.Second + 2*after; at[0] > most {
+			t.Errorf("the stream that is not read was aborted after %v, want %v at most", at[0], most)
+		}
+	})
+}
+
+// Data that came while others were waiting for StallTimeout has all of it to be read in.
+func TestStallTimeoutCountsFromTheDatasArrival(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const after = 5 * time.Second
+		var ev events
+		c, s := over(t, stallPath, &session.Config{Version: 1}, ev.config(1, after))
+		outs, ins := openMany(t, c, s, 2)
+		go pushFor(outs[0], 64*kib)
+		time.Sleep(after / 2)
+		// Room for one frame, in which the other stream's data comes.
+		out := background(func() (int, error) { return outs[1].Write(make([]byte, 1000)) })
+		pull(t, ins[0], 256*kib, nil)
+		<-out
+		time.Sleep(after/2 + time.Second)
+		if list, _ := ev.list(); len(list) > 0 {
+			t.Errorf("events %v, want none: one stream was read, the other has waited for too short a time", list)
+		}
+		pull(t, ins[1], 1000, nil)
+	})
+}
+
+// A session whose buffer is always full, but which goes on at a rate, is slow and not stalled: none of
+// its streams is aborted, be it unread for long.
+func TestStallTimeoutLeavesASlowSessionAlone(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const after = 5 * time.Second
+		var ev events
+		c, s := over(t, stallPath, &session.Config{Version: 1}, ev.config(1, after))
+		outs, ins := openMany(t, c, s, 2)
+		if _, err := outs[1].Write(make([]byte, 64*kib)); err != nil {
+			t.Fatal(err)
+		}
+		go pushFor(outs[0], 64*kib)
+		for range 600 { // 640 KiB a second, half of the buffer in 3.2 s
+			time.Sleep(100 * time.Millisecond)
+			pull(t, ins[0], 64*kib, nil)
+		}
+		if list, _ := ev.list(); len(list) > 0 {
+			t.Errorf("events %v, want none", list)
+		}
+		pull(t, ins[1], 64*kib, nil)
+	})
+}
+
+// A stall of 47,936 streams of 700 bytes is over after one StallTimeout; so are all that a peer makes
+// which goes on like that, to ten times what the session may hold.
+func TestStallTimeoutFreesManySmallStreamsAtOnce(t *testing.T) {
+	const size, after = 700, 10 * time.Second
+	frames := 480_000
+	if testutil.Race {
+		frames = 60_000
+	}
+	full := session.DefaultMaxReceiveBuffer/size + 1 // streams that use up the buffer
+	half := (full + 1) / 2
+	bubble(t, func(t *testing.T) {
+		var ev events
+		cfg := ev.config(1, after)
+		cfg.MaxReceiveBuffer = 0
+		cfg.MaxStreams = 1 << 20 // streams count until their FINs are out
+		cfg.KeepAlive = off
+		ours, theirs := testutil.SimPair(t, simnet.Link{})
+		s := server(t, ours, cfg)
+		go func() { _, _ = io.Copy(io.Discard, theirs) }()
+		data := make([]byte, size)
+		go func() {
+			var b []byte
+			for n := range frames {
+				id := uint32(2*n + 1)
+				b = testutil.SYN(wire.V1, id).Append(b[:0])
+				b = testutil.PSH(wire.V1, id, data).Append(b)
+				if _, err := theirs.Write(b); err != nil {
+					t.Error(err)
+					return
 				}
 			}
-			return 0, nil
-		})
-		if r := <-slow; r.err != nil {
-			t.Errorf("the stream that is read slowly: %v", r.err)
+		}()
+		elapsed := clock()
+		time.Sleep(after - time.Second)
+		if n := s.NumStreams(); n != full+1 { // the last one's data waits in the transport
+			t.Fatalf("%d streams are open, want %d", n, full+1)
 		}
-		list, _ := ev.list()
-		for _, e := range list {
-			if e.StreamID == ins[0].ID() {
-				t.Error("it was aborted")
+		for s.Stats().FramesReceived < uint64(2*frames) {
+			time.Sleep(after)
+			if u := s.Stats().Unread; u > session.DefaultMaxReceiveBuffer+size {
+				t.Fatalf("%d bytes are unread", u)
 			}
 		}
-		t.Logf("%d events", len(list))
+		list, at := ev.list()
+		rounds := map[time.Duration]int{}
+		for _, t := range at {
+			rounds[t]++
+		}
+		t.Logf("%d streams aborted in %d rounds, %v", len(list), len(rounds), elapsed())
+		for at, n := range rounds {
+			if at%after != 0 || n != half {
+				t.Errorf("%d streams aborted after %v", n, at)
+			}
+		}
+		if want := (frames - full + half - 1) / half; len(rounds) != want {
+			t.Errorf("%d rounds, want %d", len(rounds), want)
+		}
+		wantErr(t, "Err", s.Err(), nil)
 	})
 }
 
 // A stall that ends in time is nobody's end.
-func TestAbortWaitsForAStallThatEndsInTime(t *testing.T) {
+func TestStallTimeoutWaitsForAStallThatEndsInTime(t *testing.T) {
 	versions(t, func(t *testing.T, version int) {
 		var ev events
-		x := stall(t, ev.config(version, session.Abort(5*time.Second)))
+		x := stall(t, ev.config(version, 5*time.Second))
 		time.Sleep(4 * time.Second)
 		var wg sync.WaitGroup
 		for i, in := range x.ins {
@@ -315,31 +426,11 @@ func TestAbortWaitsForAStallThatEndsInTime(t *testing.T) {
 	})
 }
 
-// A policy of one's own is asked at every stall.
-func TestAStallPolicyOfOnesOwnIsAsked(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
-		var ev events
-		x := stall(t, ev.config(version, patienceOf(42*time.Second)))
-		time.Sleep(41 * time.Second)
-		if list, _ := ev.list(); len(list) > 0 {
-			t.Fatalf("events %v too soon", list)
-		}
-		time.Sleep(2 * time.Second)
-		if list, _ := ev.list(); len(list) != 1 || list[0].StreamID != x.ins[0].ID() {
-			t.Errorf("events %v, want one", list)
-		}
-	})
-}
-
-type patienceOf time.Duration
-
-func (p patienceOf) Patience() time.Duration { return time.Duration(p) }
-
-// The policy's watch does not outlive the session.
+// Nothing of a stall outlives the session.
 func TestASessionThatEndsWhileItIsStalledLeavesNothingBehind(t *testing.T) {
 	versions(t, func(t *testing.T, version int) {
 		var ev events
-		x := stall(t, ev.config(version, session.Abort(time.Hour)))
+		x := stall(t, ev.config(version, time.Hour))
 		time.Sleep(time.Minute)
 		elapsed := clock()
 		if err := x.s.Close(); err != nil {

@@ -7,6 +7,6 @@ import "errors"
 // by a second FIN, and by a FIN that answers data.
 var ErrPeerClosed = errors.New("stream closed by peer")
 
-// ErrStalled is why Reads and Writes fail on a stream that its session has aborted,
-// as it held what others needed and its reader took nothing.
+// ErrStalled is why Reads and Writes fail on a stream that its session has aborted: it held
+// unread data, for which others had no room left, and its reader took none of it.
 var ErrStalled = errors.New("stream aborted: its data was not read")

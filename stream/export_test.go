@@ -20,3 +20,11 @@ func (p *Port) Pending() int {
 
 // MinBuffer is the size of the smallest buffer.
 const MinBuffer = buffer.Min
+
+// Unread returns how many bytes wait for their reader.
+func (p *Port) Unread() int {
+	s := &p.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unread
+}

@@ -89,11 +89,19 @@ func (p *Port) Deliver(data []byte, more bool) Outcome {
 		data = data[tail.Append(data):]
 	}
 	if kept > 0 {
-		s.unread += kept
-		s.cfg.Budget.Take(kept)
+		s.keep(kept)
 	}
 	s.readers.wake()
 	return s.woken()
+}
+
+// keep accounts for n bytes that were put into the queue.
+func (s *Stream) keep(n int) {
+	if s.unread == 0 {
+		s.touched = s.cfg.round.Load()
+	}
+	s.unread += n
+	s.cfg.Budget.Take(n)
 }
 
 // woken is the outcome if waiting Reads have been woken.
@@ -179,8 +187,7 @@ func (p *Port) Commit(n int) Outcome {
 	default:
 		s.queue.Tail().W += n
 		if n > 0 {
-			s.unread += n
-			s.cfg.Budget.Take(n)
+			s.keep(n)
 			s.readers.wake()
 			result = s.woken()
 		}
@@ -319,18 +326,36 @@ func (p *Port) Unsent() bool {
 // over reports whether no more data will come because the session has ended.
 func (s *Stream) over() bool { return s.err != nil && !s.arriving }
 
-// Unread returns how many bytes wait for their reader.
-func (p *Port) Unread() int {
+// Stalled returns how many bytes wait for their reader, if some did when the round began and the
+// reader has taken nothing since; otherwise 0.
+func (p *Port) Stalled(round uint64) int {
 	s := &p.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.stalled(round)
+}
+
+func (s *Stream) stalled(round uint64) int {
+	if s.touched >= round {
+		return 0
+	}
 	return s.unread
 }
 
-// Fail closes the stream because what it holds is needed and nobody takes it. Its Reads and
-// Writes fail with [ErrStalled]. Fail returns how many unread bytes were thrown away.
-func (p *Port) Fail() int {
-	dropped, _ := p.s.close(closedByStall)
+// Fail closes the stream if it is Stalled, because what it holds is needed. Its Reads and Writes
+// fail with [ErrStalled]. Fail returns how many unread bytes were thrown away.
+func (p *Port) Fail(round uint64) int {
+	s := &p.s
+	s.mu.Lock()
+	stalled := s.stalled(round) > 0
+	if stalled {
+		s.discard, s.closedBy = true, closedByStall // no Read gets in between
+	}
+	s.mu.Unlock()
+	if !stalled {
+		return 0
+	}
+	dropped, _ := s.close(closedByStall)
 	return dropped
 }
 

@@ -111,6 +111,7 @@ func (s *Stream) endErr() error {
 
 // copyOut moves unread bytes to p.
 func (s *Stream) copyOut(p []byte) (n int) {
+	s.touched = s.cfg.round.Load()
 	for s.unread > 0 && n < len(p) {
 		head := s.queue.Head()
 		k := copy(p[n:], head.Bytes())
@@ -233,6 +234,7 @@ func (s *Stream) next() (*buffer.Buf, error) {
 
 // takeBuffer takes the first buffer with unread bytes off the queue.
 func (s *Stream) takeBuffer() *buffer.Buf {
+	s.touched = s.cfg.round.Load()
 	b := s.queue.Head()
 	if b == s.queue.Tail() && s.lent == lentQueue {
 		// The session is still filling it.

@@ -67,8 +67,13 @@ type Config struct {
 	// LocalAddr and RemoteAddr are the addresses that streams report.
 	LocalAddr, RemoteAddr net.Addr
 
-	kept atomic.Int64 // bytes that streams that were closed have yet to send
+	round atomic.Uint64 // see NextRound
+	kept  atomic.Int64  // bytes that streams that were closed have yet to send
 }
+
+// NextRound begins a round in which streams note that their readers take data, and returns it. Ask
+// [Port.Stalled] for those that did not.
+func (c *Config) NextRound() uint64 { return c.round.Add(1) }
 
 // linger returns Linger, or what it is by default, and no time so short that streams that wait are busy
 // looking at the clock.
@@ -135,6 +140,7 @@ type Stream struct {
 	updateDue bool      // an UPD should go out
 	lent      lentState // which memory the session is reading into
 	unread    int       // bytes in queue
+	touched   uint64    // the round in which queue was last read from, or was empty
 	window    flow.ReceiveWindow
 	queue     buffer.Queue
 	reading   *reading       // a Read that found nothing, and waits

@@ -57,7 +57,7 @@ func (x *pair) orderly(peer *end) bool {
 	return (d == calm || d == shutdown) && peer != nil
 }
 
-// stalled reports whether the stall policy has aborted this end.
+// stalled reports whether StallTimeout has aborted this end.
 func (e *end) stalled() bool {
 	return errors.Is(e.readErr, stream.ErrStalled) || errors.Is(e.writeErr, stream.ErrStalled)
 }

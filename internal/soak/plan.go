@@ -56,7 +56,7 @@ type ends struct {
 	MaxStreams       int // 0 is no limit that is reached
 	CloseTimeout     time.Duration
 	WriteTimeout     time.Duration // 0 is none
-	Stall            time.Duration // of the stall policy; 0 is none
+	Stall            time.Duration // StallTimeout; 0 is never
 	Probe, GiveUp    time.Duration // of keep-alive; 0 is off
 	SendRate         session.Rate
 	ReceiveRate      session.Rate
@@ -270,9 +270,7 @@ func (p *plan) config(end int, shared []*flow.Budget) *session.Config {
 		c.MaxReceiveBuffer, c.Budget = 0, shared[0]
 		c.MaxSendBuffer, c.SendBudget = 0, shared[1]
 	}
-	if e.Stall > 0 {
-		c.StallPolicy = session.Abort(e.Stall)
-	}
+	c.StallTimeout = e.Stall
 	if e.Probe > 0 {
 		c.KeepAlive = keepalive.NOP{Interval: e.Probe, Timeout: e.GiveUp}
 	}
