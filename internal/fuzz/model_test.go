@@ -1,6 +1,7 @@
 package fuzz
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/smuxkit/smuxkit/flow"
+	"github.com/smuxkit/smuxkit/session"
 	"github.com/smuxkit/smuxkit/stream"
 )
 
@@ -25,6 +27,8 @@ type model struct {
 	streams []*modelStream
 	waiting []*modelStream // for AcceptStream
 
+	heard   bool  // a frame of the peer's has come
+	asked   bool  // the application has opened a stream
 	stalled bool  // the transport takes nothing
 	closed  bool  // Session.Close was called before the session had ended
 	end     error // what ended it before that, or nil
@@ -86,8 +90,22 @@ func (r result) allows(n int, err error) bool {
 
 // open is told that the application has opened a stream.
 func (m *model) open(id uint32) *modelStream {
+	m.asked = true
 	return m.add(id, true)
 }
+
+// over is told that the peer has ended the session.
+func (m *model) over(reason error) {
+	if m.asked && !m.heard {
+		reason = silence{reason}
+	}
+	m.end = reason
+}
+
+// A silence is the end of a session whose peer has never said anything, though it was asked.
+type silence struct{ error }
+
+func (s silence) Unwrap() error { return s.error }
 
 func (m *model) add(id uint32, opened bool) *modelStream {
 	st := &modelStream{m: m, id: id, opened: opened, edge: flow.InitialWindow, maxEdge: flow.InitialWindow}
@@ -167,6 +185,8 @@ func (m *model) accepting() result {
 		return result{errs: []error{net.ErrClosed}}
 	case len(m.waiting) > 0:
 		return result{}
+	case errors.Is(m.end, io.EOF):
+		return result{errs: []error{io.EOF}}
 	case m.end != nil:
 		return result{errs: []error{m.end}}
 	}
@@ -186,8 +206,11 @@ func (m *model) opening() result {
 
 // endErr is what a stream's calls get for the end of the session.
 func (m *model) endErr() error {
-	if m.end == io.EOF {
+	switch m.end {
+	case io.EOF:
 		return io.ErrUnexpectedEOF
+	case silence{io.EOF}:
+		return silence{io.ErrUnexpectedEOF}
 	}
 	return m.end
 }
@@ -284,4 +307,19 @@ func (m *model) close() {
 	for _, st := range m.streams {
 		st.read = st.came
 	}
+}
+
+// same reports whether err is want, or says the same.
+func same(err, want error) bool {
+	var got, protocol *session.ProtocolError
+	if errors.As(want, &protocol) {
+		return errors.As(err, &got) && got.Header == protocol.Header
+	}
+	if quiet := (silence{}); errors.As(want, &quiet) {
+		return errors.Is(err, quiet.error) && err != quiet.error
+	}
+	if want == nil || want == io.EOF {
+		return err == want
+	}
+	return errors.Is(err, want)
 }

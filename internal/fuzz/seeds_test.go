@@ -65,6 +65,7 @@ var playSeeds = []string{
 	"session server 1 1 0 0 0; syn; accept; read 0 100; writeto 0; end payload; sleep 1s",
 	"session server 1 0 0 0 0; syn; accept; read 0 100; accept; end header; sleep 1s",
 	"session server 1 0 0 0 0; syn; accept; write 0 1; end error; sleep 1s",
+	"session client 2 0 0 0 0; open; read 0 1; end clean; write 0 1; open; accept",
 	"session client 2 0 0 0 0; syn; psh 0 100; accept; accept; write 0 100; shut; read 0 1; write 0 1; open; accept",
 	"session client 1 0 0 0 0; syn; accept; fin 0; closewrite 0; shut; read 0 0; read 0 1",
 	"session client 2 0 0 0 0; open; upd 0 all 0; fin 0; write 0 1; close 0; sleep 1s",

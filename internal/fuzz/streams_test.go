@@ -225,6 +225,7 @@ func (p *play) act(s step) {
 
 // send has the peer send a frame.
 func (p *play) send(h wire.Header, data []byte) {
+	p.model.heard = true
 	h.Version = p.version
 	h.Length = uint16(len(data))
 	p.cable.send(append(h.Append(nil), data...))
@@ -366,6 +367,7 @@ func (p *play) end(how string) {
 			}
 		}
 		rest = append(h.Append(nil), rest...)
+		p.model.heard = true
 	case "error":
 		err, reason = errCable, errCable
 	}
@@ -378,7 +380,7 @@ func (p *play) ended(reason error) {
 	if p.model.closed {
 		p.cut, p.flushes = true, false
 	} else {
-		p.model.end = reason
+		p.model.over(reason)
 	}
 }
 
@@ -871,16 +873,4 @@ func (p *play) conclude() {
 	if n := p.s.NumStreams(); n != 0 {
 		p.failf("%d streams are left", n)
 	}
-}
-
-// same reports whether err is want, or says the same.
-func same(err, want error) bool {
-	var a, b *session.ProtocolError
-	if errors.As(want, &b) {
-		return errors.As(err, &a) && a.Header == b.Header
-	}
-	if want == nil || want == io.EOF {
-		return err == want
-	}
-	return errors.Is(err, want)
 }
