@@ -137,6 +137,7 @@ func converse(t *testing.T, g flow.Granter, script []byte, overrun int) {
 		if got := in.Unread(); got < 0 || got > sent-read {
 			t.Fatalf("%d unread, %d sent, %d read", got, sent, read)
 		}
+		must(t, in.Check())
 	}
 	// From here on everything that is due happens: a megabyte must get through.
 	goal := sent + 1<<20
@@ -154,6 +155,7 @@ func converse(t *testing.T, g flow.Granter, script []byte, overrun int) {
 		for len(updates) > 0 {
 			hear()
 		}
+		must(t, in.Check())
 		if sent > before {
 			stuck = 0
 		}
@@ -239,22 +241,26 @@ func FuzzReceiveWindow(f *testing.F) {
 	f.Add(randomScript(3, 300))
 	f.Fuzz(func(t *testing.T, script []byte) {
 		share := flow.NewShare(1 << 20)
+		failed := false
 		var w flow.ReceiveWindow
 		for ; len(script) >= 4; script = script[4:] {
 			now := time.Duration(int16(uint16(script[1])<<8|uint16(script[2]))) * time.Hour / 1000
 			n := int(script[3]) << (script[0] >> 4)
 			switch script[0] % 5 {
 			case 0, 1:
-				if err := w.Received(n, now, 0); err != nil && !errors.Is(err, flow.ErrWindow) {
-					t.Fatal(err)
+				if err := w.Received(n, now, share.MaxOverrun()); err != nil {
+					failed = true
+					if err != flow.ErrWindow {
+						t.Fatal(err)
+					}
 				}
 			case 2, 3:
 				w.Read(min(n, w.Unread()), now)
 			case 4:
 				w.Update(share, now)
 			}
-			if w.Window() < 1 || w.Window() > 1<<30 {
-				t.Fatalf("a window of %d", w.Window())
+			if !failed {
+				must(t, w.Check())
 			}
 		}
 		w.Finish(share)

@@ -131,6 +131,7 @@ func (l *loopback) run(t testing.TB) {
 			return 0
 		}
 		consumed, size := l.window.Update(l.g, m.sim.now)
+		must(t, l.window.Check())
 		l.maxWindow = max(l.maxWindow, int(size))
 		l.updates++
 		updates = append(updates, [2]uint32{consumed, size})

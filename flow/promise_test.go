@@ -280,6 +280,7 @@ func TestPromisesNeverExceedTheBudget(t *testing.T) {
 				if s.w.Read(n, now) {
 					s.w.Update(s.share, now)
 				}
+				must(t, s.w.Check())
 			}
 			if got := b.Promised(); got < 0 || got > promisable(b) {
 				t.Fatalf("seed %d: %d promised of %d", seed, got, b.Size())

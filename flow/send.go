@@ -16,7 +16,7 @@ const InitialWindow = 262144
 type SendWindow struct {
 	sent     uint32 // bytes sent, modulo 2^32
 	consumed uint32 // bytes that the peer's application has read, modulo 2^32
-	window   uint32 // window of the last update, less InitialWindow (modulo 2^32)
+	window   biased // window of the last update
 }
 
 // Available returns how many bytes may be sent now; never less than 0.
@@ -24,7 +24,7 @@ type SendWindow struct {
 // The comparison is the protocol's, in signed 32-bit arithmetic: a window of
 // 2^31 or more counts as negative and stops the stream.
 func (w *SendWindow) Available() int {
-	return int(max(0, int64(int32(w.window+InitialWindow))-int64(w.sent-w.consumed)))
+	return int(max(0, int64(int32(w.window.value()))-int64(w.sent-w.consumed)))
 }
 
 // Sent records that n bytes were sent, where 0 <= n <= Available.
@@ -44,6 +44,6 @@ func (w *SendWindow) Update(consumed, window uint32) error {
 		return nil // stale
 	}
 	w.consumed = consumed
-	w.window = window - InitialWindow
+	w.window = bias(window)
 	return nil
 }

@@ -126,7 +126,7 @@ func (s *Share) MaxOverrun() int {
 
 const (
 	minOverrun = 64 << 10 // more than a frame
-	// maxOverrun and a window of topWindow are together less than 2^31, as ReceiveWindow needs it.
+	// maxOverrun and a window of maxWindow are together less than 2^31, as ReceiveWindow needs it.
 	maxOverrun = 256 << 20
 )
 

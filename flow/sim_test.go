@@ -188,6 +188,7 @@ func (x *transfer) arrive(n int) {
 	if err := x.in.Received(n, x.sim.now, 0); err != nil {
 		x.t.Fatalf("at %v: %v", x.sim.now, err)
 	}
+	must(x.t, x.in.Check())
 	x.maxUnread = max(x.maxUnread, x.in.Unread())
 	if !x.reading {
 		x.reading = true
@@ -226,10 +227,12 @@ func (x *transfer) take() {
 	if x.in.Read(n, x.sim.now) {
 		x.update()
 	}
+	must(x.t, x.in.Check())
 }
 
 func (x *transfer) update() {
 	consumed, window := x.in.Update(x.g, x.sim.now)
+	must(x.t, x.in.Check())
 	x.maxWindow = max(x.maxWindow, int(window))
 	x.updates++
 	x.back.send(updateFrame, func() {
