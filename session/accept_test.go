@@ -252,41 +252,6 @@ func TestWhenTheIDsAreUsedUpOpenFailsAndTheStreamsGoOn(t *testing.T) {
 	})
 }
 
-func TestRefusedSYNsAreAnsweredInABoundedWay(t *testing.T) {
-	const syns = 100_000
-	roles(t, func(t *testing.T, r role) {
-		s, p := r.startLink(t, simnet.Link{Buffer: 8 << 10}, session.Config{AcceptBacklog: 1})
-		p.Conn.(*simnet.Conn).In().Stall()
-		p.Send(t, r.syn(r.theirs(0)))
-		sendFlood(t, r, p, func(r role, n int) testutil.Frame { return r.syn(r.theirs(1 + n)) }, syns)
-		synctest.Wait()
-		p.Conn.(*simnet.Conn).In().Unstall()
-		answers := 0
-		for {
-			f, err := p.TryNext(time.Minute)
-			if err != nil {
-				break
-			}
-			if f.Command != wire.FIN {
-				t.Fatalf("answered with %v", f)
-			}
-			answers++
-		}
-		// The transport's buffer, a batch under way, and two FINs for each of 1,024 that wait.
-		if most := 8<<10/8 + 32<<10/8 + 2*1024; answers == 0 || answers > most {
-			t.Errorf("%d answers, want at most %d", answers, most)
-		}
-		if n := s.Stats().StreamsRefused; n != syns {
-			t.Errorf("%d streams were refused, want %d", n, syns)
-		}
-		// That peer is served again once it reads.
-		p.Send(t, r.syn(r.theirs(syns+1)))
-		p.ExpectClosed(t, r.fin(r.theirs(syns+1)))
-		accept(t, s)
-		wantAlive(t, r, s, p, r.theirs(syns+2))
-	})
-}
-
 func TestEveryStreamIsAcceptedOnceAndInTheirOrder(t *testing.T) {
 	const streams, accepters = 1000, 10
 	roles(t, func(t *testing.T, r role) {

@@ -76,6 +76,7 @@
 //	stream.ErrPeerClosed     from Write: the peer has closed both directions
 //	stream.ErrStalled        Config.StallTimeout has aborted the stream
 //	ErrKeepAlive             the peer was silent for too long; a time-out, too
+//	ErrAnswerTimeout         the peer opens streams and takes no refusals; a time-out, too
 //	*ProtocolError           the peer sent what the protocol does not allow; it says what
 //	ErrShutdown              from OpenStream: this side has called Shutdown
 //	ErrIDsExhausted          from OpenStream: all stream ids of this side were used

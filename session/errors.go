@@ -33,6 +33,11 @@ var ErrKeepAlive error = timeoutError("keep-alive timeout: nothing was received 
 // Config.WriteTimeout. It is a net.Error with Timeout() true, and matches os.ErrDeadlineExceeded.
 var ErrWriteTimeout error = timeoutError("write timeout: the transport takes no data")
 
+// ErrAnswerTimeout is why a session ends whose peer opens streams that are refused, and lets 1,024 refusals wait
+// for 30 s while the transport takes no byte. It is a net.Error with Timeout() true, and matches
+// os.ErrDeadlineExceeded.
+var ErrAnswerTimeout error = timeoutError("answer timeout: the peer opens streams and takes no refusals")
+
 // A ProtocolError is why a session ends whose peer broke the protocol.
 type ProtocolError struct {
 	// Header is that of the offending frame.

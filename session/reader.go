@@ -5,6 +5,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/smuxkit/smuxkit/stream"
 	"github.com/smuxkit/smuxkit/wire"
@@ -52,6 +53,7 @@ const (
 	waitNothing wait = iota
 	waitBudget       // there is room for unread data
 	waitRate         // Config.ReceiveRate lets more bytes in
+	waitAnswers      // answers to what was read have left
 )
 
 const (
@@ -92,6 +94,11 @@ func (r *reader) await(why wait) error {
 		r.admitted = s.budget.Wait(s.closing)
 	case waitRate:
 		r.pace.wait()
+	case waitAnswers:
+		defer s.transport.watch()()
+		if !s.awaitAnswers() {
+			return ErrAnswerTimeout
+		}
 	}
 	if s.ended() {
 		return net.ErrClosed
@@ -101,10 +108,36 @@ func (r *reader) await(why wait) error {
 
 // mustWait returns what has to happen before h is acted on.
 func (r *reader) mustWait(h wire.Header) wait {
-	if h.Command == wire.PSH && h.Length > 0 && !r.admitted && r.s.budget.Full() && r.s.keeps(h.StreamID) {
+	s := r.s
+	switch {
+	case h.Command == wire.PSH && h.Length > 0 && !r.admitted && s.budget.Full() && s.keeps(h.StreamID):
 		return waitBudget
+	case h.Command == wire.SYN && s.out.answersFull():
+		return waitAnswers
 	}
 	return waitNothing
+}
+
+// awaitAnswers waits until answers have left. It reports false if the transport took nothing for answerTimeout:
+// two peers that both wait like this would wait for ever.
+func (s *Session) awaitAnswers() bool {
+	leave := s.out.answersLeave()
+	timer := time.NewTimer(answerTimeout)
+	defer timer.Stop()
+	for {
+		select {
+		case <-leave:
+			return true
+		case <-s.done:
+			return true
+		case <-timer.C:
+			waited := s.out.watch.waited()
+			if waited >= answerTimeout {
+				return false
+			}
+			timer.Reset(answerTimeout - waited)
+		}
+	}
 }
 
 // clean reports whether the reader stands between two frames.

@@ -60,7 +60,8 @@ type writer struct {
 	kept     turn          // a turn that did not fit into the last batch
 	own      shaper.Flow   // the session's own frames:
 	nop      bool          // NOP is due
-	refusals []uint32      // streams of the peer that are to be refused
+	refusals []uint32      // streams of the peer that are to be refused; empty if err is set
+	leave    chan struct{} // if not nil, closed when the reader may go on
 }
 
 // A turn is what the scheduler gave a stream.
@@ -93,9 +94,10 @@ const (
 	// callerBatches is how much a caller sends, of other streams too, before it
 	// leaves the rest to a goroutine.
 	callerBatches = 8
-	// maxRefusals bounds the answers that wait to be sent. Beyond it answers
-	// are left out, which a peer that reads none of them has no use for.
-	maxRefusals = 1024
+	// At maxAnswers that wait to be sent, the reader waits, before the next frame that may need one.
+	maxAnswers = 1024
+	// answerTimeout is for how long it does so while the transport takes nothing.
+	answerTimeout = 30 * time.Second
 	// refusalsPerTurn bounds one turn of the session's own frames.
 	refusalsPerTurn = 64
 
@@ -443,6 +445,9 @@ func (w *writer) takeOwn(b *stream.Batch) (more bool) {
 		b.Frame(fin, nil)
 	}
 	w.refusals = append(w.refusals[:0], w.refusals[k:]...)
+	if len(w.refusals) <= maxAnswers/2 {
+		w.answersLeft()
+	}
 	if len(w.refusals) == 0 {
 		w.refusals = nil
 		return false
@@ -464,10 +469,37 @@ func (w *writer) sendNOP() {
 	w.send(&w.own, shaper.Control, stream.Now)
 }
 
+// answersFull reports whether the reader is to wait until answers have left.
+func (w *writer) answersFull() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.refusals) >= maxAnswers
+}
+
+// answersLeave returns a channel that is closed once no more than half of maxAnswers wait, or none can be
+// sent any more.
+func (w *writer) answersLeave() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	leave := make(chan struct{})
+	if w.leave = leave; w.err != nil {
+		w.answersLeft()
+	}
+	return leave
+}
+
+// answersLeft has the reader go on, if it waits. The caller holds w.mu.
+func (w *writer) answersLeft() {
+	if w.leave != nil {
+		close(w.leave)
+		w.leave = nil
+	}
+}
+
 // refuse tells the peer that stream id, which it has opened, is closed in both directions: with FIN, twice.
 func (w *writer) refuse(id uint32) {
 	w.mu.Lock()
-	if len(w.refusals) == maxRefusals {
+	if w.err != nil {
 		w.mu.Unlock()
 		return
 	}
@@ -501,6 +533,8 @@ func (w *writer) stop(err error) {
 	if w.err == nil {
 		w.err = err
 	}
+	w.refusals = nil
+	w.answersLeft()
 	if w.lazy != nil {
 		w.lazy.Stop()
 	}

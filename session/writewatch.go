@@ -52,6 +52,16 @@ func (w *writeWatch) end() {
 	w.waiting = false
 }
 
+// waited returns for how long the transport has taken nothing of a write.
+func (w *writeWatch) waited() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.waiting {
+		return 0
+	}
+	return w.s.now() - w.since
+}
+
 // stop ends the watch.
 func (w *writeWatch) stop() {
 	w.mu.Lock()
