@@ -36,7 +36,7 @@ func (s *Session) AcceptStream(ctx context.Context) (*stream.Stream, error) {
 			if len(s.backlog) == 0 {
 				s.backlog = nil
 			}
-			return m.port.Stream(), nil
+			return m.core.Stream(), nil
 		}
 		if s.phase == phaseEnded {
 			if isEOF(s.err) {

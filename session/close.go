@@ -40,7 +40,7 @@ func (s *Session) Close() error {
 	s.mu.Unlock()
 
 	for _, m := range members {
-		m.port.Abort(net.ErrClosed, stream.KeepWritten)
+		m.core.Abort(net.ErrClosed, stream.AbortRead)
 	}
 	flushed := s.flush(members)
 	err := s.end(net.ErrClosed)
@@ -112,7 +112,7 @@ func (s *Session) flush(members []*member) bool {
 func unsent(members []*member) []*member {
 	var rest []*member
 	for _, m := range members {
-		if m.port.Unsent() {
+		if m.core.HasUnsent() {
 			rest = append(rest, m)
 		}
 	}
@@ -166,8 +166,8 @@ func (s *Session) end(reason error) error {
 	cut := reason != io.EOF
 	// With the lock held, so that whoever hears of the end finds it everywhere.
 	for _, m := range s.members {
-		cut = cut || m.port.Unsent()
-		m.port.Abort(cause, stream.DropWritten)
+		cut = cut || m.core.HasUnsent()
+		m.core.Abort(cause, stream.AbortBoth)
 	}
 	s.cut.Store(cut)
 	clear(s.members)
@@ -219,7 +219,7 @@ func (s *Session) writeFailed(err error) {
 	s.grace = time.AfterFunc(writeGrace, s.graceOver)
 	s.mu.Unlock()
 	for _, m := range members {
-		m.port.Abort(err, stream.KeepReading)
+		m.core.Abort(err, stream.AbortWrite)
 	}
 	s.transport.interrupt()
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/smuxkit/smuxkit/stream"
 	"github.com/smuxkit/smuxkit/wire"
 )
 
@@ -39,7 +38,7 @@ func GiveWay(s *Session) {
 // TryWrite returns what writes a frame with p to conn, a socket, as a session does that does not wait.
 func TryWrite(conn io.ReadWriteCloser) func(p []byte) (int, error) {
 	t := newSocket(conn, nil)
-	b := stream.NewBatch(true)
+	b := wire.NewBatch(true)
 	return func(p []byte) (int, error) {
 		b.Release()
 		b.Frame(wire.Header{}, p)

@@ -37,7 +37,7 @@ func (s *Session) stopAccepting() {
 	s.accepting.Broadcast()
 	s.mu.Unlock()
 	for _, m := range waiting {
-		_ = m.port.Stream().Close() // no application has seen it
+		_ = m.core.Stream().Close() // no application has seen it
 	}
 	s.stats.streamsRefused.Add(uint64(len(waiting)))
 }

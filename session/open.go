@@ -22,8 +22,8 @@ func (s *Session) OpenStream(ctx context.Context) (*stream.Stream, error) {
 		return nil, s.opError("open", err)
 	}
 	s.stats.streamsOpened.Add(1)
-	m.SendControl(stream.Lazily)
-	return m.port.Stream(), nil
+	m.core.Start()
+	return m.core.Stream(), nil
 }
 
 // Open is OpenStream without a context, for the interfaces that want it.
@@ -59,6 +59,5 @@ func (s *Session) open(ctx context.Context) (*member, error) {
 	id := uint32(s.nextID)
 	s.nextID += 2
 	s.unsentSYN.Add(1)
-	m, _ := s.newMember(id, true)
-	return m, nil
+	return s.newMember(id, true), nil
 }

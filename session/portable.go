@@ -5,7 +5,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
 )
 
 // A portable is the transport that needs no more than an io.ReadWriteCloser. Any Read or Write may block:
@@ -71,7 +71,7 @@ func (t *portable) interrupt() {}
 
 func (t *portable) inline() bool { return false }
 
-func (t *portable) write(b *stream.Batch) (n int, err error) { return t.writeSome(b.Bytes()) }
+func (t *portable) write(b *wire.Batch) (n int, err error) { return t.writeSome(b.Bytes()) }
 
 func (t *portable) writeSome(p []byte) (n int, err error) {
 	n, err = t.conn.Write(p)

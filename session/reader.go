@@ -195,7 +195,7 @@ func (r *reader) memory(brief bool) (direct, staged []byte) {
 		r.woken = nil
 		runtime.Gosched()
 	}
-	direct = r.m.port.Lend(int(r.left), brief)
+	direct = r.m.core.Reserve(int(r.left), brief)
 	if direct == nil {
 		return nil, staged
 	}
@@ -220,13 +220,13 @@ func (r *reader) filled(n int) {
 	payload := min(n, int(r.left))
 	r.w += n - payload
 	r.left -= uint32(payload)
-	r.delivered(r.m.port.Commit(payload))
+	r.delivered(r.m.core.Commit(payload))
 }
 
 // wake has a Read go on whose buffer is partly filled.
 func (r *reader) wake() {
 	if r.filling != nil {
-		r.filling.port.Wake()
+		r.filling.core.Wake()
 		r.filling = nil
 	}
 }
@@ -240,7 +240,7 @@ func (r *reader) parse() (wait, error) {
 			r.r += n
 			r.left -= uint32(n)
 			if r.m != nil {
-				r.delivered(r.m.port.Deliver(data, r.bulk && r.left > 0))
+				r.delivered(r.m.core.Deliver(data, r.bulk && r.left > 0))
 			}
 			continue
 		}
@@ -273,7 +273,7 @@ func (r *reader) parse() (wait, error) {
 }
 
 // delivered deals with what became of a piece of payload.
-func (r *reader) delivered(became stream.Outcome) {
+func (r *reader) delivered(became stream.Delivery) {
 	switch became {
 	case stream.Filling:
 		r.filling = r.m
@@ -321,12 +321,12 @@ func (r *reader) frame(h wire.Header, body []byte) error {
 		return nil // late, or of a stream that was refused
 	}
 	if h.Command == wire.FIN {
-		m.port.End()
+		m.core.HandleFIN()
 		return nil
 	}
 	u, err := wire.ParseWindowUpdate(body)
 	if err == nil {
-		err = m.port.WindowUpdate(u)
+		err = m.core.HandleUpdate(u)
 	}
 	if err != nil {
 		return &ProtocolError{Header: h, Err: err}

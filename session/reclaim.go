@@ -3,8 +3,6 @@ package session
 import (
 	"sync"
 	"time"
-
-	"github.com/smuxkit/smuxkit/stream"
 )
 
 // A reclaimer takes the windows of streams back that do not use them, while windows are scarce
@@ -69,11 +67,9 @@ func (r *reclaimer) run() {
 // visit takes back what can be, and reports whether another visit could take more.
 func (r *reclaimer) visit() (again bool) {
 	for _, m := range r.s.snapshot() {
-		control, later := m.port.Reclaim()
-		if control {
-			m.SendControl(stream.Soon)
+		if m.core.Reclaim() {
+			again = true
 		}
-		again = again || later
 	}
 	return again
 }

@@ -31,7 +31,7 @@ type Session struct {
 	begin  time.Time
 
 	ver        atomic.Uint32 // wire.Version; 0 until a server has learned it
-	streams    stream.Config // what all streams have in common; Version is set with ver
+	streams    stream.Shared // what all streams have in common; Version is set with ver
 	budget     *flow.Share   // of unread data
 	sendBudget *flow.Share   // of data that was written, copied, and not sent yet
 	transport  transport     // how conn is used
@@ -152,7 +152,7 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 		s.sendBudget = flow.NewShare(s.config.MaxSendBuffer)
 	}
 	s.budget.SetMaxWindow(s.config.MaxStreamWindow)
-	s.streams = stream.Config{
+	s.streams = stream.Shared{
 		Version:    wire.Version(s.config.Version),
 		MaxFrame:   s.config.MaxFrameSize,
 		Budget:     s.budget,
@@ -246,15 +246,13 @@ func (s *Session) opened(h wire.Header) error {
 		}
 		return nil
 	}
-	m, control := s.newMember(h.StreamID, false)
+	m := s.newMember(h.StreamID, false)
 	s.theirs++
 	s.backlog = append(s.backlog, m)
 	s.accepting.Signal()
 	s.mu.Unlock()
 	s.stats.streamsAccepted.Add(1)
-	if control {
-		m.SendControl(stream.Lazily)
-	}
+	m.core.Start()
 	return nil
 }
 
@@ -374,26 +372,26 @@ func (s *Session) log(msg string, args ...any) {
 	}
 }
 
-// newMember adds a stream, and reports whether it has to send a control frame. The caller holds s.mu.
-func (s *Session) newMember(id uint32, opened bool) (m *member, control bool) {
-	m = &member{s: s}
+// newMember adds a stream. The caller holds s.mu, and calls the Core's Start without it.
+func (s *Session) newMember(id uint32, opens bool) *member {
+	m := &member{s: s}
 	m.flow.Owner = m
-	control = m.port.Init(&s.streams, m, id, opened)
+	m.core.Init(&s.streams, m, id, opens)
 	s.members[id] = m
-	return m, control
+	return m
 }
 
-// A member is a stream of a session: its port, and its place in the writer's lines. It
-// is the stream's link to the session.
+// A member is a stream of a session: its core, and its place in the writer's lines. It
+// is the stream's way to the session.
 type member struct {
 	s    *Session
 	flow shaper.Flow
-	port stream.Port
+	core stream.Core
 	// epoch is the mix's last one in which a large frame came, or noData, or noBulk. It belongs to the reader.
 	epoch uint64
 }
 
-var _ stream.Link = (*member)(nil)
+var _ stream.Notifier = (*member)(nil)
 
 func (m *member) SendControl(u stream.Urgency) { m.s.out.send(&m.flow, shaper.Control, u) }
 func (m *member) SendData(u stream.Urgency)    { m.s.out.send(&m.flow, shaper.Data, u) }
@@ -403,27 +401,27 @@ func (m *member) Now() time.Duration           { return m.s.now() }
 
 // take adds to b what the stream has to send in class c, and reports whether there is more. It is
 // called by the holder of the writer role.
-func (m *member) take(b *stream.Batch, c shaper.Class, n int) (more bool) {
-	opened := false
+func (m *member) take(b *wire.Batch, c shaper.Class, n int) (more bool) {
 	if c == shaper.Control {
-		opened = m.port.Control(b)
-	} else {
-		more, opened = m.port.Data(b, n)
+		m.core.AppendControl(b)
+		return false
 	}
-	if opened {
-		if m.s.unsentSYN.Add(-1) == maxUnsentSYN-1 {
-			m.s.mu.Lock()
-			m.s.opening.Broadcast()
-			m.s.mu.Unlock()
-		}
+	return m.core.AppendData(b, n)
+}
+
+// Opened lets a call of OpenStream go on.
+func (m *member) Opened() {
+	if m.s.unsentSYN.Add(-1) == maxUnsentSYN-1 {
+		m.s.mu.Lock()
+		defer m.s.mu.Unlock()
+		m.s.opening.Broadcast()
 	}
-	return more
 }
 
 // Finished takes the stream off the session.
 func (m *member) Finished() {
 	s := m.s
-	id := m.port.Stream().ID()
+	id := m.core.Stream().ID()
 	s.mu.Lock()
 	if s.members[id] == m {
 		delete(s.members, id)

@@ -11,7 +11,7 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
 )
 
 // A socket is the transport over a TCP or Unix socket. It never blocks in a system call: what cannot be
@@ -215,7 +215,7 @@ func (v *vector) tryAgain(fd uintptr) bool {
 }
 
 // write writes what the socket takes of b at once.
-func (t *socket) write(b *stream.Batch) (n int, err error) {
+func (t *socket) write(b *wire.Batch) (n int, err error) {
 	v := vectors.Get().(*vector)
 	v.t = t
 	n, err = v.write(b.Parts())

@@ -29,7 +29,7 @@ type stallWatch struct {
 	timeout time.Duration
 
 	mu       sync.Mutex    // guards what follows; no lock is taken under it
-	round    uint64        // of stream.Config, since the clock started
+	round    uint64        // of stream.Shared, since the clock started
 	received uint64        // by the session, when the clock started
 	ran      time.Duration // for how long the clock ran, without the present pause
 	paused   bool
@@ -111,7 +111,7 @@ func (s *Session) abortStalled(round uint64) {
 	var all []stalled
 	total := 0
 	for _, m := range s.snapshot() {
-		if n := m.port.Stalled(round); n > 0 {
+		if n := m.core.Stalled(round); n > 0 {
 			all = append(all, stalled{m, n})
 			total += n
 		}
@@ -123,14 +123,14 @@ func (s *Session) abortStalled(round uint64) {
 		if freed >= total-total/2 {
 			break
 		}
-		n := x.m.port.Fail(round)
+		n := x.m.core.FailStalled(round)
 		if n == 0 {
 			continue // it has been read after all
 		}
 		streams++
 		freed += n
 		if f := s.config.OnEvent; f != nil {
-			f(Event{Session: s, StreamID: x.m.port.Stream().ID(), Unread: n})
+			f(Event{Session: s, StreamID: x.m.core.Stream().ID(), Unread: n})
 		}
 	}
 	if streams > 0 {

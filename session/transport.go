@@ -4,7 +4,7 @@ import (
 	"net"
 	"time"
 
-	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
 )
 
 // A transport is how a session uses its connection. There are two: a socket never blocks in a system call,
@@ -26,7 +26,7 @@ type transport interface {
 	// inline reports whether write never waits, so that the caller of Write may call it.
 	inline() bool
 	// write writes b. An inline transport may write less, if it is full.
-	write(b *stream.Batch) (n int, err error)
+	write(b *wire.Batch) (n int, err error)
 	// writeSome writes p or a part of it, and waits until the transport has taken at least a byte.
 	writeSome(p []byte) (n int, err error)
 

@@ -121,13 +121,13 @@ var lookAfter = 15 * time.Microsecond // a variable for tests
 
 // A sending is what a holder of the role works with.
 type sending struct {
-	batch *stream.Batch
+	batch *wire.Batch
 	rest  []byte // of a batch that could not be written at once
 }
 
 var (
-	gathering = sync.Pool{New: func() any { return &sending{batch: stream.NewBatch(true)} }}
-	copying   = sync.Pool{New: func() any { return &sending{batch: stream.NewBatch(false)} }}
+	gathering = sync.Pool{New: func() any { return &sending{batch: wire.NewBatch(true)} }}
+	copying   = sync.Pool{New: func() any { return &sending{batch: wire.NewBatch(false)} }}
 )
 
 func (w *writer) newSending() *sending {
@@ -165,7 +165,7 @@ func (w *writer) flush() {
 		w.mu.Unlock()
 		return
 	}
-	w.start(stream.Now)
+	w.start(stream.SendNow)
 }
 
 // start has what is in line sent. The caller holds w.mu, start releases it.
@@ -173,7 +173,7 @@ func (w *writer) start(u stream.Urgency) {
 	switch {
 	case w.role == roleHeld:
 		w.mu.Unlock() // the holder will see it
-	case u == stream.Lazily:
+	case u == stream.SendLazily:
 		if w.role == roleFree && !w.lazySet {
 			w.lazySet = true
 			if w.lazy == nil {
@@ -183,7 +183,7 @@ func (w *writer) start(u stream.Urgency) {
 			}
 		}
 		w.mu.Unlock()
-	case u == stream.Now && w.inline && w.pace == nil:
+	case u == stream.SendNow && w.inline && w.pace == nil:
 		w.role = roleHeld
 		w.mu.Unlock()
 		w.gather()
@@ -378,7 +378,7 @@ func (w *writer) write(o *sending) error {
 
 // collect fills b with what is in line. If there is nothing, the role becomes free
 // and collect returns false.
-func (w *writer) collect(b *stream.Batch) bool {
+func (w *writer) collect(b *wire.Batch) bool {
 	w.mu.Lock()
 	for w.err == nil && !b.Full() {
 		room := math.MaxInt
@@ -432,7 +432,7 @@ func (w *writer) free() {
 }
 
 // takeOwn adds the session's own frames to b.
-func (w *writer) takeOwn(b *stream.Batch) (more bool) {
+func (w *writer) takeOwn(b *wire.Batch) (more bool) {
 	v := w.s.version()
 	if w.nop {
 		w.nop = false
@@ -466,7 +466,7 @@ func (w *writer) sendNOP() {
 	w.mu.Lock()
 	w.nop = true
 	w.mu.Unlock()
-	w.send(&w.own, shaper.Control, stream.Now)
+	w.send(&w.own, shaper.Control, stream.SendNow)
 }
 
 // answersFull reports whether the reader is to wait until answers have left.
@@ -505,7 +505,7 @@ func (w *writer) refuse(id uint32) {
 	}
 	w.refusals = append(w.refusals, id)
 	w.mu.Unlock()
-	w.send(&w.own, shaper.Control, stream.Soon)
+	w.send(&w.own, shaper.Control, stream.SendSoon)
 }
 
 // fail ends the way out after a failed write.
@@ -574,6 +574,6 @@ func (w *writer) idle() (freed <-chan struct{}, idle bool) {
 		w.mu.Unlock()
 		return freed, true
 	}
-	w.start(stream.Soon)
+	w.start(stream.SendSoon)
 	return freed, false
 }

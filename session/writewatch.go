@@ -112,7 +112,7 @@ func (w *writeWatch) check() {
 func (s *Session) giveUpClosed() {
 	n := 0
 	for _, m := range s.snapshot() {
-		if m.port.GiveUp() {
+		if m.core.GiveUp() {
 			n++
 		}
 	}

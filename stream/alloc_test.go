@@ -8,7 +8,6 @@ import (
 	"runtime/debug"
 	"testing"
 
-	"github.com/smuxkit/smuxkit/stream"
 	"github.com/smuxkit/smuxkit/wire"
 )
 
@@ -21,7 +20,7 @@ func TestASteadyFlowThroughAStreamAllocatesNothing(t *testing.T) {
 				t.Run(fmt.Sprintf("%v/%d bytes/gathering %v", v, size, gather), func(t *testing.T) {
 					a, b := newFake(t, v, false), newFake(t, v, false)
 					p, q := make([]byte, size), make([]byte, size)
-					batch := stream.NewBatch(gather)
+					batch := wire.NewBatch(gather)
 					var wired []byte
 					var err error
 					step := func() {
@@ -29,20 +28,20 @@ func TestASteadyFlowThroughAStreamAllocatesNothing(t *testing.T) {
 						if _, e := a.stream().Write(p); e != nil {
 							err = e
 						}
-						a.port.Data(batch, 1<<20)
+						a.core.AppendData(batch, 1<<20)
 						wired = batch.AppendRest(wired[:0], 0)
 						batch.Release()
-						b.port.Deliver(wired[wire.HeaderSize:], false)
+						b.core.Deliver(wired[wire.HeaderSize:], false)
 						if _, e := io.ReadFull(b.stream(), q); e != nil {
 							err = e
 						}
 						// The window updates, in version 2.
-						b.port.Control(batch)
+						b.core.AppendControl(batch)
 						if batch.Len() > 0 {
 							wired = batch.AppendRest(wired[:0], 0)
 							u, e := wire.ParseWindowUpdate(wired[wire.HeaderSize:])
 							if e == nil {
-								e = a.port.WindowUpdate(u)
+								e = a.core.HandleUpdate(u)
 							}
 							if e != nil {
 								err = e

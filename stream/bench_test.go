@@ -14,9 +14,9 @@ import (
 // What a stream costs by itself. An outlet stands for its session, one whose transport takes at
 // once all there is to send, so that no call waits, and throws it away.
 type outlet struct {
-	port     stream.Port
-	cfg      *stream.Config
-	batch    *stream.Batch
+	core     stream.Core
+	cfg      *stream.Shared
+	batch    *wire.Batch
 	turn     int    // bytes that a turn is meant for
 	out      int    // bytes of frames
 	frames   int    // PSH frames
@@ -26,8 +26,8 @@ type outlet struct {
 }
 
 func newOutlet(v wire.Version) *outlet {
-	o := &outlet{batch: stream.NewBatch(true), turn: turn}
-	o.cfg = &stream.Config{Version: v, MaxFrame: 32760, Budget: flow.NewShare(32 << 20), LocalAddr: addr("here"), RemoteAddr: addr("there")}
+	o := &outlet{batch: wire.NewBatch(true), turn: turn}
+	o.cfg = &stream.Shared{Version: v, MaxFrame: 32760, Budget: flow.NewShare(32 << 20), LocalAddr: addr("here"), RemoteAddr: addr("there")}
 	return o
 }
 
@@ -35,14 +35,14 @@ func newOutlet(v wire.Version) *outlet {
 const turn = 32 << 10
 
 func (o *outlet) SendControl(stream.Urgency) {
-	o.port.Control(o.batch)
+	o.core.AppendControl(o.batch)
 	o.send()
 }
 
 func (o *outlet) SendData(stream.Urgency) {
 	for more := true; more; {
 		before := o.batch.Len()
-		if more, _ = o.port.Data(o.batch, o.turn); o.batch.Len() > before+2*wire.HeaderSize {
+		if more = o.core.AppendData(o.batch, o.turn); o.batch.Len() > before+2*wire.HeaderSize {
 			o.frames++
 		}
 		if !more || o.batch.Full() {
@@ -58,19 +58,20 @@ func (o *outlet) send() {
 
 // write is a Write of p, which the peer has read before the window is used up.
 func (o *outlet) write(b *testing.B, p []byte) {
-	if _, err := o.port.Stream().Write(p); err != nil {
+	if _, err := o.core.Stream().Write(p); err != nil {
 		b.Fatal(err)
 	}
 	o.written += uint32(len(p))
 	if o.cfg.Version == wire.V2 && o.written-o.updated >= flow.InitialWindow/4 {
 		o.updated = o.written
-		if err := o.port.WindowUpdate(wire.WindowUpdate{Consumed: o.written, Window: flow.InitialWindow}); err != nil {
+		if err := o.core.HandleUpdate(wire.WindowUpdate{Consumed: o.written, Window: flow.InitialWindow}); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
 func (o *outlet) Flush()             {}
+func (o *outlet) Opened()            {}
 func (o *outlet) SetWeight(int)      {}
 func (o *outlet) Now() time.Duration { return time.Since(benchStart) }
 func (o *outlet) Finished()          { o.finished = true }
@@ -86,7 +87,7 @@ func overVersions(b *testing.B, sizes []int, run func(b *testing.B, o *outlet, p
 				b.ReportAllocs()
 				b.SetBytes(int64(size))
 				o := newOutlet(v)
-				o.port.Init(o.cfg, o, 1, false)
+				o.core.Init(o.cfg, o, 1, false)
 				run(b, o, make([]byte, size))
 			})
 		}
@@ -109,10 +110,10 @@ func BenchmarkWrite(b *testing.B) {
 // BenchmarkDeliverRead is a frame that is copied from the session's buffer and then read.
 func BenchmarkDeliverRead(b *testing.B) {
 	overVersions(b, []int{64, 32 << 10}, func(b *testing.B, o *outlet, p []byte) {
-		s := o.port.Stream()
+		s := o.core.Stream()
 		buf := make([]byte, len(p))
 		for b.Loop() {
-			o.port.Deliver(p, false)
+			o.core.Deliver(p, false)
 			if _, err := io.ReadFull(s, buf); err != nil {
 				b.Fatal(err)
 			}
@@ -124,14 +125,14 @@ func BenchmarkDeliverRead(b *testing.B) {
 // then read. Against BenchmarkDeliverRead it saves a copy.
 func BenchmarkLendCommitRead(b *testing.B) {
 	overVersions(b, []int{32 << 10}, func(b *testing.B, o *outlet, p []byte) {
-		s := o.port.Stream()
+		s := o.core.Stream()
 		for b.Loop() {
 			for left := len(p); left > 0; {
-				lent := o.port.Lend(left, false)
+				lent := o.core.Reserve(left, false)
 				if len(lent) == 0 {
 					b.Fatal("nothing was lent")
 				}
-				o.port.Commit(len(lent))
+				o.core.Commit(len(lent))
 				left -= len(lent)
 			}
 			if _, err := io.ReadFull(s, p); err != nil {
@@ -151,16 +152,15 @@ func BenchmarkOpenWriteClose(b *testing.B) {
 			session := newOutlet(v)
 			for b.Loop() {
 				o := &outlet{cfg: session.cfg, batch: session.batch}
-				if o.port.Init(o.cfg, o, 1, true) {
-					o.SendControl(stream.Soon)
-				}
-				s := o.port.Stream()
+				o.core.Init(o.cfg, o, 1, true)
+				o.core.Start()
+				s := o.core.Stream()
 				o.write(b, p)
-				o.port.Deliver(p, false)
+				o.core.Deliver(p, false)
 				if _, err := io.ReadFull(s, p); err != nil {
 					b.Fatal(err)
 				}
-				o.port.End()
+				o.core.HandleFIN()
 				if err := s.Close(); err != nil {
 					b.Fatal(err)
 				}

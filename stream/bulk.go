@@ -5,14 +5,13 @@ import "time"
 // bulk notices bulk data: large Writes that follow each other closely. Then the bytes that do
 // not fill a frame are held back until the next Write adds to them, for about a millisecond at
 // most. So frames and transport writes have their full size, whatever the size of the Writes
-// (docs/performance.md).
+// (docs/flow-control.md, "Budgets").
 //
-// A Read that takes data, or waits for some, and a small Write end it: in a conversation the peer
-// may be waiting for the very last byte.
+// A Read that takes data or waits for some ends it, and so does a small Write: in a conversation the
+// peer may be waiting for the very last byte.
 type bulk struct {
-	run   int       // bytes of the Writes that follow each other, up to minRun
+	run   int       // bytes of the Writes that follow each other, up to minBulkRun
 	last  time.Time // when the last of them ended
-	rest  bool      // the next Write is the rest of one, however short
 	holds bool      // bytes that do not fill a frame are held back
 	armed bool      // timer runs
 	timer *time.Timer
@@ -28,18 +27,16 @@ const (
 	minBulkRun = 256 << 10
 )
 
-// noteBulk notes a Write of n bytes that begins now, and reports whether it is one of bulk data.
-func (s *Stream) noteBulk(n int) bool {
-	if n < minBulkWrite && !s.bulk.joined() {
-		s.bulk.end()
+// noteBulk notes a Write of n bytes that begins now, and reports whether it is one of bulk data. If isRest,
+// the Write is the rest of the one before, however short.
+func (s *Stream) noteBulk(n int, isRest bool) bool {
+	if n < minBulkWrite && (!isRest || s.rare == nil) {
+		s.endBulk()
 		return false
 	}
-	if s.bulk == nil {
-		s.bulk = new(bulk)
-	}
-	b := s.bulk
-	if !s.spoke || time.Since(b.last) > maxBulkGap {
-		b.end()
+	b := &s.rarely().bulk
+	if !s.send.wroteSinceRead || time.Since(b.last) > maxBulkGap {
+		s.endBulk()
 	}
 	if b.run < minBulkRun {
 		b.run += min(n, minBulkRun)
@@ -48,50 +45,45 @@ func (s *Stream) noteBulk(n int) bool {
 	return true
 }
 
-// joined reports whether the next Write is the rest of a large one.
-func (b *bulk) joined() bool { return b != nil && b.rest }
-
-// wrote notes that a Write ends now.
-func (b *bulk) wrote() {
-	if b != nil {
-		b.last = time.Now()
+// endBulk notes that what follows is not bulk data. What is held back may go: the caller queues it.
+func (s *Stream) endBulk() {
+	if s.rare != nil {
+		s.rare.bulk.run, s.rare.bulk.holds = 0, false
 	}
 }
 
-// end notes that what follows is not bulk data. What is held back may go: the caller submits it.
-func (b *bulk) end() {
-	if b != nil {
-		b.run, b.holds = 0, false
-	}
-}
+// holds reports whether bytes that do not fill a frame are held back.
+func (s *Stream) holds() bool { return s.rare != nil && s.rare.bulk.holds }
 
-// holding reports whether bytes that do not fill a frame are held back.
-func (b *bulk) holding() bool { return b != nil && b.holds }
+// isHeldBack reports whether what waits to be sent waits for the next Write to fill a frame.
+func (s *Stream) isHeldBack() bool {
+	return s.holds() && len(s.send.borrowed) == 0 && int(s.send.unsent) < s.maxFrame()
+}
 
 // hold has the bytes that do not fill a frame held back.
 func (s *Stream) hold() {
-	b := s.bulk
+	b := &s.rarely().bulk
 	b.holds = true
 	if b.armed {
 		return
 	}
 	b.armed = true
 	if b.timer == nil {
-		b.timer = time.AfterFunc(maxBulkGap, s.holdOver)
+		b.timer = time.AfterFunc(maxBulkGap, s.endHold)
 	} else {
 		b.timer.Reset(maxBulkGap)
 	}
 }
 
-// holdOver is called by the timer. It lets go what is held back, unless Writes have come since.
-func (s *Stream) holdOver() {
+// endHold is called by the timer. It lets go what is held back, unless Writes have come since.
+func (s *Stream) endHold() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	b := s.bulk
-	if wait := maxBulkGap - time.Since(b.last); b.holds && !s.writing && wait > 0 {
+	defer s.unlock()
+	b := &s.rare.bulk
+	if wait := maxBulkGap - time.Since(b.last); b.holds && !s.send.writing && wait > 0 {
 		b.timer.Reset(wait)
 		return
 	}
 	b.armed, b.holds = false, false
-	s.submit(Soon)
+	s.queueData(SendSoon)
 }

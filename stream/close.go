@@ -8,67 +8,83 @@ import (
 )
 
 // Close closes both directions and returns at once. Calls that are blocked end with
-// net.ErrClosed; what has not been read is thrown away, and so is what still
-// arrives; what Write has accepted is still sent, and FIN behind it: twice, unless the peer's has
-// come, so that the peer can tell this from CloseWrite (PROTOCOL.md, "Lifetime of a stream").
+// net.ErrClosed. What has not been read is thrown away, and so is what still
+// arrives. What Write has accepted is still sent, and FIN behind it: twice, unless the peer's has
+// come, so that the peer can tell this from CloseWrite (docs/protocol.md, "Streams").
 // Closing again does nothing.
 //
 // The error, if any, is why what Write had accepted was thrown away instead of being handed to the
-// transport: the reason for the session's end, or ErrPeerClosed.
+// transport: the reason for the session's end, or [ErrPeerClosed].
 func (s *Stream) Close() error {
-	_, err := s.close(closedByUser)
-	return s.opError("close", err)
+	now := s.now()
+	s.mu.Lock()
+	defer s.unlock()
+	if s.closed != notClosed {
+		return nil
+	}
+	s.close(closedByUser, now)
+	if !s.send.lost {
+		return nil
+	}
+	if err := s.sessionErr(); err != nil {
+		return s.opError("close", err)
+	}
+	return s.opError("close", ErrPeerClosed)
 }
 
-// close closes the stream and returns how much unread data was thrown away.
-func (s *Stream) close(by closer) (dropped int, err error) {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return 0, nil
+// close closes both directions of a stream that is not closed.
+func (s *Stream) close(by closure, now time.Duration) {
+	s.closed = by
+	s.shared.closedUnsent.Add(int64(s.send.unsent))
+	dropped := s.recv.discard()
+	s.due.returned += dropped
+	s.closeSending()
+	s.noteRead(dropped, now, SendSoon)
+	if !s.needsUpdates() {
+		s.recv.window.Finish(s.shared.Budget)
 	}
-	s.closed = true
-	s.cfg.kept.Add(int64(s.unsent))
-	s.closedBy = by
-	if s.lost {
-		if err = s.err; err == nil {
-			err = ErrPeerClosed
+	if s.rare != nil {
+		s.rare.readLimit.stop()
+		s.rare.writeLimit.stop()
+	}
+}
+
+// closeSending ends Writes and has FIN sent. Once the session is ending no FIN goes out any more: it
+// would say that the stream was complete.
+func (s *Stream) closeSending() {
+	h := &s.send
+	h.writers.wake()
+	s.endBulk()
+	switch {
+	case s.session != sessionUp:
+		if h.state == sendOpen {
+			h.state = sendDone
 		}
+		return
+	case h.state == sendOpen:
+		h.state = sendFINDue
+	case h.state == sendFINSent && s.closed != notClosed && s.recv.hasFIN():
+		h.state = sendDone
+	case h.state == sendFINSent && s.closed != notClosed:
+		h.state = sendFINDueAgain
 	}
-	dropped = s.dropUnread()
-	// A second FIN says that both directions are closed (PROTOCOL.md, "Lifetime of a
-	// stream"), so that the peer's Writes fail and need not wait for a window.
-	s.finAgain = s.in == inOpen
-	s.endWriting()
-	update := s.credited(dropped)
-	if !s.receives() || s.err != nil {
-		s.window.Finish(s.cfg.Budget)
+	// Somebody may be waiting for the end of what this side has said. If the last word
+	// was the peer's, and was not its FIN, nobody is.
+	urgency := SendLazily
+	switch {
+	case s.closed == closedByOverrun:
+		urgency = SendSoon // this is the goroutine that reads, which must not wait for a write
+	case h.wroteSinceRead:
+		urgency = SendNow
+	case s.recv.hasFIN() && h.peer != readerGone:
+		urgency = SendSoon
 	}
-	s.readLimit.stop()
-	s.writeLimit.stop()
-	s.endWrites()
-	s.linger()
-	done := s.finish()
-	if s.err != nil && !s.sending && !s.finished {
-		// There is no session left to send FIN.
-		s.finished, done = true, true
-	}
-	s.mu.Unlock()
-	if dropped > 0 {
-		s.cfg.Budget.Return(dropped)
-	}
-	if done {
-		s.link.Finished()
-	}
-	if update {
-		s.link.SendControl(Soon)
-	}
-	return dropped, err
+	s.queueData(urgency)
 }
 
 // closedErr is what calls on a closed stream get.
 func (s *Stream) closedErr() error {
-	switch s.closedBy {
+	switch s.closed {
 	case closedByStall:
 		return ErrStalled
 	case closedByOverrun:
@@ -82,140 +98,23 @@ func (s *Stream) closedErr() error {
 // on. Closing again does nothing.
 func (s *Stream) CloseWrite() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.out == outOpen {
-		s.endWriting()
-		s.endWrites()
+	defer s.unlock()
+	if s.send.state == sendOpen {
+		s.closeSending()
 	}
 	return nil
-}
-
-// endWriting closes the way out. Once the session is ending no FIN goes out any more: it
-// would say that the stream was complete.
-func (s *Stream) endWriting() {
-	switch {
-	case s.out != outOpen:
-	case s.err == nil:
-		s.out = outFinishing
-	default:
-		s.out = outFinished
-	}
-}
-
-// linger sees to it that a closed stream does not wait for ever for the window of a peer that has
-// forgotten it, as xtaci/smux does when it closes a stream, or of one that means harm.
-func (s *Stream) linger() {
-	if s.lingering || !s.closed || s.unsent == 0 || s.sendable() || s.err != nil {
-		return
-	}
-	s.lingering = true
-	waiting := s.unsent
-	time.AfterFunc(s.cfg.linger(), func() { s.lingered(waiting) })
-}
-
-// lingered is called when Linger has passed since there were so many bytes to send.
-func (s *Stream) lingered(waiting int32) {
-	s.mu.Lock()
-	s.lingering = false
-	if s.unsent != waiting || s.sendable() || s.err != nil || s.awaited() {
-		s.linger() // or Data does, when the window is used up again
-		s.mu.Unlock()
-		return
-	}
-	s.giveUp()
-}
-
-// GiveUp throws away what a stream that was closed has yet to send, and reports whether there was
-// something: its session can send nothing. The stream sends no FIN, which would say that it was complete.
-func (p *Port) GiveUp() bool {
-	s := &p.s
-	s.mu.Lock()
-	if !s.closed || s.unsent == 0 {
-		s.mu.Unlock()
-		return false
-	}
-	s.giveUp()
-	return true
-}
-
-// giveUp does that for a closed stream. It releases s.mu.
-func (s *Stream) giveUp() {
-	s.dropUnsent()
-	s.out, s.finAgain = outFinished, false
-	s.window.Finish(s.cfg.Budget)
-	done := s.finish()
-	s.mu.Unlock()
-	if done {
-		s.link.Finished()
-	}
-}
-
-// awaited reports whether the peer may be one that reads on some day, and what is kept for such peers is
-// not too much.
-func (s *Stream) awaited() bool {
-	return (s.in == inOpen || s.halfClosed) && s.cfg.kept.Load() <= s.cfg.maxKept()
-}
-
-// endWrites has FIN sent and Writes end. It releases s.mu meanwhile.
-func (s *Stream) endWrites() {
-	s.readers.wake()
-	s.writers.wake()
-	s.bulk.end()
-	if s.err != nil {
-		return
-	}
-	// Somebody may be waiting for the end of what this side has said. If the last word
-	// was the peer's, and was not its FIN, nobody is.
-	urgency := Lazily
-	switch {
-	case s.closedBy == closedByOverrun:
-		urgency = Soon // this is the goroutine that reads, which must not wait for a write
-	case s.spoke:
-		urgency = Now
-	case s.in == inEnded && !s.peerClosed:
-		urgency = Soon
-	}
-	s.submit(urgency)
 }
 
 // CloseRead closes the stream for reading: Read fails with net.ErrClosed, what has not
 // been read is thrown away, and so is what still arrives. The peer is not told, as
 // the protocol has no words for it; it can go on writing. Closing again does nothing.
 func (s *Stream) CloseRead() error {
+	now := s.now()
 	s.mu.Lock()
-	if s.discard {
-		s.mu.Unlock()
-		return nil
-	}
-	dropped := s.dropUnread()
-	s.readers.wake()
-	update := dropped > 0 && s.credited(dropped)
-	done := s.finish()
-	s.mu.Unlock()
-	if dropped > 0 {
-		s.cfg.Budget.Return(dropped)
-	}
-	if done {
-		s.link.Finished()
-	}
-	if update {
-		s.link.SendControl(Soon)
+	defer s.unlock()
+	if dropped := s.recv.discard(); dropped > 0 {
+		s.due.returned += dropped
+		s.noteRead(dropped, now, SendSoon)
 	}
 	return nil
-}
-
-// dropUnread throws away what has not been read, and returns how much that was.
-func (s *Stream) dropUnread() int {
-	s.discard = true
-	n := s.unread
-	s.unread = 0
-	if s.lent == lentQueue {
-		// The session is filling the last buffer; Commit frees it.
-		for s.queue.Head() != s.queue.Tail() {
-			s.queue.Pop().Free()
-		}
-	} else {
-		s.queue.Free()
-	}
-	return n
 }

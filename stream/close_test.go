@@ -28,8 +28,8 @@ func TestFinishedIsCalledOnceWhenNothingIsLeftToDo(t *testing.T) {
 		"CloseWrite": func(f *fake) { f.stream().CloseWrite() },
 		"Close":      func(f *fake) { f.stream().Close() },
 		"CloseRead":  func(f *fake) { f.stream().CloseRead() },
-		"data":       func(f *fake) { f.port.Deliver([]byte("hello"), false) },
-		"FIN":        func(f *fake) { f.port.End() },
+		"data":       func(f *fake) { f.core.Deliver([]byte("hello"), false) },
+		"FIN":        func(f *fake) { f.core.HandleFIN() },
 		"read":       func(f *fake) { f.stream().SetReadDeadline(time.Now()); drain(f.stream()) },
 		"send":       func(f *fake) { f.take(1000) },
 	}
@@ -111,32 +111,32 @@ func TestAStreamIsNotFinishedBeforeItIs(t *testing.T) {
 		{"open", func(f *fake) {}, 0},
 		{"closed, FIN unsent", func(f *fake) { f.stream().Close() }, 0},
 		{"closed", func(f *fake) { f.stream().Close(); f.take(100) }, 1},
-		{"closed, FIN came first", func(f *fake) { f.port.End(); f.stream().Close(); f.take(100) }, 1},
+		{"closed, FIN came first", func(f *fake) { f.core.HandleFIN(); f.stream().Close(); f.take(100) }, 1},
 		{"half-closed", func(f *fake) { f.stream().CloseWrite(); f.take(100) }, 0},
-		{"half-closed by the peer", func(f *fake) { f.port.End() }, 0},
+		{"half-closed by the peer", func(f *fake) { f.core.HandleFIN() }, 0},
 		{"half-closed by both, unread", func(f *fake) {
 			f.deliver([]byte("x"))
-			f.port.End()
+			f.core.HandleFIN()
 			f.stream().CloseWrite()
 			f.take(100)
 		}, 0},
 		{"half-closed by both, read", func(f *fake) {
 			f.deliver([]byte("x"))
-			f.port.End()
+			f.core.HandleFIN()
 			f.stream().CloseWrite()
 			f.take(100)
 			f.stream().Read(make([]byte, 10))
 		}, 1},
 		{"half-closed by both, closed for reading", func(f *fake) {
 			f.deliver([]byte("x"))
-			f.port.End()
+			f.core.HandleFIN()
 			f.stream().CloseWrite()
 			f.take(100)
 			f.stream().CloseRead()
 		}, 1},
-		{"the session has ended", func(f *fake) { f.port.Abort(errGone, stream.DropWritten) }, 0},
-		{"closed after the session has ended", func(f *fake) { f.port.Abort(errGone, stream.DropWritten); f.stream().Close() }, 1},
-		{"closed while the session ends", func(f *fake) { f.port.Abort(errGone, stream.KeepWritten); f.stream().Close(); f.take(100) }, 1},
+		{"the session has ended", func(f *fake) { f.core.Abort(errGone, stream.AbortBoth) }, 0},
+		{"closed after the session has ended", func(f *fake) { f.core.Abort(errGone, stream.AbortBoth); f.stream().Close() }, 0},
+		{"closed while the session ends", func(f *fake) { f.core.Abort(errGone, stream.AbortRead); f.stream().Close(); f.take(100) }, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			both(t, func(t *testing.T, v wire.Version) {
@@ -158,11 +158,11 @@ func TestASecondFINEndsWritesAndThrowsAwayWhatNobodyWouldRead(t *testing.T) {
 		s.Write([]byte("nobody will read this"))
 		blocked := write(s, make([]byte, 1<<20))
 		synctest.Wait()
-		f.port.End()
+		f.core.HandleFIN()
 		if _, err := s.Read(make([]byte, 1)); err != io.EOF {
 			t.Errorf("Read: %v, want a bare io.EOF", err)
 		}
-		f.port.End()
+		f.core.HandleFIN()
 		r := <-blocked
 		wantErr(t, "Write", r.err, stream.ErrPeerClosed)
 		_, err := s.Write([]byte("x"))
@@ -181,9 +181,9 @@ func TestAbortEndsEverythingThatItsKindSays(t *testing.T) {
 		arriving bool   // more may come
 		sent     string
 	}{
-		{stream.DropWritten, "unread", false, ""},
-		{stream.KeepReading, "unread", true, ""},
-		{stream.KeepWritten, "", false, "written"},
+		{stream.AbortBoth, "unread", false, ""},
+		{stream.AbortWrite, "unread", true, ""},
+		{stream.AbortRead, "", false, "written"},
 	} {
 		t.Run(fmt.Sprint(c.how), func(t *testing.T) {
 			both(t, func(t *testing.T, v wire.Version) {
@@ -192,9 +192,9 @@ func TestAbortEndsEverythingThatItsKindSays(t *testing.T) {
 				unread := c.unread
 				f.deliver([]byte("unread"))
 				s.Write([]byte("written"))
-				f.port.Abort(errGone, c.how)
-				if f.port.Unsent() != (c.sent != "") {
-					t.Errorf("Unsent = %v", f.port.Unsent())
+				f.core.Abort(errGone, c.how)
+				if f.core.HasUnsent() != (c.sent != "") {
+					t.Errorf("Unsent = %v", f.core.HasUnsent())
 				}
 				if got := string(payload(f.take(1000))); got != c.sent {
 					t.Errorf("sent %q, want %q", got, c.sent)
@@ -204,15 +204,15 @@ func TestAbortEndsEverythingThatItsKindSays(t *testing.T) {
 				if c.arriving {
 					f.deliver([]byte(" and more"))
 					unread += " and more"
-					f.port.Abort(errGone, stream.DropWritten)
+					f.core.Abort(errGone, stream.AbortBoth)
 				}
-				f.port.Deliver([]byte("too late"), false)
+				f.core.Deliver([]byte("too late"), false)
 				got, err := io.ReadAll(s)
 				if string(got) != unread {
 					t.Errorf("read %q, want %q", got, unread)
 				}
 				want := errGone
-				if c.how == stream.KeepWritten {
+				if c.how == stream.AbortRead {
 					want = net.ErrClosed // only a session that is closed here ends so
 				}
 				wantErr(t, "Read", err, want)
@@ -246,25 +246,25 @@ func TestCloseReadKeepsAPeerFromWaiting(t *testing.T) {
 func TestAClosedStreamGivesUpWhatAPeerWillMakeNoRoomFor(t *testing.T) {
 	const linger, size = 5 * time.Second, 30_000
 	window := func(f *fake, n uint32) {
-		if err := f.port.WindowUpdate(wire.WindowUpdate{Window: n}); err != nil {
+		if err := f.core.HandleUpdate(wire.WindowUpdate{Window: n}); err != nil {
 			f.t.Error(err)
 		}
 	}
 	none := func(*fake) {}
-	fin := func(f *fake) { f.port.End() }
+	fin := func(f *fake) { f.core.HandleFIN() }
 	// others are closed streams of the same session that wait for their windows.
 	others := func(streams int) func(f *fake) {
 		return func(f *fake) {
 			for i := range streams {
 				o := &fake{t: f.t, start: f.start}
-				o.port.Init(&f.cfg, o, uint32(3+2*i), false)
+				o.core.Init(&f.cfg, o, uint32(3+2*i), false)
 				window(o, 0)
 				o.stream().Write(make([]byte, 1))
 				for range 4 {
 					o.stream().Write(make([]byte, 25_000)) // each is accepted, as it is short
 				}
 				o.stream().Close()
-				f.t.Cleanup(func() { o.port.Abort(io.EOF, stream.DropWritten) })
+				f.t.Cleanup(func() { o.core.Abort(io.EOF, stream.AbortBoth) })
 			}
 		}
 	}

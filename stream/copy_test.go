@@ -7,7 +7,6 @@ import (
 	"testing/synctest"
 
 	"github.com/smuxkit/smuxkit/internal/testutil"
-	"github.com/smuxkit/smuxkit/stream"
 	"github.com/smuxkit/smuxkit/wire"
 )
 
@@ -49,14 +48,14 @@ func TestWriteToHandsOnTheMemoryThatTheTransportWasReadInto(t *testing.T) {
 		f := newFake(t, v, false)
 		var lent []*byte
 		for range 5 {
-			p := f.port.Lend(30_000, false)
+			p := f.core.Reserve(30_000, false)
 			if len(p) == 0 {
 				t.Fatal("no memory")
 			}
 			lent = append(lent, &p[0])
-			f.port.Commit(len(p))
+			f.core.Commit(len(p))
 		}
-		f.port.End()
+		f.core.HandleFIN()
 		var w where
 		if _, err := f.stream().WriteTo(&w); err != nil {
 			t.Fatal(err)
@@ -81,8 +80,8 @@ func TestReadFromReadsIntoTheMemoryThatTheTransportIsWrittenFrom(t *testing.T) {
 		copied := 0
 		for {
 			synctest.Wait()
-			b := stream.NewBatch(true)
-			f.port.Data(b, 1<<20)
+			b := wire.NewBatch(true)
+			f.core.AppendData(b, 1<<20)
 			if b.Len() == 0 {
 				break
 			}
@@ -116,18 +115,18 @@ func TestAReadThatWaitsIsLentToTheTransport(t *testing.T) {
 			return int64(n), err
 		})
 		synctest.Wait()
-		if q := f.port.Lend(20_000, false); len(q) == 0 || &q[0] == &p[0] {
+		if q := f.core.Reserve(20_000, false); len(q) == 0 || &q[0] == &p[0] {
 			t.Error("a Read's buffer is lent for longer than a moment")
 		}
-		f.port.Commit(0)
+		f.core.Commit(0)
 		synctest.Wait()
-		q := f.port.Lend(20_000, true)
+		q := f.core.Reserve(20_000, true)
 		if len(q) != 20_000 || &q[0] != &p[0] {
 			t.Fatal("the Read's own buffer was not lent")
 		}
 		testutil.Pattern(1).Fill(q, 0)
-		f.port.Commit(len(q))
-		f.port.Wake()
+		f.core.Commit(len(q))
+		f.core.Wake()
 		if r := <-done; r.n != 20_000 || r.err != nil {
 			t.Errorf("Read = %d, %v", r.n, r.err)
 		}

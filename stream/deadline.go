@@ -23,15 +23,69 @@ func (s *Stream) SetWriteDeadline(t time.Time) error { return s.setDeadlines(t, 
 
 func (s *Stream) setDeadlines(t time.Time, read, write bool) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
+	defer s.unlock()
+	if s.closed != notClosed {
 		return s.opError("set", net.ErrClosed)
 	}
+	if s.rare == nil && t.IsZero() {
+		return nil
+	}
+	r := s.rarely()
 	if read {
-		s.setDeadline(&s.readLimit, &s.readers, t)
+		s.setDeadline(&r.readLimit, &s.recv.readers, t)
 	}
 	if write {
-		s.setDeadline(&s.writeLimit, &s.writers, t)
+		s.setDeadline(&r.writeLimit, &s.send.writers, t)
 	}
 	return nil
+}
+
+// A deadline is that of one direction.
+type deadline struct {
+	at      time.Time // zero: none
+	timer   *time.Timer
+	expired bool
+}
+
+// stop ends the timer of a stream that needs no deadlines any more.
+func (d *deadline) stop() {
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+}
+
+// setDeadline sets d, the deadline of those who wait at *w, to t.
+func (s *Stream) setDeadline(d *deadline, w **waiters, t time.Time) {
+	d.at, d.expired = t, false
+	if t.IsZero() {
+		d.stop()
+		return
+	}
+	switch left := time.Until(t); {
+	case left <= 0:
+		d.stop()
+		d.expired = true
+		(*w).wake()
+	case d.timer == nil:
+		d.timer = time.AfterFunc(left, func() { s.checkDeadline(d, w) })
+	default:
+		d.timer.Reset(left)
+	}
+}
+
+// checkDeadline is called by the timer.
+func (s *Stream) checkDeadline(d *deadline, w **waiters) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d.at.IsZero() {
+		return
+	}
+	// It is too early if the deadline was moved since the timer fired, or
+	// is a wall clock's that was set back.
+	if left := time.Until(d.at); left > 0 {
+		d.timer.Reset(left)
+		return
+	}
+	d.expired = true
+	(*w).wake()
 }

@@ -13,7 +13,7 @@ import (
 // A oneStream is a session of our own, as small as can be: it carries one stream over
 // a transport, and nothing else.
 type oneStream struct {
-	port  stream.Port
+	core  stream.Core
 	conn  io.ReadWriter
 	ready chan struct{} // the stream has something to send
 	begin time.Time
@@ -22,20 +22,20 @@ type oneStream struct {
 // newOneStream starts it. The two ends of a transport must agree who opens the stream.
 func newOneStream(conn io.ReadWriter, opens bool) *stream.Stream {
 	s := &oneStream{conn: conn, ready: make(chan struct{}, 1), begin: time.Now()}
-	cfg := &stream.Config{Version: wire.V2, MaxFrame: 16 << 10, Budget: flow.NewBudget(1 << 20).Join()}
-	if s.port.Init(cfg, s, 1, opens) {
-		s.Flush()
-	}
+	shared := &stream.Shared{Version: wire.V2, MaxFrame: 16 << 10, Budget: flow.NewBudget(1 << 20).Join()}
+	s.core.Init(shared, s, 1, opens)
+	s.core.Start()
 	go s.send()
 	go s.receive()
-	return s.port.Stream()
+	return s.core.Stream()
 }
 
-// These make it a stream.Link. It has but one stream, so there is no line to stand in.
+// These make it a stream.Notifier. It has but one stream, so there is no line to stand in.
 
 func (s *oneStream) SendControl(stream.Urgency) { s.Flush() }
 func (s *oneStream) SendData(stream.Urgency)    { s.Flush() }
 func (s *oneStream) Finished()                  {}
+func (s *oneStream) Opened()                    {}
 func (s *oneStream) SetWeight(int)              {}
 func (s *oneStream) Now() time.Duration         { return time.Since(s.begin) }
 
@@ -48,15 +48,15 @@ func (s *oneStream) Flush() {
 
 // send collects what the stream has to send, and writes it.
 func (s *oneStream) send() {
-	b := stream.NewBatch(false)
+	b := wire.NewBatch(false)
 	for range s.ready {
-		s.port.Control(b)
+		s.core.AppendControl(b)
 		for more := true; more; {
-			more, _ = s.port.Data(b, wire.MaxPayload)
+			more = s.core.AppendData(b, wire.MaxPayload)
 			_, err := s.conn.Write(b.Bytes())
 			b.Release()
 			if err != nil {
-				s.port.Abort(err, stream.DropWritten)
+				s.core.Abort(err, stream.AbortBoth)
 				return
 			}
 		}
@@ -75,17 +75,17 @@ func (s *oneStream) receive() {
 		switch {
 		case err != nil:
 		case h.Command == wire.PSH:
-			s.port.Deliver(data, false)
+			s.core.Deliver(data, false)
 		case h.Command == wire.FIN:
-			s.port.End()
+			s.core.HandleFIN()
 		case h.Command == wire.UPD:
 			var u wire.WindowUpdate
 			if u, err = wire.ParseWindowUpdate(data); err == nil {
-				err = s.port.WindowUpdate(u)
+				err = s.core.HandleUpdate(u)
 			}
 		}
 		if err != nil {
-			s.port.Abort(err, stream.DropWritten)
+			s.core.Abort(err, stream.AbortBoth)
 			return
 		}
 	}

@@ -20,23 +20,25 @@ import (
 // what the stream asks for, and sends and receives when the test says so.
 type fake struct {
 	t      testing.TB
-	port   stream.Port
-	cfg    stream.Config
+	core   stream.Core
+	cfg    stream.Shared
 	budget *flow.Budget
 	start  time.Time
+
+	control bool // Start has asked for control
 
 	mu       sync.Mutex
 	calls    []string
 	finished int
-
-	control bool // what Init returned
 }
 
 // newFake returns a fake with stream 1, which it has opened, or its peer.
 func newFake(t testing.TB, version wire.Version, opened bool) *fake {
 	f := &fake{t: t, start: time.Now(), budget: flow.NewBudget(64 << 20)}
-	f.cfg = stream.Config{Version: version, MaxFrame: 32760, Budget: f.budget.Join(), LocalAddr: addr("here"), RemoteAddr: addr("there")}
-	f.control = f.port.Init(&f.cfg, f, 1, opened)
+	f.cfg = stream.Shared{Version: version, MaxFrame: 32760, Budget: f.budget.Join(), LocalAddr: addr("here"), RemoteAddr: addr("there")}
+	f.core.Init(&f.cfg, f, 1, opened)
+	f.core.Start()
+	f.control = len(f.called()) > 0
 	return f
 }
 
@@ -46,14 +48,19 @@ func (addr) Network() string  { return "fake" }
 func (a addr) String() string { return string(a) }
 
 func (f *fake) SendControl(u stream.Urgency) {
-	f.note([]string{"control now", "control soon", "control lazily"}[u])
+	f.note([...]string{"", "control lazily", "control soon", "control now"}[u])
 }
 func (f *fake) SendData(u stream.Urgency) {
-	f.note([]string{"data now", "data soon", "data lazily"}[u])
+	f.note([...]string{"", "data lazily", "data soon", "data now"}[u])
 }
-func (f *fake) Flush()             { f.note("flush") }
-func (f *fake) SetWeight(int)      { f.note("weight") }
-func (f *fake) Now() time.Duration { return time.Since(f.start) }
+func (f *fake) Flush()        { f.note("flush") }
+func (f *fake) Opened()       { f.check() }
+func (f *fake) SetWeight(int) { f.note("weight") }
+
+func (f *fake) Now() time.Duration {
+	f.check()
+	return time.Since(f.start)
+}
 
 func (f *fake) Finished() {
 	f.note("finished")
@@ -69,11 +76,16 @@ func (f *fake) ended() int {
 	return f.finished
 }
 
-// note notes a call. The stream has promised to hold no lock meanwhile: all that a session
+// check checks that the stream holds no lock while it calls its session: all that a session
 // may want to know of it can be asked.
+func (f *fake) check() {
+	f.core.HasUnsent()
+	f.core.Unread()
+}
+
+// note notes a call.
 func (f *fake) note(call string) {
-	f.port.Unsent()
-	_ = f.stream().SetReadDeadline(time.Time{})
+	f.check()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, call)
@@ -88,17 +100,17 @@ func (f *fake) called() []string {
 	return calls
 }
 
-func (f *fake) stream() *stream.Stream { return f.port.Stream() }
+func (f *fake) stream() *stream.Stream { return f.core.Stream() }
 
 // take collects all that the stream has to send, n bytes a turn, and returns the frames.
 func (f *fake) take(n int) []testutil.Frame {
 	f.t.Helper()
-	b := stream.NewBatch(false)
-	f.port.Control(b)
+	b := wire.NewBatch(false)
+	f.core.AppendControl(b)
 	out := bytes.Clone(b.Bytes())
 	b.Release()
 	for more := true; more; {
-		more, _ = f.port.Data(b, n)
+		more = f.core.AppendData(b, n)
 		out = append(out, b.Bytes()...)
 		b.Release()
 	}
@@ -148,7 +160,7 @@ func commands(list []testutil.Frame) (c []wire.Command) {
 // deliver hands data to the stream, as if it had just arrived.
 func (f *fake) deliver(p []byte) {
 	f.t.Helper()
-	f.port.Deliver(p, false)
+	f.core.Deliver(p, false)
 }
 
 // both runs test in a bubble, for both versions.
@@ -199,7 +211,7 @@ func write(s io.Writer, p []byte) <-chan written {
 // A cable joins two streams without any session in between: each end has a goroutine that
 // collects frames and hands them to the other port.
 type cable struct {
-	stream.Port
+	stream.Core
 	kick  chan struct{} // there is something to collect
 	start time.Time
 	gone  chan struct{} // closed by Finished
@@ -212,8 +224,8 @@ func join(v wire.Version, maxFrame int, gather bool) (a, b *stream.Stream, cut f
 	for i := range ends {
 		ends[i] = &cable{kick: make(chan struct{}, 1), start: time.Now(), gone: make(chan struct{})}
 	}
-	config := func() *stream.Config {
-		return &stream.Config{
+	config := func() *stream.Shared {
+		return &stream.Shared{
 			Version: v, MaxFrame: maxFrame, Budget: flow.NewShare(4 << 20),
 			Linger: time.Minute, LocalAddr: addr("here"), RemoteAddr: addr("there"),
 		}
@@ -221,6 +233,8 @@ func join(v wire.Version, maxFrame int, gather bool) (a, b *stream.Stream, cut f
 	ends[0].other, ends[1].other = ends[1], ends[0]
 	ends[0].Init(config(), ends[0], 1, true)
 	ends[1].Init(config(), ends[1], 1, false)
+	ends[0].Start()
+	ends[1].Start()
 	stop := make(chan struct{})
 	var running sync.WaitGroup
 	for _, c := range ends {
@@ -228,7 +242,7 @@ func join(v wire.Version, maxFrame int, gather bool) (a, b *stream.Stream, cut f
 	}
 	return ends[0].Stream(), ends[1].Stream(), func() {
 		for _, c := range ends {
-			c.Abort(io.ErrUnexpectedEOF, stream.DropWritten)
+			c.Abort(io.ErrUnexpectedEOF, stream.AbortBoth)
 		}
 		close(stop)
 		running.Wait()
@@ -245,12 +259,13 @@ func (c *cable) send() {
 func (c *cable) SendControl(stream.Urgency) { c.send() }
 func (c *cable) SendData(stream.Urgency)    { c.send() }
 func (c *cable) Flush()                     { c.send() }
+func (c *cable) Opened()                    {}
 func (c *cable) SetWeight(int)              {}
 func (c *cable) Now() time.Duration         { return time.Since(c.start) }
 func (c *cable) Finished()                  { close(c.gone) }
 
 func (c *cable) run(gather bool, stop <-chan struct{}) {
-	b := stream.NewBatch(gather)
+	b := wire.NewBatch(gather)
 	dec := wire.NewDecoder(nil)
 	var buf []byte
 	for {
@@ -259,15 +274,15 @@ func (c *cable) run(gather bool, stop <-chan struct{}) {
 		case <-stop:
 			return
 		}
-		c.Control(b)
+		c.AppendControl(b)
 		for more := true; more; {
-			more, _ = c.Data(b, 20_000)
+			more = c.AppendData(b, 20_000)
 			buf = b.AppendRest(buf[:0], 0)
 			b.Release()
 			dec.Reset(bytes.NewReader(buf))
 			if err := c.other.receive(dec); err != nil {
-				c.Abort(err, stream.DropWritten)
-				c.other.Abort(err, stream.DropWritten)
+				c.Abort(err, stream.AbortBoth)
+				c.other.Abort(err, stream.AbortBoth)
 			}
 		}
 	}
@@ -285,19 +300,19 @@ func (c *cable) receive(dec *wire.Decoder) error {
 		}
 		switch h.Command {
 		case wire.FIN:
-			c.End()
+			c.HandleFIN()
 		case wire.UPD:
 			p, _ := dec.AppendPayload(nil)
 			u, err := wire.ParseWindowUpdate(p)
 			if err == nil {
-				err = c.WindowUpdate(u)
+				err = c.HandleUpdate(u)
 			}
 			if err != nil {
 				return err
 			}
 		case wire.PSH:
 			for dec.Unread() > 0 {
-				if p := c.Lend(dec.Unread(), dec.Unread()%2 == 0); p != nil {
+				if p := c.Reserve(dec.Unread(), dec.Unread()%2 == 0); p != nil {
 					n, _ := dec.Read(p)
 					c.Commit(n)
 					continue

@@ -14,27 +14,27 @@ func TestStreamClosesWhenItsWindowIsOverrun(t *testing.T) {
 	for name, tt := range map[string]struct {
 		unread  bool // there is some
 		reading bool // a Read waits
-		deliver func(f *fake, n int) stream.Outcome
+		deliver func(f *fake, n int) stream.Delivery
 	}{
-		"copied": {true, false, func(f *fake, n int) stream.Outcome {
-			return f.port.Deliver(make([]byte, n), false)
+		"copied": {true, false, func(f *fake, n int) stream.Delivery {
+			return f.core.Deliver(make([]byte, n), false)
 		}},
-		"copied to a Read": {false, true, func(f *fake, n int) stream.Outcome {
-			return f.port.Deliver(make([]byte, n), false)
+		"copied to a Read": {false, true, func(f *fake, n int) stream.Delivery {
+			return f.core.Deliver(make([]byte, n), false)
 		}},
-		"read into the queue": {true, false, func(f *fake, n int) stream.Outcome {
-			return f.port.Commit(len(f.port.Lend(n, false)))
+		"read into the queue": {true, false, func(f *fake, n int) stream.Delivery {
+			return f.core.Commit(len(f.core.Reserve(n, false)))
 		}},
-		"read into a new queue": {false, false, func(f *fake, n int) stream.Outcome {
-			return f.port.Commit(len(f.port.Lend(n, false)))
+		"read into a new queue": {false, false, func(f *fake, n int) stream.Delivery {
+			return f.core.Commit(len(f.core.Reserve(n, false)))
 		}},
-		"read into a Read": {false, true, func(f *fake, n int) stream.Outcome {
-			return f.port.Commit(len(f.port.Lend(n, true)))
+		"read into a Read": {false, true, func(f *fake, n int) stream.Delivery {
+			return f.core.Commit(len(f.core.Reserve(n, true)))
 		}},
-		"read into the queue of a stream closed for reading meanwhile": {true, false, func(f *fake, n int) stream.Outcome {
-			p := f.port.Lend(n, false)
+		"read into the queue of a stream closed for reading meanwhile": {true, false, func(f *fake, n int) stream.Delivery {
+			p := f.core.Reserve(n, false)
 			f.stream().CloseRead()
-			return f.port.Commit(len(p))
+			return f.core.Commit(len(p))
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -68,8 +68,8 @@ func TestStreamClosesWhenItsWindowIsOverrun(t *testing.T) {
 				wantErr(t, "Read", err, flow.ErrWindow)
 				_, err = f.stream().Write(p)
 				wantErr(t, "Write", err, flow.ErrWindow)
-				if budget.Used() != 0 || f.port.Unread() != 0 {
-					t.Errorf("%d bytes are charged, %d unread", budget.Used(), f.port.Unread())
+				if budget.Used() != 0 || f.core.Unread() != 0 {
+					t.Errorf("%d bytes are charged, %d unread", budget.Used(), f.core.Unread())
 				}
 				if got := commands(f.take(1000)); len(got) != 2 || got[0] != wire.FIN || got[1] != wire.FIN {
 					t.Errorf("sent %v, want FIN, FIN", got)

@@ -3,27 +3,29 @@ package stream
 import (
 	"io"
 	"os"
+	"time"
 
 	"github.com/smuxkit/smuxkit/internal/buffer"
 )
 
-// Read reads data of the stream into p. It blocks until there is some, and ends
-// without with io.EOF once the peer's FIN has come and everything before it was read;
-// with net.ErrClosed after Close or CloseRead; at its deadline; or with the reason for
-// the end of the session, after the data that had arrived. It fails with flow.ErrWindow if the peer
-// has sent too far beyond its window; that closes the stream. io.EOF is returned
-// bare and means FIN alone, other errors come in a *net.OpError.
+// Read reads data of the stream into p. It blocks until data is available. It returns io.EOF
+// after the last byte before the peer's FIN, net.ErrClosed after Close or CloseRead, an error that is
+// os.ErrDeadlineExceeded at its deadline, and the reason for the end of the session after
+// the data that had arrived. io.EOF is bare and means FIN alone; other errors come in a
+// *net.OpError.
 func (s *Stream) Read(p []byte) (int, error) {
+	now := s.now()
 	s.mu.Lock()
-	n, err := s.read(p)
-	s.mu.Unlock()
+	n, err := s.read(p, now)
+	s.unlock()
 	if n > 0 {
 		return n, nil
 	}
 	return 0, s.opError("read", err)
 }
 
-func (s *Stream) read(p []byte) (int, error) {
+func (s *Stream) read(p []byte, now time.Duration) (int, error) {
+	h := &s.recv
 	flushed := false
 	for {
 		if err := s.readErr(); err != nil {
@@ -32,67 +34,81 @@ func (s *Stream) read(p []byte) (int, error) {
 		switch {
 		case len(p) == 0:
 			return 0, nil
-		case s.unread > 0:
+		case h.unread > 0:
 			n := s.copyOut(p)
-			s.took(n, n)
+			s.due.returned += n
+			s.took(n, now)
 			return n, nil
 		}
 		if err := s.endErr(); err != nil {
-			s.spoke = false
+			s.send.wroteSinceRead = false
 			return 0, err
 		}
-		if !flushed && s.waiting() {
+		if !flushed && s.needsFlush() {
 			flushed = true
 			s.flush()
 			continue
 		}
-		if s.reading != nil {
-			s.wait(&s.readers) // for the Read that came first
-			continue
+		n := 0
+		if h.reading != nil {
+			s.wait(&h.readers) // for the Read that came first
+		} else {
+			n = s.readInto(p)
 		}
-		if n := s.readInto(p); n > 0 {
-			s.took(n, 0)
+		now = s.nowUnlocked()
+		if n > 0 {
+			s.took(n, now)
 			return n, nil
 		}
 	}
 }
 
-// waiting reports whether something waits to be sent before a Read waits for its peer.
-func (s *Stream) waiting() bool {
-	return s.controlQueued || s.dataQueued || s.bulk.holding()
+// nowUnlocked returns the time, and settles what came due. It releases s.mu meanwhile.
+func (s *Stream) nowUnlocked() time.Duration {
+	if !s.isWindowed() {
+		return 0
+	}
+	s.unlock()
+	now := s.now()
+	s.mu.Lock()
+	return now
 }
+
+// needsFlush reports whether something waits to be sent before a Read waits for its peer.
+func (s *Stream) needsFlush() bool { return s.inLine != 0 || s.holds() }
 
 // flush has sent what waits to be sent. It releases s.mu meanwhile.
 func (s *Stream) flush() {
-	s.bulk.end()
-	s.submit(Soon)
-	s.mu.Unlock()
-	s.link.Flush()
+	s.endBulk()
+	s.queueData(SendSoon)
+	s.unlock()
+	s.notifier.Flush()
 	s.mu.Lock()
 }
 
 // readInto waits with p ready to be filled and returns how much of it was.
 func (s *Stream) readInto(p []byte) int {
+	h := &s.recv
 	r := readingPool.Get().(*reading)
 	r.buf, r.n = p, 0
-	s.reading = r
-	for s.lent == lentReader || r.n == 0 && s.unread == 0 && s.readErr() == nil && s.endErr() == nil {
-		s.wait(&s.readers)
+	h.reading = r
+	for h.memory == reservedReader || r.n == 0 && h.unread == 0 && s.readErr() == nil && s.endErr() == nil {
+		s.wait(&h.readers)
 	}
 	n := r.n
-	s.reading = nil
+	h.reading = nil
 	r.buf = nil
 	readingPool.Put(r)
-	s.readers.wake() // the next Read that wants to be first
+	h.readers.wake() // the next Read that wants to be first
 	return n
 }
 
 // readErr returns why reading must fail even if there is data.
 func (s *Stream) readErr() error {
 	switch {
-	case s.discard:
+	case s.recv.discards():
 		return s.closedErr() // also after Session.Close
-	case s.readLimit.passed():
+	case s.rare != nil && s.rare.readLimit.expired:
 		return os.ErrDeadlineExceeded
 	}
 	return nil
@@ -100,87 +116,41 @@ func (s *Stream) readErr() error {
 
 // endErr returns what a reader gets who has read everything: nil, if more may come.
 func (s *Stream) endErr() error {
-	if s.in == inEnded {
+	if s.recv.hasFIN() {
 		return io.EOF
 	}
-	if s.over() {
-		return s.err
+	if !s.session.receives() {
+		return s.sessionErr()
 	}
 	return nil
 }
 
 // copyOut moves unread bytes to p.
 func (s *Stream) copyOut(p []byte) (n int) {
-	s.touched = s.cfg.round.Load()
-	for s.unread > 0 && n < len(p) {
-		head := s.queue.Head()
+	h := &s.recv
+	s.noteTouched()
+	for h.unread > 0 && n < len(p) {
+		head := h.queue.Head()
 		k := copy(p[n:], head.Bytes())
 		head.R += k
 		n += k
-		s.unread -= k
+		h.unread -= k
 		if head.Len() > 0 {
 			break
 		}
-		if head == s.queue.Tail() && s.lent == lentQueue {
+		if head == h.queue.Tail() && h.memory == reservedQueue {
 			break
 		}
-		s.queue.Pop().Free()
+		h.queue.Pop().Free()
 	}
 	s.dropEmpty()
 	return n
 }
 
-// took accounts for n bytes that the application has taken, of which budgeted had been
-// charged to the budget. It may release s.mu meanwhile.
-func (s *Stream) took(n, budgeted int) {
-	s.spoke = false
-	done := s.finish()
-	update := s.credited(n)
-	if budgeted == 0 && !done && !update {
-		return
-	}
-	s.mu.Unlock()
-	if budgeted > 0 {
-		s.cfg.Budget.Return(budgeted)
-	}
-	if done {
-		s.link.Finished()
-	}
-	if update {
-		s.link.SendControl(Now)
-	}
-	s.mu.Lock()
-}
-
-// credited tells the receive window that n bytes were taken and reports whether an
-// UPD is to be put in line.
-func (s *Stream) credited(n int) bool {
-	if !s.receives() || s.err != nil {
-		return false
-	}
-	if !s.window.Read(n, s.now()) || s.updateDue {
-		return false
-	}
-	return s.queueUpdate()
-}
-
-// queueUpdate has an UPD sent, and reports whether the session is to be told.
-func (s *Stream) queueUpdate() bool {
-	s.updateDue = true
-	submit := !s.controlQueued
-	s.controlQueued = true
-	return submit
-}
-
-// consumed accounts for data that was thrown away as it arrived, without the lock:
-// its sender need not wait for a reader.
-func (s *Stream) consumed(n int) {
-	s.mu.Lock()
-	update := s.credited(n)
-	s.mu.Unlock()
-	if update {
-		s.link.SendControl(Soon)
-	}
+// took accounts for n bytes that the application has taken.
+func (s *Stream) took(n int, now time.Duration) {
+	s.send.wroteSinceRead = false
+	s.noteRead(n, now, SendNow)
 }
 
 // WriteTo writes what Read would return to w, without a copy of its own, until
@@ -210,42 +180,47 @@ func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 
 // next waits for unread data and takes the first buffer of it.
 func (s *Stream) next() (*buffer.Buf, error) {
+	now := s.now()
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	flushed := false
 	for {
 		if err := s.readErr(); err != nil {
 			return nil, err
 		}
-		if s.unread > 0 {
-			return s.takeBuffer(), nil
+		if s.recv.unread > 0 {
+			return s.takeBuffer(now), nil
 		}
 		if err := s.endErr(); err != nil {
 			return nil, err
 		}
-		if !flushed && s.waiting() {
+		if !flushed && s.needsFlush() {
 			flushed = true
 			s.flush()
 			continue
 		}
-		s.wait(&s.readers)
+		s.wait(&s.recv.readers)
+		now = s.nowUnlocked()
 	}
 }
 
 // takeBuffer takes the first buffer with unread bytes off the queue.
-func (s *Stream) takeBuffer() *buffer.Buf {
-	s.touched = s.cfg.round.Load()
-	b := s.queue.Head()
-	if b == s.queue.Tail() && s.lent == lentQueue {
+func (s *Stream) takeBuffer(now time.Duration) *buffer.Buf {
+	h := &s.recv
+	s.noteTouched()
+	b := h.queue.Head()
+	if b == h.queue.Tail() && h.memory == reservedQueue {
 		// The session is still filling it.
 		full := b
 		b = buffer.Get(full.Len())
 		b.Append(full.Bytes())
 		full.R = full.W
 	} else {
-		s.queue.Pop()
+		h.queue.Pop()
 	}
-	s.unread -= b.Len()
-	s.took(b.Len(), b.Len())
+	n := b.Len()
+	h.unread -= n
+	s.due.returned += n
+	s.took(n, now)
 	return b
 }

@@ -36,12 +36,12 @@ func TestBulkDataGoesOutInFullFrames(t *testing.T) {
 							o := newOutlet(v)
 							o.cfg.MaxFrame = maxFrame
 							o.turn = wire.MaxPayload
-							o.batch = stream.NewBatch(gather)
-							o.port.Init(o.cfg, o, 1, false)
-							if err := o.port.WindowUpdate(wire.WindowUpdate{Window: 1 << 30}); err != nil {
+							o.batch = wire.NewBatch(gather)
+							o.core.Init(o.cfg, o, 1, false)
+							if err := o.core.HandleUpdate(wire.WindowUpdate{Window: 1 << 30}); err != nil {
 								t.Fatal(err)
 							}
-							s := o.port.Stream()
+							s := o.core.Stream()
 							p := make([]byte, size)
 							for n := 0; n < total; n += size {
 								var err error
@@ -77,19 +77,19 @@ func TestPendingBytesTakeTwoBytesOfMemoryEach(t *testing.T) {
 				f.cfg.MaxFrame = maxFrame
 				budget := flow.NewShare(1 << 30)
 				f.cfg.SendBudget = budget
-				f.port.WindowUpdate(wire.WindowUpdate{Window: 1 << 30})
+				f.core.HandleUpdate(wire.WindowUpdate{Window: 1 << 30})
 				s := f.stream()
 				s.Write([]byte("x")) // what follows is copied
 				rng := rand.New(rand.NewPCG(1, uint64(maxFrame)))
 				s.SetWriteDeadline(time.Now().Add(time.Hour))
-				b := stream.NewBatch(true)
+				b := wire.NewBatch(true)
 				var sent []byte
 				written := int64(0)
 				p := make([]byte, 40_000)
 				for range 2000 {
 					if rng.IntN(2) == 0 {
 						p := p[:rng.IntN(1<<rng.IntN(14)+1)]
-						if f.port.Pending()+len(p) < 60_000 {
+						if f.core.Pending()+len(p) < 60_000 {
 							testutil.Pattern(1).Fill(p, written)
 							n, err := s.Write(p)
 							if err != nil {
@@ -98,13 +98,13 @@ func TestPendingBytesTakeTwoBytesOfMemoryEach(t *testing.T) {
 							written += int64(n)
 						}
 					} else {
-						f.port.Data(b, 1+rng.IntN(20_000))
+						f.core.AppendData(b, 1+rng.IntN(20_000))
 						if rng.IntN(3) == 0 {
 							sent = append(sent, payload(frames(t, b.AppendRest(nil, 0)))...)
 							b.Release()
 						}
 					}
-					if pending, held := f.port.Pending(), budget.Used(); held > 2*pending+stream.MinBuffer {
+					if pending, held := f.core.Pending(), budget.Used(); held > 2*pending+stream.MinBuffer {
 						t.Fatalf("%d bytes of buffers for %d bytes", held, pending)
 					}
 				}
@@ -145,7 +145,7 @@ func TestWriteBeyondTheSendBudgetIsSentFromItsBuffer(t *testing.T) {
 		if n := budget.Used(); n < size/2 || n > size {
 			t.Fatalf("%d of %d bytes are used", n, size)
 		}
-		pending := idle.port.Pending()
+		pending := idle.core.Pending()
 		for i := range 10 {
 			p := testutil.Pattern(1).Bytes(size)
 			done := write(busy.stream(), p)
@@ -189,7 +189,7 @@ func TestSendBudgetCountsClosedStreams(t *testing.T) {
 				testutil.LeakCheck(t)
 				f := newFake(t, wire.V2, true)
 				f.cfg.SendBudget = flow.NewShare(1 << 20)
-				f.port.WindowUpdate(wire.WindowUpdate{Window: 1})
+				f.core.HandleUpdate(wire.WindowUpdate{Window: 1})
 				s := f.stream()
 				s.Write(make([]byte, 3000))
 				s.Close()
@@ -198,13 +198,13 @@ func TestSendBudgetCountsClosedStreams(t *testing.T) {
 				}
 				switch end {
 				case "sent":
-					f.port.WindowUpdate(wire.WindowUpdate{Window: 1 << 20})
+					f.core.HandleUpdate(wire.WindowUpdate{Window: 1 << 20})
 					f.take(1 << 20)
 				case "aborted":
-					f.port.Abort(io.ErrUnexpectedEOF, stream.DropWritten)
+					f.core.Abort(io.ErrUnexpectedEOF, stream.AbortBoth)
 				case "given up":
 					f.take(1 << 20)
-					f.port.End()
+					f.core.HandleFIN()
 					time.Sleep(time.Minute)
 				}
 				if n := f.cfg.SendBudget.Used(); n != 0 {
@@ -221,10 +221,10 @@ func TestStreamKeepsNoBufferOfAWrite(t *testing.T) {
 		for _, v := range []wire.Version{wire.V1, wire.V2} {
 			t.Run(fmt.Sprintf("%v/%d bytes", v, size), func(t *testing.T) {
 				o := newOutlet(v)
-				o.port.Init(o.cfg, o, 1, true)
+				o.core.Init(o.cfg, o, 1, true)
 				kept := func() weak.Pointer[byte] {
 					p := make([]byte, size+64) // not of the tiny allocator
-					if _, err := o.port.Stream().Write(p[:size]); err != nil {
+					if _, err := o.core.Stream().Write(p[:size]); err != nil {
 						t.Fatal(err)
 					}
 					return weak.Make(&p[0])
@@ -241,19 +241,19 @@ func TestStreamKeepsNoBufferOfAWrite(t *testing.T) {
 
 // A stream that is closed and forgotten can be freed, also if calls were blocked on it.
 func TestStreamCanBeFreedAfterBlockedCalls(t *testing.T) {
-	gone := func() weak.Pointer[stream.Port] {
+	gone := func() weak.Pointer[stream.Core] {
 		o := newOutlet(wire.V1)
-		o.port.Init(o.cfg, o, 1, true)
+		o.core.Init(o.cfg, o, 1, true)
 		done := background(func() (int64, error) {
-			n, err := o.port.Stream().Read(make([]byte, 1))
+			n, err := o.core.Stream().Read(make([]byte, 1))
 			return int64(n), err
 		})
 		for range 10 {
 			runtime.Gosched() // the Read may be blocked by now
 		}
-		o.port.Stream().Close()
+		o.core.Stream().Close()
 		wantErr(t, "Read", (<-done).err, net.ErrClosed)
-		return weak.Make(&o.port)
+		return weak.Make(&o.core)
 	}()
 	for range 3 {
 		runtime.GC()
@@ -277,12 +277,12 @@ func TestEndOfBulkDataIsNotHeldBackForLong(t *testing.T) {
 		{"Write", func(f *fake) { f.stream().Write([]byte("x")) }, 0},
 		{"CloseWrite", func(f *fake) { f.stream().CloseWrite() }, 0},
 		{"Close", func(f *fake) { f.stream().Close() }, 0},
-		{"session's Close", func(f *fake) { f.port.Abort(net.ErrClosed, stream.KeepWritten) }, 0},
+		{"session's Close", func(f *fake) { f.core.Abort(net.ErrClosed, stream.AbortRead) }, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			both(t, func(t *testing.T, v wire.Version) {
 				f := newFake(t, v, true)
-				f.port.WindowUpdate(wire.WindowUpdate{Window: 1 << 30})
+				f.core.HandleUpdate(wire.WindowUpdate{Window: 1 << 30})
 				s := f.stream()
 				const size = 9000
 				for n := 0; n < 400<<10; n += size {
@@ -292,12 +292,12 @@ func TestEndOfBulkDataIsNotHeldBackForLong(t *testing.T) {
 					synctest.Wait()
 					<-done
 				}
-				if f.port.Pending() == 0 {
+				if f.core.Pending() == 0 {
 					t.Fatal("nothing is held back")
 				}
 				f.called()
 				c.do(f)
-				for begin := time.Now(); f.port.Pending() > 0; time.Sleep(time.Millisecond / 10) {
+				for begin := time.Now(); f.core.Pending() > 0; time.Sleep(time.Millisecond / 10) {
 					synctest.Wait()
 					for _, call := range f.called() {
 						if call != "control soon" {
@@ -305,13 +305,13 @@ func TestEndOfBulkDataIsNotHeldBackForLong(t *testing.T) {
 						}
 					}
 					if waited := time.Since(begin); waited > 2*time.Millisecond {
-						t.Fatalf("%d bytes are held back after %v", f.port.Pending(), waited)
-					} else if f.port.Pending() == 0 && waited > c.wait {
+						t.Fatalf("%d bytes are held back after %v", f.core.Pending(), waited)
+					} else if f.core.Pending() == 0 && waited > c.wait {
 						t.Errorf("held back for %v, want %v", waited, c.wait)
 					}
 				}
 				s.Close()
-				f.port.Abort(net.ErrClosed, stream.DropWritten)
+				f.core.Abort(net.ErrClosed, stream.AbortBoth)
 			})
 		})
 	}
@@ -322,15 +322,15 @@ func TestMessageIsNotHeldBack(t *testing.T) {
 	for _, size := range []int{8 << 10, 32 << 10, 64 << 10, 100_000} {
 		for _, v := range []wire.Version{wire.V1, wire.V2} {
 			o := newOutlet(v)
-			o.port.Init(o.cfg, o, 1, true)
+			o.core.Init(o.cfg, o, 1, true)
 			n := 0
 			for n+size <= 256<<10 {
-				if _, err := o.port.Stream().Write(make([]byte, size)); err != nil {
+				if _, err := o.core.Stream().Write(make([]byte, size)); err != nil {
 					t.Fatal(err)
 				}
 				n += size
 			}
-			if left := o.port.Pending(); left > 0 {
+			if left := o.core.Pending(); left > 0 {
 				t.Errorf("%v: of %d bytes in Writes of %d, %d are held back", v, n, size, left)
 			}
 		}
@@ -344,9 +344,9 @@ func TestReadBeyondTwoGiBOfUnreadData(t *testing.T) {
 	}
 	f := newFake(t, wire.V1, false)
 	f.deliver([]byte("hello"))
-	f.port.HoldUnread(math.MaxInt32)
+	f.core.HoldUnread(math.MaxInt32)
 	f.deliver(make([]byte, 100))
-	if n := int64(f.port.Unread()); n != 5+math.MaxInt32+100 {
+	if n := int64(f.core.Unread()); n != 5+math.MaxInt32+100 {
 		t.Errorf("%d bytes are unread", n)
 	}
 	p := make([]byte, 5)

@@ -10,9 +10,9 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// A stream is stalled if it held data when a round began, and its reader has taken nothing since. Fail
+// A stream is stalled if it held data when a round began, and its reader has taken nothing since. FailStalled
 // closes such a stream and no other.
-func TestFailClosesAStreamOnlyIfItIsStalled(t *testing.T) {
+func TestFailStalledClosesAStreamOnlyIfItIsStalled(t *testing.T) {
 	for name, tt := range map[string]struct {
 		before string // what came before the round
 		during func(f *fake)
@@ -23,7 +23,7 @@ func TestFailClosesAStreamOnlyIfItIsStalled(t *testing.T) {
 		"a part is read":            {"unread", func(f *fake) { _, _ = f.stream().Read(make([]byte, 1)) }, 0},
 		"a part is copied":          {"unread", func(f *fake) { _, _ = f.stream().WriteTo(failing{}); f.deliver([]byte("x")) }, 0},
 		"it was empty":              {"", func(f *fake) { f.deliver([]byte("unread")) }, 0},
-		"it was empty, and is lent": {"", func(f *fake) { f.port.Commit(copy(f.port.Lend(6, false), "unread")) }, 0},
+		"it was empty, and is lent": {"", func(f *fake) { f.core.Commit(copy(f.core.Reserve(6, false), "unread")) }, 0},
 		"it is empty":               {"", func(*fake) {}, 0},
 		"it is read to its end":     {"unread", func(f *fake) { _, _ = io.ReadFull(f.stream(), make([]byte, 6)) }, 0},
 		"it is closed":              {"unread", func(f *fake) { _ = f.stream().Close() }, 0},
@@ -36,13 +36,13 @@ func TestFailClosesAStreamOnlyIfItIsStalled(t *testing.T) {
 				f.deliver([]byte(tt.before))
 				round := f.cfg.NextRound()
 				tt.during(f)
-				if n := f.port.Stalled(round); n != tt.want {
+				if n := f.core.Stalled(round); n != tt.want {
 					t.Errorf("%d bytes are stalled, want %d", n, tt.want)
 				}
-				if n := f.port.Fail(round); n != tt.want {
+				if n := f.core.FailStalled(round); n != tt.want {
 					t.Errorf("%d bytes were thrown away, want %d", n, tt.want)
 				}
-				if n := f.port.Fail(round); n != 0 {
+				if n := f.core.FailStalled(round); n != 0 {
 					t.Errorf("Fail again: %d bytes were thrown away", n)
 				}
 				_, err := f.stream().Write([]byte("x"))

@@ -66,10 +66,10 @@ func TestSYNIsFirstAndFINIsLastAndAllElseIsInOrder(t *testing.T) {
 			s.CloseWrite()
 		}, []wire.Command{syn, psh, psh, psh, fin}, true},
 		{"closed in two steps", false, func(f *fake, s *stream.Stream) { s.CloseWrite(); s.Close() }, []wire.Command{fin, fin}, false},
-		{"closed after the peer", false, func(f *fake, s *stream.Stream) { f.port.End(); s.Close() }, []wire.Command{fin}, false},
-		{"closed in two steps after the peer", false, func(f *fake, s *stream.Stream) { f.port.End(); s.CloseWrite(); s.Close() }, []wire.Command{fin}, false},
+		{"closed after the peer", false, func(f *fake, s *stream.Stream) { f.core.HandleFIN(); s.Close() }, []wire.Command{fin}, false},
+		{"closed in two steps after the peer", false, func(f *fake, s *stream.Stream) { f.core.HandleFIN(); s.CloseWrite(); s.Close() }, []wire.Command{fin}, false},
 		{"closed for writing", false, func(f *fake, s *stream.Stream) { s.CloseWrite() }, []wire.Command{fin}, true},
-		{"closed for writing after the peer", false, func(f *fake, s *stream.Stream) { f.port.End(); s.CloseWrite() }, []wire.Command{fin}, false},
+		{"closed for writing after the peer", false, func(f *fake, s *stream.Stream) { f.core.HandleFIN(); s.CloseWrite() }, []wire.Command{fin}, false},
 		{"closed for writing and then for reading", false, func(f *fake, s *stream.Stream) { s.CloseWrite(); s.CloseRead() }, []wire.Command{fin}, true},
 		{"closed for reading", false, func(f *fake, s *stream.Stream) { s.CloseRead() }, nil, false},
 	} {
@@ -113,8 +113,8 @@ func TestAFrameIsNoLargerThanMaxFrameAndAboutTheTurn(t *testing.T) {
 					var sent []byte
 					for int64(len(sent)) < size {
 						synctest.Wait()
-						b := stream.NewBatch(len(sent)%2 == 0)
-						_, _ = f.port.Data(b, c.turn)
+						b := wire.NewBatch(len(sent)%2 == 0)
+						_ = f.core.AppendData(b, c.turn)
 						out := b.AppendRest(nil, 0)
 						b.Release()
 						total := 0
@@ -150,8 +150,8 @@ func TestALargeWriteIsSentFromItsOwnBufferAndReturnsWhenItIsReleased(t *testing.
 		p := testutil.Pattern(1).Bytes(30_000)
 		done := write(f.stream(), p)
 		synctest.Wait()
-		b := stream.NewBatch(true)
-		f.port.Data(b, 1<<20)
+		b := wire.NewBatch(true)
+		f.core.AppendData(b, 1<<20)
 		refers := false
 		for _, part := range b.Parts() {
 			refers = refers || &part[0] == &p[0]
@@ -162,7 +162,7 @@ func TestALargeWriteIsSentFromItsOwnBufferAndReturnsWhenItIsReleased(t *testing.
 		// Not even these end it while its buffer is in use.
 		f.stream().SetWriteDeadline(time.Unix(1, 0))
 		f.stream().Close()
-		f.port.Abort(io.ErrUnexpectedEOF, stream.DropWritten)
+		f.core.Abort(io.ErrUnexpectedEOF, stream.AbortBoth)
 		time.Sleep(time.Hour)
 		select {
 		case r := <-done:
@@ -206,10 +206,10 @@ func TestAWriteThatEndsEarlyHasCountedExactlyWhatWillBeSent(t *testing.T) {
 							}
 						})
 						synctest.Wait()
-						b := stream.NewBatch(true)
+						b := wire.NewBatch(true)
 						var out []byte
 						for range taken {
-							f.port.Data(b, 10_000)
+							f.core.AppendData(b, 10_000)
 							out = b.AppendRest(out, 0)
 							b.Release()
 							synctest.Wait()
@@ -252,7 +252,7 @@ func TestVersion2KeepsToTheWindow(t *testing.T) {
 			{wire.WindowUpdate{Consumed: 5, Window: 1 << 30}, 0}, // stale
 			{wire.WindowUpdate{Consumed: first + 1, Window: 1 << 30}, 1<<20 - first - 1 - 100_000},
 		} {
-			if err := f.port.WindowUpdate(u.update); err != nil {
+			if err := f.core.HandleUpdate(u.update); err != nil {
 				t.Fatal(err)
 			}
 			synctest.Wait()
@@ -268,7 +268,7 @@ func TestVersion2KeepsToTheWindow(t *testing.T) {
 		if err := testutil.Pattern(1).Check(sent, 0); err != nil {
 			t.Error(err)
 		}
-		if err := f.port.WindowUpdate(wire.WindowUpdate{Consumed: 1<<20 + 1, Window: 1}); err == nil {
+		if err := f.core.HandleUpdate(wire.WindowUpdate{Consumed: 1<<20 + 1, Window: 1}); err == nil {
 			t.Error("the peer may claim to have read more than was sent")
 		}
 	})
@@ -330,8 +330,8 @@ func TestARateAppliesToAWriteWhoseBufferIsBeingSent(t *testing.T) {
 		f := newFake(t, v, false)
 		w := write(f.stream(), make([]byte, 200_000))
 		synctest.Wait()
-		b := stream.NewBatch(true)
-		f.port.Data(b, 10_000)
+		b := wire.NewBatch(true)
+		f.core.AppendData(b, 10_000)
 		f.stream().SetSendRate(1000, 1000)
 		synctest.Wait()
 		b.Release()

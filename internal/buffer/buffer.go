@@ -57,6 +57,9 @@ func (b *Buf) Free() {
 	pools[b.pool].Put(b)
 }
 
+// Release is Free, for a batch of frames that refers to b.
+func (b *Buf) Release() { b.Free() }
+
 // Len returns the number of bytes b holds.
 func (b *Buf) Len() int { return b.W - b.R }
 

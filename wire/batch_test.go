@@ -1,0 +1,146 @@
+package wire_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+type released struct{ times int }
+
+func (r *released) Release() { r.times++ }
+
+// A batch of either kind holds the frames that were added to it, whole and in order, and from any
+// byte on; what it refers to is released once, and it can be used again.
+func TestBatchHoldsTheFramesThatWereAdded(t *testing.T) {
+	for _, vectored := range []bool{false, true} {
+		b := wire.NewBatch(vectored)
+		rng := rand.New(rand.NewPCG(1, 2))
+		for round := range 300 {
+			var want bytes.Buffer
+			enc := wire.NewEncoder(&want)
+			encode := func(h wire.Header, p []byte) {
+				h.Length = uint16(len(p))
+				if err := enc.Encode(h, p); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var owners []*released
+			for !b.Full() {
+				h := wire.Header{Version: wire.V2, Command: wire.PSH, StreamID: 1 + rng.Uint32N(9)}
+				switch rng.IntN(4) {
+				case 0:
+					p := make([]byte, min(rng.IntN(1000), b.Room()))
+					b.Frame(h, p)
+					encode(h, p)
+				case 1:
+					u := wire.WindowUpdate{Consumed: rng.Uint32(), Window: rng.Uint32()}
+					b.Update(h, u)
+					h.Command = wire.UPD
+					encode(h, u.Append(nil))
+				default:
+					var whole []byte
+					b.Begin(h)
+					for room := b.Room(); b.TakesPayload() && rng.IntN(5) > 0; {
+						p := make([]byte, min(1+rng.IntN(1<<(1+rng.IntN(14))), room-len(whole)))
+						for i := range p {
+							p[i] = byte(rng.Uint32())
+						}
+						whole = append(whole, p...)
+						if len(p) > 0 && b.Payload(p) {
+							if !vectored {
+								t.Fatal("a copying batch refers to a payload")
+							}
+							owners = append(owners, new(released))
+							b.Retain(owners[len(owners)-1])
+						} else {
+							clear(p) // it must have a copy
+						}
+					}
+					b.End()
+					encode(h, whole)
+				}
+			}
+			if b.Len() != want.Len() || b.Len() > wire.BatchSize {
+				t.Fatalf("round %d: Len is %d, %d bytes were added", round, b.Len(), want.Len())
+			}
+			whole := b.Bytes()
+			if vectored {
+				whole = bytes.Join(b.Parts(), nil)
+			}
+			if !bytes.Equal(whole, want.Bytes()) {
+				t.Fatalf("round %d: the bytes are not those of the frames", round)
+			}
+			for range 10 {
+				n := rng.IntN(b.Len() + 1)
+				if !bytes.Equal(want.Bytes()[n:], b.AppendRest(nil, n)) {
+					t.Fatalf("round %d: the bytes from %d on are others", round, n)
+				}
+			}
+			b.Release()
+			for _, o := range owners {
+				if o.times != 1 {
+					t.Fatalf("released %d times", o.times)
+				}
+			}
+			if b.Len() != 0 || b.Full() || b.Room() != wire.MaxBatchPayload {
+				t.Fatalf("after Release: Len %d, Full %v, Room %d", b.Len(), b.Full(), b.Room())
+			}
+		}
+	}
+}
+
+// A batch allocates nothing once it has its size, also for many small pieces.
+func TestBatchAllocatesNothing(t *testing.T) {
+	p := make([]byte, 20_000)
+	r := new(released)
+	for _, vectored := range []bool{false, true} {
+		b := wire.NewBatch(vectored)
+		fill := func() {
+			for n := 0; !b.Full(); n++ {
+				b.Begin(wire.Header{Version: wire.V1, Command: wire.PSH, StreamID: 1})
+				for k := range 4 {
+					if size := min(1+k*(n%500), b.Room()); b.TakesPayload() && size > 0 && b.Payload(p[:size]) {
+						b.Retain(r)
+					}
+				}
+				b.End()
+			}
+			b.Release()
+		}
+		fill()
+		if n := testing.AllocsPerRun(100, fill); n != 0 {
+			t.Errorf("vectored %v: %v allocations", vectored, n)
+		}
+	}
+}
+
+// A payload is sent from where it is: the header and the rest of a frame are written around it.
+func ExampleBatch() {
+	var conn bytes.Buffer
+	b := wire.NewBatch(true)
+	b.Frame(wire.Header{Version: wire.V1, Command: wire.SYN, StreamID: 1}, nil)
+	b.Begin(wire.Header{Version: wire.V1, Command: wire.PSH, StreamID: 1})
+	b.Payload(bytes.Repeat([]byte("data"), 1000))
+	b.End()
+	for _, part := range b.Parts() { // on a TCP connection: net.Buffers, one system call
+		_, _ = conn.Write(part)
+	}
+	b.Release()
+
+	dec := wire.NewDecoder(&conn)
+	for {
+		h, err := dec.Next()
+		if err == io.EOF {
+			break
+		}
+		fmt.Println(h)
+	}
+	// Output:
+	// v1 SYN stream=1 length=0
+	// v1 PSH stream=1 length=4000
+}
