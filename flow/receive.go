@@ -232,7 +232,7 @@ func (t *tuner) received(a *account, before uint32, now time.Duration) {
 			t.size.count(a.read, t.path.least, now)
 			t.path.learn(s)
 		}
-		t.size.measure(read, s.took, t.path.least)
+		t.size.measure(a.read, read, s.took, t.path.least, now)
 	}
 	if resumed {
 		t.path.turned = now

@@ -88,6 +88,8 @@ const (
 	staleSamples = 2
 	// chunkSamples: the rate of so many samples together is not chance.
 	chunkSamples = 8
+	// maxChunk: a chunk of more bytes begins anew, before 32 bits cannot count them.
+	maxChunk = 1 << 31
 	// retrySamples: after so many a failed trial may be repeated.
 	retrySamples = 255
 )
@@ -203,12 +205,16 @@ func (z *sizer) judge(rate uint32) {
 	}
 }
 
-// measure is called with what was read while an update was timed, and how long that took.
-func (z *sizer) measure(read uint32, took, rtt micros) {
+// measure is called for each sample, exact or not: with where the application has read
+// to, and what it has read in the time took since the update was sent.
+func (z *sizer) measure(read, since uint32, took, rtt micros, now time.Duration) {
+	if read-z.chunkRead >= maxChunk {
+		z.chunkTime, z.chunkRead = now, read
+	}
 	if rtt == 0 {
 		return
 	}
-	need := uint32(min(uint64(read)*uint64(rtt)/uint64(took), maxWindow))
+	need := uint32(min(uint64(since)*uint64(rtt)/uint64(took), maxWindow))
 	if z.readerDrained { // else the reader is what limits
 		need = max(need, z.need/2)
 	}
