@@ -6,18 +6,17 @@ import (
 	"sync/atomic"
 )
 
-// A Budget bounds the bytes that sessions hold unread, and the windows that
-// they promise to their peers. It may be shared by any number of sessions; each
-// joins it and gets a Share.
+// A Budget bounds the bytes that sessions hold unread, and the windows that they
+// promise to their peers. Any number of sessions may share one: each joins it and
+// gets a [Share].
 //
-// Unread bytes: a session goes on taking while the budget is not used up and,
-// when it has company, while it holds no more than hogFactor times what is
-// still free. A session that nobody reads so takes at most hogFactor/(1+hogFactor)
-// of the budget, and always leaves room to those that are read. A session that
-// holds nothing may always take one frame. The total is thus at most the budget
-// and one frame a session.
+// A session goes on receiving while the budget is not used up. If other sessions have
+// joined, it stops as well when it holds more than four times what is free. So a
+// session that nobody reads takes at most four fifths of the budget, and leaves room
+// for those that are read. A session that holds nothing may always take one frame. All
+// sessions together hold at most the budget, and one frame each.
 //
-// Promises: see Share.Grant.
+// What they promise is described at [Share.Grant].
 //
 // A Budget is safe for concurrent use. It starts no goroutine and no timer.
 type Budget struct {
@@ -28,7 +27,7 @@ type Budget struct {
 	wakeAt  atomic.Int64 // a waiter may go on when used falls to this
 
 	promised atomic.Int64  // windows promised by all shares
-	refused  atomic.Uint32 // grants cut short because promises are scarce
+	refused  atomic.Uint32 // grants that were cut since promises are scarce
 
 	mu      sync.Mutex
 	shares  map[*Share]struct{} // guarded by mu
@@ -40,23 +39,23 @@ type Budget struct {
 // of the budget to the others, two leave a ninth.
 const hogFactor = 4
 
-// NewBudget returns a Budget of so many bytes. A budget of less than one byte is
-// one of one byte: every session on it then holds at most one frame.
+// NewBudget returns a Budget of this many bytes. A budget below one byte is one byte:
+// each of its sessions holds at most one frame.
 func NewBudget(bytes int) *Budget {
 	b := &Budget{size: max(1, int64(bytes)), shares: make(map[*Share]struct{})}
 	b.wakeAt.Store(math.MinInt64)
 	return b
 }
 
-// NewShare returns the only Share of a Budget of its own. It costs less per
-// frame than NewBudget(bytes).Join().
+// NewShare returns the only [Share] of a new [Budget]. It costs less per frame than
+// NewBudget(bytes).Join().
 func NewShare(bytes int) *Share {
 	b := NewBudget(bytes)
 	b.private = true
 	return b.Join()
 }
 
-// Join adds a session to the budget. Leave ends the membership.
+// Join adds a session to the budget. [Share.Leave] takes it off again.
 func (b *Budget) Join() *Share {
 	s := &Share{budget: b}
 	s.maxWindow.Store(DefaultMaxWindow)
@@ -67,10 +66,10 @@ func (b *Budget) Join() *Share {
 	return s
 }
 
-// Size returns the bytes the budget was made with.
+// Size returns the size of the budget in bytes.
 func (b *Budget) Size() int { return int(b.size) }
 
-// Used returns how many bytes the sessions hold unread.
+// Used returns how many bytes all sessions hold unread.
 func (b *Budget) Used() int {
 	if !b.private {
 		return int(b.used.Load())
@@ -83,7 +82,7 @@ func (b *Budget) Used() int {
 	return 0
 }
 
-// Promised returns the sum of the windows that are promised to peers now.
+// Promised returns the sum of the windows that are promised to peers.
 func (b *Budget) Promised() int { return int(b.promised.Load()) }
 
 // Budget returns the budget that s is a share of.

@@ -8,15 +8,15 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// A Limiter is a token bucket for bytes. A nil *Limiter is no limit: its methods
-// return at once. It is safe for concurrent use.
+// A Limiter is a token bucket for bytes. It is safe for concurrent use. A nil *Limiter
+// is no limit: its methods return at once.
 type Limiter struct {
 	bucket *rate.Limiter
 }
 
-// NewLimiter returns a Limiter of so many bytes a second that lets through at most
-// burst bytes at once. With a rate that is not positive, or infinite, it returns
-// nil: no limit. A burst below 1 means what a tenth of a second brings.
+// NewLimiter returns a Limiter that passes bytesPerSecond in the long run, and at most
+// burst bytes at once. A burst below 1 stands for the bytes of a tenth of a second. A
+// rate that is not positive, or is infinite, is no limit: NewLimiter then returns nil.
 func NewLimiter(bytesPerSecond float64, burst int) *Limiter {
 	if !(bytesPerSecond > 0) || math.IsInf(bytesPerSecond, 1) {
 		return nil
@@ -27,8 +27,8 @@ func NewLimiter(bytesPerSecond float64, burst int) *Limiter {
 	return &Limiter{bucket: rate.NewLimiter(rate.Limit(bytesPerSecond), burst)}
 }
 
-// Burst returns how many bytes may go at once; math.MaxInt if there is no limit.
-// A sender that cuts its writes to Burst keeps to the limit in every interval.
+// Burst returns how many bytes may go at once, or math.MaxInt if there is no limit. A
+// sender that cuts its writes to Burst keeps to the limit in every interval.
 func (l *Limiter) Burst() int {
 	if l == nil {
 		return math.MaxInt
@@ -36,7 +36,7 @@ func (l *Limiter) Burst() int {
 	return l.bucket.Burst()
 }
 
-// Rate returns the bytes a second; +Inf if there is no limit.
+// Rate returns the bytes a second, or +Inf if there is no limit.
 func (l *Limiter) Rate() float64 {
 	if l == nil {
 		return math.Inf(1)
@@ -44,10 +44,10 @@ func (l *Limiter) Rate() float64 {
 	return float64(l.bucket.Limit())
 }
 
-// Reserve takes n bytes from the bucket at the time now and returns how long to
-// wait before they may go; 0 means now. It does not block. The bytes are taken
-// even if the caller then sends nothing. More than Burst bytes are taken in
-// pieces of that size, and the result is when the last piece may go.
+// Reserve takes n bytes from the bucket at the time now, and returns how long to wait
+// before they may go; 0 means now. It does not block. The bytes are taken even if the
+// caller then sends nothing. More than Burst bytes are taken in pieces of that size,
+// and the result is the wait for the last piece.
 func (l *Limiter) Reserve(n int, now time.Time) time.Duration {
 	if l == nil || n <= 0 {
 		return 0
@@ -59,9 +59,9 @@ func (l *Limiter) Reserve(n int, now time.Time) time.Duration {
 	return wait
 }
 
-// Wait blocks until n bytes may go, or until ctx is done, and then returns
-// ctx.Err(). Bytes whose turn had not come by then are put back. More than Burst
-// bytes are waited for in pieces of that size.
+// Wait takes n bytes from the bucket and blocks until they may go. If ctx is done
+// before, it puts back those that may not go yet and returns ctx.Err(). It waits for
+// more than Burst bytes in pieces of that size.
 func (l *Limiter) Wait(ctx context.Context, n int) error {
 	if err := ctx.Err(); err != nil || l == nil {
 		return err
@@ -85,8 +85,8 @@ func (l *Limiter) Wait(ctx context.Context, n int) error {
 	return nil
 }
 
-// Delay returns how long to wait until n bytes may go at once, as far as can be told
-// at the time now; of more than Burst bytes, until Burst may. It takes nothing.
+// Delay returns how long to wait until n bytes may go at once, if nobody takes any
+// meanwhile. More than Burst bytes count as Burst. It takes nothing.
 func (l *Limiter) Delay(n int, now time.Time) time.Duration {
 	if l == nil {
 		return 0

@@ -2,37 +2,37 @@ package flow
 
 import "time"
 
-// DefaultMaxWindow is the largest window that a Share grants a stream unless
-// SetMaxWindow says otherwise.
+// DefaultMaxWindow is the largest window that a [Share] grants a stream, unless
+// [Share.SetMaxWindow] was called.
 const DefaultMaxWindow = 16 << 20
 
 const (
-	// reservePart is the part of a budget that is never promised: it is for what
-	// comes without a promise, that is version 1, smallest windows, and what peers
-	// send before they see that their first window was lowered.
+	// reservePart: one of this many parts of a budget is never promised. It is for
+	// what comes without a promise; the package documentation has a list.
 	reservePart = 8
-	// openLimit: streams that only opened are promised at most this part of what
+	// openLimit: streams that only opened are promised one of this many parts of what
 	// may be promised, so that most of it is left to those that work.
 	openLimit = 4
-	// openPart: each of them gets at most this part of what is left of that, so
+	// openPart: each of them gets one of this many parts of what is left of that, so
 	// that it is never used up.
 	openPart = 4
-	// ringEvery: of so many refused grants in a row one rings for idle windows.
-	ringEvery = 64
+	// pressureEvery: one of this many refused grants in a row calls OnPressure's
+	// functions.
+	pressureEvery = 64
 )
 
-// SetMaxWindow sets the largest window that Grant gives a stream. The default is
-// DefaultMaxWindow. It applies to later calls of Grant.
+// SetMaxWindow sets the largest window that Grant gives a stream, from now on. The
+// default is [DefaultMaxWindow].
 func (s *Share) SetMaxWindow(n int) { s.maxWindow.Store(int64(n)) }
 
-// Grant implements Granter. The sum of all promises on a budget never exceeds
-// seven eighths of it; the last eighth stays free for what comes unpromised.
+// Grant implements [Granter]. The sum of all promises on a budget never exceeds seven
+// eighths of it; the last eighth stays free for what comes without a promise.
 //
-// A new stream, which asks with (0, InitialWindow), gets at most a quarter of
-// what is left of the first quarter of that, so that the streams of a busy session
-// start with less and less. What such a stream does need it then gets by growing:
-// a stream that asks for more gets up to half of all that is left. Streams that
-// open and stay idle can thus never keep the ones that work from growing.
+// A new stream asks with (0, InitialWindow). It gets at most a quarter of what is left
+// of the first quarter of the seven eighths, so that the streams of a busy session start
+// with less and less. A stream that needs more gets it by growing: it is granted up to
+// half of all that is left. So streams that open and stay idle cannot keep streams that
+// work from growing.
 func (s *Share) Grant(have, want int) int {
 	b := s.budget
 	want = min(want, int(s.maxWindow.Load()))
@@ -56,7 +56,7 @@ func (s *Share) Grant(have, want int) int {
 		more := b.grantable(total, opening)
 		if more <= 0 {
 			if !opening {
-				b.ring()
+				b.signalPressure()
 			}
 			return have
 		}
@@ -74,7 +74,7 @@ func (s *Share) Grant(have, want int) int {
 			b.wake() // what was too much without the promise may now be allowed
 		}
 		if short && !opening && s.Pressed() {
-			b.ring()
+			b.signalPressure()
 		}
 		return have + int(granted)
 	}
@@ -90,10 +90,10 @@ func (b *Budget) grantable(promised int64, opening bool) int64 {
 	return left - left/2
 }
 
-// Pressed reports whether promises are scarce: less than a quarter of what may be
-// promised is left. Streams that work then shrink their windows to what they
-// need at their next update; the windows of idle streams come back if their
-// session offers them to ReceiveWindow.Reclaim.
+// Pressed implements [PressureReporter]. It reports whether promises are scarce: less
+// than a quarter of what may be promised is left. Streams that work then shrink their
+// windows to what they need at their next update. Windows of idle streams come back if
+// their session offers them to [ReceiveWindow.Reclaim].
 func (s *Share) Pressed() bool {
 	limit := s.budget.size - s.budget.size/reservePart
 	return s.budget.promised.Load() > limit-limit/4
@@ -122,28 +122,30 @@ func (s *Share) WindowCap(now time.Duration) int {
 	return int(s.windowCap.Load())
 }
 
-// OnPressure sets a function that is called when a stream of any session on the
-// budget was refused growth because promises are scarce: the time to offer idle
-// streams to ReceiveWindow.Reclaim. Streams that only open never cause it. It is
-// called now and then while that lasts, at the first of 64 refusals, by whoever
-// called Grant, possibly with locks of that session held. So it must neither
-// block nor take a lock that a caller of Grant may hold: let it wake somebody.
+// OnPressure sets a function that is called when a stream of any session on the budget
+// was refused growth because promises are scarce: it is time to offer idle streams to
+// [ReceiveWindow.Reclaim]. Streams that only open do not cause it. While that lasts, it
+// is called at one of 64 refusals.
+//
+// It is called from Grant, possibly with locks of the session held. It must neither
+// block nor take a lock that a caller of Grant may hold: it should only wake a
+// goroutine.
 func (s *Share) OnPressure(f func()) { s.pressure.Store(&f) }
 
-// ring tells the sessions that promises are scarce.
-func (b *Budget) ring() {
-	if b.refused.Add(1)%ringEvery != 1 {
+// signalPressure tells the sessions that promises are scarce.
+func (b *Budget) signalPressure() {
+	if b.refused.Add(1)%pressureEvery != 1 {
 		return
 	}
 	b.mu.Lock()
-	var ring []func()
+	var signals []func()
 	for s := range b.shares {
 		if f := s.pressure.Load(); f != nil && *f != nil {
-			ring = append(ring, *f)
+			signals = append(signals, *f)
 		}
 	}
 	b.mu.Unlock()
-	for _, f := range ring {
+	for _, f := range signals {
 		f()
 	}
 }

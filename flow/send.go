@@ -1,15 +1,15 @@
 package flow
 
-// InitialWindow is how many bytes a peer may send on a new stream before it has
-// seen a window update. Every deployed peer assumes this figure.
+// InitialWindow is how many bytes a peer may send on a new stream before it has seen a
+// window update. All deployed peers assume this number.
 const InitialWindow = 262144
 
-// A SendWindow counts what may be sent on one stream. The zero value is the
-// window of a new stream: InitialWindow bytes.
+// A SendWindow counts what may be sent on one stream. The zero value is the window of
+// a new stream: [InitialWindow] bytes.
 //
-// A sender that has more data than Available should send exactly Available
-// bytes and stop there, however short that makes its last frame: the receiver
-// recognises a sender that its window holds up by that cut.
+// A sender that has more data than Available should send exactly Available bytes and
+// stop there, however short that makes its last frame. By this cut the receiver
+// recognizes a sender that waits for its window.
 //
 // A SendWindow is not safe for concurrent use. No method blocks or allocates,
 // except that Update allocates its error.
@@ -30,12 +30,12 @@ func (w *SendWindow) Available() int {
 // Sent records that n bytes were sent, where 0 <= n <= Available.
 func (w *SendWindow) Sent(n int) { w.sent += uint32(n) }
 
-// Update applies a window update of the peer: its application has read consumed
-// bytes in all (modulo 2^32), and window bytes beyond those may be outstanding.
-// The window may be smaller than the one before: Available is then 0 until the
-// peer has read enough. An update that is older than one already applied is
-// ignored. A *ConsumedError means that the peer claims bytes that were never
-// sent; the window is then unchanged.
+// Update applies a window update of the peer: its application has read consumed bytes
+// in all (modulo 2^32), and window bytes beyond those may be sent. The window may be
+// smaller than the one before; Available is then 0 until the peer has read enough. An
+// update that is older than one already applied is ignored. The error is a
+// [*ConsumedError] if the peer claims to have read bytes that were never sent; the
+// window is then unchanged.
 func (w *SendWindow) Update(consumed, window uint32) error {
 	if int32(w.sent-consumed) < 0 {
 		return &ConsumedError{Consumed: consumed, Sent: w.sent}

@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// A Share is one session's part of a Budget. All methods are safe for concurrent
-// use; only Wait blocks.
+// A Share is one session's part of a [Budget]. It is the [Granter] of the session's
+// windows. All methods are safe for concurrent use; only Wait blocks.
 type Share struct {
 	budget    *Budget
 	used      atomic.Int64 // unread bytes; far below 0 once the session has left
@@ -36,9 +36,8 @@ func (s *Share) Take(n int) {
 	}
 }
 
-// TryTake is Take if that leaves the budget's use within its size, and otherwise
-// does nothing. It reports whether it took the bytes. It is for a budget of what waits to be
-// sent, where the holder has another way.
+// TryTake does what Take does if the bytes fit in the budget, and reports whether it
+// did. It is for what waits to be sent, where the holder can do without.
 func (s *Share) TryTake(n int) bool {
 	b := s.budget
 	used := &b.used
@@ -64,9 +63,8 @@ func (s *Share) TryTake(n int) bool {
 	return true
 }
 
-// Return records that n bytes were read or thrown away, and wakes whoever may go
-// on because of it. Returning more than was taken is a bug in the caller, and
-// panics.
+// Return records that n bytes were read or thrown away, and ends the calls of Wait that
+// have room now. It panics if more is returned than was taken.
 func (s *Share) Return(n int) {
 	own := s.used.Add(-int64(n))
 	if own < 0 {
@@ -86,8 +84,8 @@ func (s *Share) Return(n int) {
 	}
 }
 
-// Full reports whether the session should leave its transport unread for now.
-// It costs a few atomic loads. A session that holds no unread byte is never full.
+// Full reports whether the session should leave its transport unread for now. It
+// costs a few atomic loads. A session that holds no unread byte is never full.
 func (s *Share) Full() bool {
 	own := s.used.Load()
 	if own <= 0 {
@@ -115,11 +113,13 @@ func (s *Share) ceiling(own int64) int64 {
 	}
 }
 
-// MaxOverrun is how far the peer of one stream may send beyond its window before
-// ReceiveWindow.Received returns ErrWindow: an eighth of the budget, shared or not, at
-// least 64 KiB and at most 256 MiB. Deployed peers overrun a window when several
-// goroutines write to one stream, as each of them uses all of it. The bytes are to be
-// charged as all others: Take, Full and Wait bound them together with what was promised.
+// MaxOverrun returns how far the peer of one stream may send beyond its window, in
+// bytes: an eighth of the budget, shared or not, but at least 64 KiB and at most
+// 256 MiB. It is meant for [ReceiveWindow.Received].
+//
+// Deployed peers overrun a window when several goroutines write to one stream: each of
+// them uses all of it. These bytes must be taken from the budget like all others, so
+// that it bounds them together with what was promised.
 func (s *Share) MaxOverrun() int {
 	return int(min(max(s.budget.size/reservePart, minOverrun), maxOverrun))
 }
@@ -130,13 +130,12 @@ const (
 	maxOverrun = 256 << 20
 )
 
-// Used returns the bytes that the session holds unread.
+// Used returns how many bytes the session holds unread.
 func (s *Share) Used() int { return int(max(0, s.used.Load())) }
 
-// Leave gives back everything the session still holds and ends its membership.
-// Later calls of the share's methods have no effect on the budget: Full is
-// false, Wait returns true, and Grant promises nothing new. Leaving twice is
-// harmless.
+// Leave takes the session off the budget, and gives back all that it holds. Later
+// calls of the share's methods have no effect on the budget: Full returns false, Wait
+// returns true, and Grant promises nothing new. Leaving twice does nothing.
 func (s *Share) Leave() {
 	b := s.budget
 	b.mu.Lock()

@@ -9,9 +9,8 @@ type waiter struct {
 	ready chan struct{} // holds one signal
 }
 
-// Wait blocks until the session is not Full, and returns true; or until done is
-// closed, and returns false. A nil done never ends it. If both hold it returns
-// true.
+// Wait blocks until the session is not Full, and returns true, or until done is
+// closed, and returns false. If both hold it returns true. A nil done never ends it.
 func (s *Share) Wait(done <-chan struct{}) bool {
 	for s.Full() {
 		w := s.enqueue()
@@ -71,7 +70,7 @@ func (b *Budget) drop(i int) {
 	b.waiting = b.waiting[:last]
 }
 
-// wake lets every waiter go whose share is no longer full.
+// wake ends the waits of all shares that are no longer full.
 //
 // No wake-up is missed: wakeAt covers every waiter's ceiling before the waiter
 // looks at Full for the last time, here as in enqueue. A Return that changes the
