@@ -17,35 +17,42 @@ import (
 // closed the transport between two frames. A nil ctx panics and changes nothing.
 func (s *Session) AcceptStream(ctx context.Context) (*stream.Stream, error) {
 	needContext(ctx)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for {
-		if err := ctx.Err(); err != nil {
-			if len(s.backlog) > 0 {
-				s.accepting.Signal() // in case the last one was for this call
-			}
-			return nil, s.opError("accept", err)
-		}
-		if s.stopped || s.phase == phaseClosing || s.phase == phaseEnded && s.err == net.ErrClosed {
-			return nil, s.opError("accept", net.ErrClosed)
-		}
-		if len(s.backlog) > 0 {
-			m := s.backlog[0]
-			s.backlog[0] = nil
-			s.backlog = s.backlog[1:]
-			if len(s.backlog) == 0 {
-				s.backlog = nil
-			}
-			return m.core.Stream(), nil
-		}
-		if s.phase == phaseEnded {
-			if isEOF(s.err) {
-				return nil, io.EOF
-			}
-			return nil, s.opError("accept", endError{s.err})
-		}
-		s.wait(ctx, &s.accepting)
+	var m *member
+	var err error
+	ended := s.await(ctx, &s.accepting, func() bool {
+		m, err = s.accept()
+		return m != nil || err != nil
+	})
+	switch {
+	case ended != nil:
+		return nil, s.opError("accept", ended)
+	case err != nil:
+		return nil, s.opError("accept", err)
 	}
+	return m.core.Stream(), nil
+}
+
+// accept returns the first stream of the backlog, or why there will be none. The caller holds s.mu.
+func (s *Session) accept() (*member, error) {
+	if s.stopped || s.phase == phaseClosing || s.phase == phaseEnded && s.err == net.ErrClosed {
+		return nil, net.ErrClosed
+	}
+	if len(s.backlog) > 0 {
+		m := s.backlog[0]
+		s.backlog[0] = nil
+		s.backlog = s.backlog[1:]
+		if len(s.backlog) == 0 {
+			s.backlog = nil
+		}
+		return m, nil
+	}
+	switch {
+	case s.phase != phaseEnded:
+		return nil, nil
+	case isEOF(s.err):
+		return nil, io.EOF
+	}
+	return nil, endError{s.err}
 }
 
 // Accept is AcceptStream without a context, as a net.Listener has it.
@@ -75,17 +82,35 @@ func (e endError) Timeout() bool {
 
 func (e endError) Temporary() bool { return false }
 
-// wait waits for c, or for ctx to end. The caller holds s.mu.
-func (s *Session) wait(ctx context.Context, c *sync.Cond) {
-	if ctx.Done() == nil {
-		c.Wait()
-		return
+// await waits until ready returns true, and returns nil; or until ctx ends, and returns its error. ready is called
+// with s.mu held, which the caller does not hold, and again whenever c has been woken. ctx is the
+// application's: its methods are called without the lock.
+func (s *Session) await(ctx context.Context, c *sync.Cond, ready func() bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-	stop := context.AfterFunc(ctx, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		c.Broadcast()
-	})
-	defer stop()
-	c.Wait()
+	s.mu.Lock()
+	ok := ready()
+	s.mu.Unlock()
+	if ok {
+		return nil
+	}
+
+	var ended error // guarded by s.mu
+	if ctx.Done() != nil {
+		stop := context.AfterFunc(ctx, func() {
+			err := ctx.Err()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			ended = err
+			c.Broadcast() // so that nobody misses what this call alone may have been woken for
+		})
+		defer stop()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ended == nil && !ready() {
+		c.Wait()
+	}
+	return ended
 }

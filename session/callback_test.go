@@ -224,6 +224,65 @@ func (h handler) Handle(context.Context, slog.Record) error {
 	return nil
 }
 
+// nosy is a context whose methods call a session.
+type nosy struct {
+	context.Context
+	s *session.Session
+}
+
+func (n nosy) look() { _, _ = n.s.NumStreams(), n.s.Err() }
+
+func (n nosy) Err() error {
+	n.look()
+	return n.Context.Err()
+}
+
+func (n nosy) Done() <-chan struct{} {
+	n.look()
+	return n.Context.Done()
+}
+
+func (n nosy) Value(key any) any {
+	n.look()
+	return n.Context.Value(key)
+}
+
+// AfterFunc is what context.AfterFunc calls if there is such a method.
+func (n nosy) AfterFunc(f func()) (stop func() bool) {
+	n.look()
+	return context.AfterFunc(n.Context, f)
+}
+
+// A context's methods are called without a lock, too: they may call the session.
+func TestContextsMayCallAnything(t *testing.T) {
+	versions(t, func(t *testing.T, version int) {
+		a, b := testutil.SimPair(t, simnet.Link{})
+		s := server(t, b, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		opened := background(func() (*stream.Stream, error) { return s.OpenStream(nosy{ctx, s}) })
+		accepted := background(func() (*stream.Stream, error) { return s.AcceptStream(nosy{ctx, s}) })
+		time.Sleep(time.Second) // both wait, for the version and for a stream
+		c := client(t, a, &session.Config{Version: version})
+		mustOpen(t, c)
+		for _, done := range []<-chan result[*stream.Stream]{opened, accepted} {
+			if r := <-done; r.err != nil {
+				t.Error(r.err)
+			}
+		}
+
+		accepted = background(func() (*stream.Stream, error) { return s.AcceptStream(nosy{ctx, s}) })
+		down := shutdown(s, nosy{ctx, s})
+		time.Sleep(time.Second)
+		cancel()
+		wantErr(t, "AcceptStream", (<-accepted).err, context.Canceled)
+		wantErr(t, "Shutdown", (<-down).err, context.Canceled)
+		_, err := s.AcceptStream(nosy{ctx, s})
+		wantErr(t, "AcceptStream", err, context.Canceled)
+		_, err = s.OpenStream(nosy{ctx, s})
+		wantErr(t, "OpenStream", err, context.Canceled)
+	})
+}
+
 // A callback that panics in Client or Server leaves the transport to its caller, and nothing of the
 // session behind: no timer, no goroutine, no share of a budget.
 func TestACallbackThatPanicsInClientLeavesNothingBehind(t *testing.T) {

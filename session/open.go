@@ -17,8 +17,16 @@ import (
 // A nil ctx panics and changes nothing.
 func (s *Session) OpenStream(ctx context.Context) (*stream.Stream, error) {
 	needContext(ctx)
-	m, err := s.open(ctx)
-	if err != nil {
+	var m *member
+	var err error
+	ended := s.await(ctx, &s.opening, func() bool {
+		m, err = s.open()
+		return m != nil || err != nil
+	})
+	switch {
+	case ended != nil:
+		return nil, s.opError("open", ended)
+	case err != nil:
 		return nil, s.opError("open", err)
 	}
 	s.stats.streamsOpened.Add(1)
@@ -35,26 +43,19 @@ func (s *Session) Open() (net.Conn, error) {
 	return st, nil
 }
 
-func (s *Session) open(ctx context.Context) (*member, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for {
-		switch {
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		case s.phase == phaseShutdown:
-			return nil, ErrShutdown
-		case s.phase > phaseShutdown:
-			return nil, s.err
-		case s.broken != nil:
-			return nil, s.broken
-		case s.nextID > math.MaxUint32:
-			return nil, ErrIDsExhausted
-		}
-		if s.ver.Load() != 0 && s.unsentSYN.Load() < maxUnsentSYN {
-			break
-		}
-		s.wait(ctx, &s.opening)
+// open opens a stream, if there is no need to wait, or returns why there will be none. The caller holds s.mu.
+func (s *Session) open() (*member, error) {
+	switch {
+	case s.phase == phaseShutdown:
+		return nil, ErrShutdown
+	case s.phase > phaseShutdown:
+		return nil, s.err
+	case s.broken != nil:
+		return nil, s.broken
+	case s.nextID > math.MaxUint32:
+		return nil, ErrIDsExhausted
+	case s.ver.Load() == 0 || s.unsentSYN.Load() >= maxUnsentSYN:
+		return nil, nil
 	}
 	id := uint32(s.nextID)
 	s.nextID += 2
