@@ -79,7 +79,8 @@ func TestAConsumedErrorCarriesTheFigures(t *testing.T) {
 	var w flow.SendWindow
 	w.Sent(7)
 	err := w.Update(9, 100)
-	got, _ := errors.AsType[*flow.ConsumedError](err)
+	var got *flow.ConsumedError
+	_ = errors.As(err, &got)
 	if diff := cmp.Diff(&flow.ConsumedError{Consumed: 9, Sent: 7}, got); diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}

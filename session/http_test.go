@@ -59,11 +59,15 @@ func startWeb(t testing.TB, from, to *session.Session, protocol string, handler 
 	return w
 }
 
-// overWeb runs test for each protocol and version, in a bubble.
+// overWeb runs test for each protocol and version, in a bubble. HTTP/2 needs Go 1.26 for that: the net/http of
+// Go 1.25 uses a channel of one bubble in another.
 func overWeb(t *testing.T, handler http.HandlerFunc, test func(t *testing.T, w *webTest)) {
 	t.Helper()
 	for _, protocol := range protocols {
 		t.Run(protocol, func(t *testing.T) {
+			if protocol == "h2c" && strings.HasPrefix(runtime.Version(), "go1.25") {
+				t.Skip("net/http of Go 1.25 cannot do HTTP/2 in more than one bubble")
+			}
 			versions(t, func(t *testing.T, version int) {
 				c, s := over(t, simnet.Link{}, &session.Config{Version: version}, nil)
 				test(t, startWeb(t, c, s, protocol, handler))

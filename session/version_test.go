@@ -256,7 +256,8 @@ func TestAPeerThatNeverSentAFrameMayHaveAnotherVersion(t *testing.T) {
 					if err == nil || strings.Count(err.Error(), hint) != 1 {
 						t.Errorf("%s: %v, want it to say %q", what, err, hint)
 					}
-					if netErr, ok := errors.AsType[net.Error](err); what != "Err" && (!ok || netErr.Timeout() != (c.want == session.ErrKeepAlive)) {
+					var netErr net.Error
+					if ok := errors.As(err, &netErr); what != "Err" && (!ok || netErr.Timeout() != (c.want == session.ErrKeepAlive)) {
 						t.Errorf("%s: %v is not the right net.Error", what, err)
 					}
 				}

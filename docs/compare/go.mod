@@ -10,6 +10,6 @@ require (
 	golang.org/x/net v0.62.0
 )
 
-require golang.org/x/time v0.16.0 // indirect
+require golang.org/x/time v0.15.0 // indirect
 
 replace github.com/smuxkit/smuxkit => ../..

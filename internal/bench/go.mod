@@ -11,7 +11,7 @@ require (
 
 require (
 	github.com/libp2p/go-buffer-pool v0.0.2 // indirect
-	golang.org/x/time v0.16.0 // indirect
+	golang.org/x/time v0.15.0 // indirect
 )
 
 require (
