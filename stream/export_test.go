@@ -26,3 +26,17 @@ func (c *Core) Unread() int {
 	defer c.s.mu.Unlock()
 	return c.s.recv.unread
 }
+
+// UnreadMemory returns how many bytes the buffers of unread data take.
+func (c *Core) UnreadMemory() (n int) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	var q buffer.Queue
+	for !c.s.recv.queue.Empty() {
+		b := c.s.recv.queue.Pop()
+		n += len(b.Data)
+		q.Push(b)
+	}
+	c.s.recv.queue = q
+	return n
+}

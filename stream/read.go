@@ -144,6 +144,11 @@ func (s *Stream) copyOut(p []byte) (n int) {
 		h.queue.Pop().Free()
 	}
 	s.dropEmpty()
+	if h.unread > 0 {
+		if head := h.queue.Head(); head.R > 0 && (head != h.queue.Tail() || h.memory != reservedQueue) {
+			head.Shrink() // a few bytes that nobody reads must not keep so large a buffer
+		}
+	}
 	return n
 }
 

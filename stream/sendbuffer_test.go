@@ -358,3 +358,28 @@ func TestReadBeyondTwoGiBOfUnreadData(t *testing.T) {
 		t.Errorf("%d bytes are charged after Close", n)
 	}
 }
+
+// Unread data takes at most two bytes of memory for each byte, and one smallest buffer, also when
+// most of a buffer was read.
+func TestUnreadBytesTakeTwoBytesOfMemoryEach(t *testing.T) {
+	both(t, func(t *testing.T, v wire.Version) {
+		f := newFake(t, v, false)
+		s := f.stream()
+		p := make([]byte, 32_760)
+		for _, left := range []int{20_000, 10_000, 1000, 600, 1} {
+			f.deliver(p)
+			if _, err := io.ReadFull(s, p[:f.core.Unread()-left]); err != nil {
+				t.Fatal(err)
+			}
+			if held := f.core.UnreadMemory(); held > 2*left+stream.MinBuffer {
+				t.Errorf("%d bytes of buffers for %d bytes", held, left)
+			}
+			if _, err := io.ReadFull(s, p[:left]); err != nil {
+				t.Fatal(err)
+			}
+			if held := f.core.UnreadMemory(); held != 0 {
+				t.Errorf("%d bytes of buffers when all was read", held)
+			}
+		}
+	})
+}

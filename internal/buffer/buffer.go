@@ -57,6 +57,20 @@ func (b *Buf) Free() {
 	pools[b.pool].Put(b)
 }
 
+// Shrink moves what b holds to the smallest memory that holds it. Nothing else may refer to b's Data.
+func (b *Buf) Shrink() {
+	if Class(b.Len()) == len(b.Data) {
+		return
+	}
+	small := Get(b.Len())
+	small.Append(b.Bytes())
+	b.R, small.R = small.R, b.R
+	b.W, small.W = small.W, b.W
+	b.Data, small.Data = small.Data, b.Data
+	b.pool, small.pool = small.pool, b.pool
+	small.Free()
+}
+
 // Release is Free, for a batch of frames that refers to b.
 func (b *Buf) Release() { b.Free() }
 

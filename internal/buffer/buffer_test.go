@@ -34,3 +34,23 @@ func TestQueueKeepsItsOrder(t *testing.T) {
 		t.Error("the queue is not empty")
 	}
 }
+
+// A buffer that shrinks keeps what it holds and its place in the queue.
+func TestShrinkKeepsWhatTheBufferHolds(t *testing.T) {
+	var q Queue
+	for range 3 {
+		b := Get(Max)
+		b.W = copy(b.Data, make([]byte, 20_000))
+		b.Append([]byte("held"))
+		b.R = 20_000
+		q.Push(b)
+	}
+	for !q.Empty() {
+		b := q.Pop()
+		b.Shrink()
+		if string(b.Bytes()) != "held" || len(b.Data) != Min {
+			t.Errorf("%q in %d bytes", b.Bytes(), len(b.Data))
+		}
+		b.Free()
+	}
+}
