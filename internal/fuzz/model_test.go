@@ -27,11 +27,12 @@ type model struct {
 	streams []*modelStream
 	waiting []*modelStream // for AcceptStream
 
-	heard   bool  // a frame of the peer's has come
-	asked   bool  // the application has opened a stream
-	stalled bool  // the transport takes nothing
-	closed  bool  // Session.Close was called before the session had ended
-	end     error // what ended it before that, or nil
+	heard     bool // a frame of the peer's has come
+	asked     bool // the application has opened a stream
+	stalled   bool // the transport takes nothing,
+	stalledAt time.Time
+	closed    bool  // Session.Close was called before the session had ended
+	end       error // what ended it before that, or nil
 }
 
 // A modelStream is one stream. Positions count bytes from its beginning.
@@ -51,20 +52,23 @@ type modelStream struct {
 	written       int // Writes that have returned went up to here
 	writeClosed   bool
 	writeDeadline time.Time
-	consumed      int  // of the peer's last update
-	edge          int  // up to here the peer lets us send,
-	maxEdge       int  // or did once
-	dropped       bool // what was written need not arrive: the peer has closed the stream
-	updated       bool // an update has come after the peer's FIN
-	givenUp       bool // closed, it has waited for room for long, and may have given up
+	consumed      int       // of the peer's last update
+	edge          int       // up to here the peer lets us send,
+	maxEdge       int       // or did once
+	dropped       bool      // what was written need not arrive: the peer has closed the stream
+	updated       bool      // an update has come after the peer's FIN
+	stuck         time.Time // since when it is closed and the peer makes no room; zero if it is not
+	givenUp       bool      // it may have been stuck for too long
 
-	closed  bool // Close was called
-	finsDue int  // what CloseWrite and Close have to say
+	closed   bool // Close was called
+	finsDue  int  // what CloseWrite and Close have to say at least,
+	finsMost int  // and at most
 
 	// What went out.
-	synSent  bool
-	sent     int
-	finsSent int
+	synSent    bool
+	sent       int
+	finsSent   int
+	updateSent bool // behind FIN
 }
 
 // A result is what a call may return.
@@ -144,6 +148,8 @@ func (st *modelStream) fin() {
 	if st.fins++; st.fins == 2 {
 		st.dropped = true
 	}
+	// A peer that has closed its direction does not need to hear that this side reads no more.
+	st.finsDue = min(st.finsDue, max(1, st.finsSent))
 }
 
 func (st *modelStream) update(consumed, window int) {
@@ -159,10 +165,22 @@ func (st *modelStream) finished() bool {
 	return st.writeClosed && st.finsSent >= st.finsDue && (st.closed || st.fins > 0 && st.read == st.came)
 }
 
-// wait is told that time passes, enough for a stream that is closed to give up a peer that makes
-// no room and may have forgotten it.
-func (st *modelStream) wait() {
-	if st.closed && st.sent < st.written && st.edge <= st.sent && st.fins > 0 && !st.updated && st.m.windows {
+// wait is told that time will pass. A stream that is closed may give up what it cannot send: as the
+// transport has taken nothing for long, or as its peer makes no room and may have forgotten the stream.
+func (st *modelStream) wait(d, lingerTimeout time.Duration) {
+	until := time.Now().Add(d)
+	noRoom := st.m.windows && st.edge <= st.sent && st.fins > 0 && !st.updated
+	switch {
+	case !st.closed || st.sent == st.written:
+		st.stuck = time.Time{}
+	case st.m.stalled && until.Sub(st.m.stalledAt) >= lingerTimeout:
+		st.givenUp = true
+	case !noRoom:
+		st.stuck = time.Time{}
+	case st.stuck.IsZero():
+		st.stuck = time.Now()
+	}
+	if !st.stuck.IsZero() && until.Sub(st.stuck) >= lingerTimeout {
 		st.givenUp = true
 	}
 }
@@ -277,7 +295,7 @@ func (m *model) accept() *modelStream {
 func (st *modelStream) closeWrite() {
 	if !st.writeClosed {
 		st.writeClosed = true
-		st.finsDue = 1
+		st.finsDue, st.finsMost = 1, 1
 	}
 }
 
@@ -294,7 +312,7 @@ func (st *modelStream) close() {
 	st.closeRead()
 	st.closed = true
 	if st.fins == 0 {
-		st.finsDue = 2
+		st.finsDue, st.finsMost = 2, 2
 	}
 }
 

@@ -16,7 +16,8 @@ type record struct {
 	refuses  bool     // streams may be refused
 	narrow   bool     // the receive buffer may be full
 	cut      bool     // the link was cut
-	silent   bool     // it was silent for so long that keep-alive may end the sessions
+	silent   bool     // something has lasted for so long that a time-out may have ended it
+	stalls   bool     // streams that nobody reads may be aborted
 	shutdown bool     // Shutdown was called
 	closed   [2]bool  // Session.Close was called,
 	busy     bool     // while the link was stalled,
@@ -38,6 +39,11 @@ type outcome struct {
 
 func (e *end) String() string {
 	return fmt.Sprintf("stream %d, its %s", e.conduit.id, ends[e.which].text)
+}
+
+// aborted reports whether the end was aborted because nobody read from it.
+func (e *end) aborted() bool {
+	return errors.Is(e.readErr, stream.ErrStalled) || errors.Is(e.writeErr, stream.ErrStalled)
 }
 
 // judge returns what is wrong with a stream on which everything has ended.
@@ -72,12 +78,12 @@ func (r *record) judgeWay(from, to *end) error {
 		return fmt.Errorf("%v: read %d bytes of %d that were written", to, got, sent)
 	case complete && got < sent:
 		return fmt.Errorf("%v: io.EOF after %d of %d bytes", to, got, sent)
-	case complete && !from.writeClosed.Load():
+	case complete && !from.writeClosed.Load() && !from.aborted():
 		return fmt.Errorf("%v: io.EOF of a stream that was not closed", to)
 	case to.readErr == nil:
 		return fmt.Errorf("%v: reading has not ended", to)
 	}
-	if !complete && !to.readClosed.Load() && !r.broken() {
+	if !complete && !to.readClosed.Load() && !r.broken() && !(r.stalls && to.aborted()) {
 		return fmt.Errorf("%v: %v after %d of %d bytes", to, to.readErr, got, sent)
 	}
 	if errors.Is(to.readErr, net.ErrClosed) && !to.readClosed.Load() && !r.closed[to.side.number] {
@@ -93,7 +99,8 @@ func (r *record) judgeWrites(from, to *end) error {
 	case err == nil:
 	case r.broken() || r.shutdown:
 	case errors.Is(err, net.ErrClosed) && from.writeClosed.Load():
-	case errors.Is(err, stream.ErrPeerClosed) && to.closed.Load():
+	case errors.Is(err, stream.ErrPeerClosed) && (to.closed.Load() || to.aborted()):
+	case errors.Is(err, stream.ErrStalled) && r.stalls:
 	default:
 		return fmt.Errorf("%v: Write: %v", from, err)
 	}
@@ -106,7 +113,7 @@ func (r *record) judgeClose(from, to *end) error {
 	if !r.closed[mine] || r.closed[other] || r.closeErr[mine] != nil || r.cut || r.silent || r.narrow {
 		return nil
 	}
-	if !to.readClosed.Load() && to.taken < from.written {
+	if !to.readClosed.Load() && !to.aborted() && to.taken < from.written {
 		return fmt.Errorf("%v: %v after %d of %d bytes, which Session.Close has sent", to, to.readErr, to.taken, from.written)
 	}
 	return nil

@@ -36,12 +36,15 @@ var schedules = &language{
 		numbers(1, 2),                // version
 		words("off", "nop"),          // keep-alive
 		numbers(1<<20, 65_536, 1000), // receive budget
+		numbers(0, 1000),             // send budget
 		numbers(0, 1, 3),             // MaxStreams
 		numbers(0, 100, 1000),        // MaxFrameSize
+		words("no", "linger", "write", "stall", "rates"), // what may end something, or slow it down
 	}, links...)},
 	repertory: []operation{
 		{"open", []kind{sides}},
 		{"read", []kind{slots, ends, sizes}},
+		{"also", []kind{slots, ends, words("read", "write"), sizes}}, // beside the others
 		{"writeto", []kind{slots, ends}},
 		{"write", []kind{slots, ends, sizes}},
 		{"readfrom", []kind{slots, ends, sizes}},
@@ -57,9 +60,12 @@ var schedules = &language{
 		{"cut", []kind{sides, numbers(0, 1, 9, 100, 1000, 100_000), words("end", "reset"), words("both", "oneway")}},
 		{"hold", []kind{sides}}, // accepts no streams,
 		{"accept", []kind{sides}},
+		{"refuse", []kind{sides}},   // closes its Listener
 		{"shut", []kind{sides}},     // Session.Close
 		{"shutdown", []kind{sides}}, // Session.Shutdown
 	},
+	first: []string{"open"},
+	rare:  []string{"cut", "shut", "shutdown", "refuse", "close", "stall"},
 }
 
 // FuzzPair disturbs two sessions and the link between them, and then lets them be: everything must
@@ -68,26 +74,35 @@ func FuzzPair(f *testing.F) {
 	for _, text := range scheduleSeeds {
 		f.Add(schedules.encode(text))
 	}
-	f.Fuzz(func(t *testing.T, input []byte) {
-		header, steps := schedules.decode(input)
-		bubble(t, func(t *testing.T) {
-			p := newPair(t, header)
-			p.program = text(header, steps)
-			for _, s := range steps {
-				p.act(s)
-			}
-			p.finish()
-		})
+	f.Fuzz(func(t *testing.T, input []byte) { runSchedule(t, schedules.decode(input)) })
+}
+
+// TestEverythingArrivesUnderRandomSchedules does what FuzzPair does with schedules that are drawn
+// at random.
+func TestEverythingArrivesUnderRandomSchedules(t *testing.T) {
+	eachProgram(t, schedules, runSchedule)
+}
+
+func runSchedule(t *testing.T, program program) {
+	bubble(t, func(t *testing.T) {
+		p := newPair(t, program.header)
+		p.program = program
+		for _, s := range program.steps {
+			p.act(s)
+		}
+		p.finish()
 	})
 }
 
 // A pair is two sessions and what is known of them.
 type pair struct {
-	t       *testing.T
-	program string
-	sides   [2]*side
-	left    int // bytes that may still be moved
-	nop     bool
+	t                     *testing.T
+	program               program
+	sides                 [2]*side
+	left                  int // bytes that may still be moved
+	nop                   bool
+	slept                 time.Duration
+	lingers, writeTimeout bool
 
 	mu      sync.Mutex
 	changed sync.Cond // conclude
@@ -101,18 +116,18 @@ type side struct {
 	*session.Session
 	p       *pair
 	number  int
-	budget  *flow.Budget
+	receive *flow.Budget
+	send    *flow.Budget // or nil
 	conn    *simnet.Conn
 	hold    bool // AcceptStream is not called
 	calls   sync.WaitGroup
-	closed  bool // Session.Close was called,
-	lastErr error
 	stalled time.Time // since when its way out is; zero if it is not
 }
 
 // A conduit is a stream and its two ends.
 type conduit struct {
 	id   uint32
+	mu   sync.Mutex
 	ends [2]*end // who opened it, who accepted it or nil
 }
 
@@ -124,22 +139,41 @@ type end struct {
 	st            *stream.Stream
 	reads, writes chan func()
 	work          sync.WaitGroup
+
+	mu          sync.Mutex
+	readsMixed  bool // by several goroutines
+	writesMixed bool
 	outcome
 }
 
 func newPair(t *testing.T, header step) *pair {
-	link := simnet.Link{Delay: header.duration(5), Buffer: header.arg(6), Rate: int64(header.arg(7))}
-	receive := header.arg(2)
+	link := simnet.Link{Delay: header.duration(7), Buffer: header.arg(8), Rate: int64(header.arg(9))}
+	receive, send := header.arg(2), header.arg(3)
 	cfg := &session.Config{
-		Version:      header.arg(0),
-		MaxStreams:   header.arg(3),
-		MaxFrameSize: header.arg(4),
-		KeepAlive:    keepalive.Off{},
+		Version:       header.arg(0),
+		MaxStreams:    header.arg(4),
+		MaxFrameSize:  header.arg(5),
+		KeepAlive:     keepalive.Off{},
+		LingerTimeout: 1000 * time.Hour,
 	}
 	p := &pair{t: t, left: mostBytes, nop: header.arg(1) == 1}
 	p.changed.L = &p.mu
 	p.refuses = cfg.MaxStreams > 0
 	p.narrow = receive < mostBytes
+	switch header.args[6].text {
+	case "linger":
+		cfg.LingerTimeout = lingerTimeout
+		p.lingers = true
+	case "write":
+		cfg.WriteTimeout = writeTimeout
+		p.writeTimeout = true
+	case "stall":
+		cfg.StallTimeout = time.Second
+		p.stalls = p.narrow
+	case "rates":
+		cfg.SendRate.BytesPerSecond = 1e6
+		cfg.ReceiveRate = session.Rate{BytesPerSecond: 500_000, Burst: 1000}
+	}
 	if p.nop {
 		cfg.KeepAlive = keepalive.NOP{}
 	}
@@ -151,11 +185,14 @@ func newPair(t *testing.T, header step) *pair {
 		}
 		cfg := *cfg
 		cfg.Budget = flow.NewBudget(receive)
+		if send > 0 {
+			cfg.SendBudget = flow.NewBudget(send)
+		}
 		s, err := start(conn, &cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.sides[i] = &side{Session: s, p: p, number: i, budget: cfg.Budget, conn: conn}
+		p.sides[i] = &side{Session: s, p: p, number: i, receive: cfg.Budget, send: cfg.SendBudget, conn: conn}
 	}
 	for _, s := range p.sides {
 		s.calls.Go(s.acceptAll)
@@ -171,7 +208,7 @@ func newPair(t *testing.T, header step) *pair {
 func (p *pair) failf(format string, args ...any) {
 	p.t.Helper()
 	p.t.Errorf(format, args...)
-	p.t.Fatalf("the schedule:\n%s", p.program)
+	p.t.Fatalf("the schedule:\n%v", p.program)
 }
 
 // spend takes n bytes, or what is left, off what may be moved.
@@ -223,7 +260,9 @@ func (p *pair) adopt(s *side, st *stream.Stream) {
 	if e.conduit.ends[e.which] != nil {
 		p.t.Errorf("stream %d was opened or accepted twice", st.ID())
 	}
+	e.conduit.mu.Lock()
 	e.conduit.ends[e.which] = e
+	e.conduit.mu.Unlock()
 	for _, queue := range []chan func(){e.reads, e.writes} {
 		e.work.Go(func() {
 			for do := range queue {
@@ -252,7 +291,7 @@ func (p *pair) act(s step) {
 		p.sleep(s.duration(0))
 	case "open":
 		p.open(p.sides[s.arg(0)])
-	case "stall", "unstall", "hold", "accept", "shut", "shutdown", "cut":
+	case "stall", "unstall", "hold", "accept", "refuse", "shut", "shutdown", "cut":
 		p.disturb(s, p.sides[s.arg(0)])
 	default:
 		if e := p.end(s); e != nil {
@@ -290,6 +329,9 @@ func (p *pair) disturb(st step, s *side) {
 		p.mu.Unlock()
 	case "accept":
 		p.free(s)
+	case "refuse":
+		p.refuses = true
+		_ = s.Listener().Close()
 	case "cut":
 		cut := simnet.Cut{After: out.Counters().Delivered + int64(st.arg(1)), OneWay: st.arg(3) == 1}
 		if st.arg(2) == 1 {
@@ -319,9 +361,17 @@ func (p *pair) note(s *side, err error) {
 // calm reports whether both directions go.
 func (p *pair) calm() bool { return p.sides[0].stalled.IsZero() && p.sides[1].stalled.IsZero() }
 
-// sleep lets time pass. A session that hears nothing for 30 s gives up.
+const (
+	lingerTimeout = 30 * time.Second
+	writeTimeout  = 20 * time.Second
+)
+
+// sleep lets time pass. A session that hears nothing for 30 s gives up, and other things that last as
+// long may have an end as well.
 func (p *pair) sleep(d time.Duration) {
 	time.Sleep(d)
+	p.slept += d
+	p.silent = p.silent || (p.lingers || p.writeTimeout) && p.slept >= 15*time.Second
 	for _, s := range p.sides {
 		if !s.stalled.IsZero() && p.nop && time.Since(s.stalled) >= 15*time.Second {
 			p.silent = true
@@ -342,7 +392,9 @@ func (e *end) act(s step) {
 		size := s.arg(2)
 		e.reads <- func() { e.read(size) }
 	case "writeto":
-		e.reads <- func() { e.readAll() }
+		e.reads <- e.readAll
+	case "also":
+		e.also(s.args[2].text, s.arg(3))
 	case "write":
 		size := p.spend(s.arg(2))
 		e.writes <- func() { e.write(size) }
@@ -371,37 +423,64 @@ func (e *end) act(s step) {
 	}
 }
 
+// also has another goroutine read or write, as much of size as it can.
+func (e *end) also(what string, size int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if what == "read" {
+		e.readsMixed = true
+		e.work.Go(func() { e.read(size) })
+		return
+	}
+	size = e.side.p.spend(size)
+	e.writesMixed = true
+	e.work.Go(func() { e.write(size) })
+}
+
 // read, readAll, write and writeFrom go on until they have done all, or fail. One after a failure does
 // nothing; a deadline is none.
 func (e *end) read(size int) {
 	buf := make([]byte, min(size, 40_000))
-	for size > 0 && e.readErr == nil {
+	for size > 0 && !e.hasFailed(&e.readErr) {
 		n, err := e.st.Read(buf[:min(size, len(buf))])
 		e.took(buf[:n])
 		size -= n
 		if timedOut(err) {
 			return
 		}
-		e.readErr = err
+		e.failed(&e.readErr, err)
 	}
 }
 
 func (e *end) readAll() {
-	if e.readErr != nil {
+	if e.hasFailed(&e.readErr) {
 		return
 	}
 	_, err := e.st.WriteTo(writerFunc(e.took))
 	if err == nil {
 		err = io.EOF
 	}
-	if !timedOut(err) {
-		e.readErr = err
+	e.failed(&e.readErr, err)
+}
+
+func (e *end) hasFailed(err *error) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return *err != nil
+}
+
+// failed keeps why reading or writing has ended.
+func (e *end) failed(kept *error, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if *kept == nil && !timedOut(err) {
+		*kept = err
 	}
 }
 
 // timedOut reports whether err is a stream's deadline, after which it goes on.
 func timedOut(err error) bool {
-	return errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, session.ErrKeepAlive)
+	return errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, session.ErrKeepAlive) && !errors.Is(err, session.ErrWriteTimeout)
 }
 
 type writerFunc func(b []byte)
@@ -417,36 +496,57 @@ func (e *end) pattern() pattern { return pattern(2*int(e.conduit.id) + e.which) 
 // took is given what this end has read.
 func (e *end) took(b []byte) {
 	from := pattern(2*int(e.conduit.id) + 1 - e.which)
-	if !from.matches(b, e.taken) {
+	mixed := e.conduit.mixed(1 - e.which)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !mixed && !e.readsMixed && !from.matches(b, e.taken) {
 		e.side.p.t.Errorf("%v: wrong data at %d", e, e.taken)
 	}
 	e.taken += len(b)
 }
 
-func (e *end) write(size int) {
-	if e.writeErr != nil {
-		return
+// mixed reports whether several goroutines write to an end.
+func (c *conduit) mixed(which int) bool {
+	c.mu.Lock()
+	e := c.ends[which]
+	c.mu.Unlock()
+	if e == nil {
+		return false
 	}
-	n, err := e.st.Write(e.pattern().bytes(e.written, size))
-	e.wrote(n, size, err)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.writesMixed
+}
+
+// offset is where the next Write begins.
+func (e *end) offset() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.written
+}
+
+func (e *end) write(size int) {
+	if !e.hasFailed(&e.writeErr) {
+		n, err := e.st.Write(e.pattern().bytes(e.offset(), size))
+		e.wrote(n, size, err)
+	}
 }
 
 func (e *end) writeFrom(size int) {
-	if e.writeErr != nil {
-		return
+	if !e.hasFailed(&e.writeErr) {
+		n, err := e.st.ReadFrom(&source{e.pattern(), e.offset(), size})
+		e.wrote(int(n), size, err)
 	}
-	n, err := e.st.ReadFrom(&source{e.pattern(), e.written, size})
-	e.wrote(int(n), size, err)
 }
 
 func (e *end) wrote(n, size int, err error) {
 	if n < 0 || n > size || n < size && err == nil {
 		e.side.p.t.Errorf("%v: a Write of %d bytes returned %d, %v", e, size, n, err)
 	}
+	e.mu.Lock()
 	e.written += n
-	if !timedOut(err) {
-		e.writeErr = err
-	}
+	e.mu.Unlock()
+	e.failed(&e.writeErr, err)
 }
 
 func (e *end) closeWrite() {
@@ -490,6 +590,14 @@ func (p *pair) finish() {
 	}
 	p.mu.Unlock()
 
+	if p.lingers && p.silent {
+		// A stream that has given up leaves its peer waiting for the end of the session.
+		time.Sleep(time.Minute)
+		for _, s := range p.sides {
+			p.closed[s.number] = true
+			_ = s.Close()
+		}
+	}
 	p.within("the streams do not end", time.Hour, func() {
 		p.eachEnd(func(e *end) { e.work.Wait() })
 		time.Sleep(10 * time.Second) // the last ones may have been opened and not accepted yet
@@ -511,8 +619,11 @@ func (p *pair) finish() {
 		if n := s.NumStreams(); n != 0 {
 			p.t.Errorf("side %d: %d streams are left", i, n)
 		}
-		if used, promised := s.budget.Used(), s.budget.Promised(); used != 0 || promised != 0 {
+		if used, promised := s.receive.Used(), s.receive.Promised(); used != 0 || promised != 0 {
 			p.t.Errorf("side %d: of its budget %d bytes are used and %d promised in the end", i, used, promised)
+		}
+		if s.send != nil && s.send.Used() != 0 {
+			p.t.Errorf("side %d: of its send budget %d bytes are used in the end", i, s.send.Used())
 		}
 	}
 	for i, s := range p.sides {

@@ -1,17 +1,29 @@
 package fuzz
 
 import (
+	"flag"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
 )
+
+// A program is what happens in a test.
+type program struct {
+	header step // what is set up
+	steps  []step
+}
 
 // A language says how bytes are read as a program, and how a program is written as text: one
 // operation a line, with its arguments. Every sequence of bytes is a program.
 type language struct {
-	header    operation // a program's first line: what is set up
+	header    operation
 	repertory []operation
+	first     []string // what programs that are drawn at random begin with, once or more
+	rare      []string // and do seldom, since it ends much
 }
 
 // maxInput bounds a program: the fuzzer tries up to half its square of bytes to make it shorter.
@@ -37,7 +49,7 @@ type step struct {
 	args [maxArgs]value
 }
 
-const maxArgs = 8
+const maxArgs = 10
 
 func (s step) arg(i int) int { return s.args[i].number }
 
@@ -74,14 +86,14 @@ func durations(ds ...time.Duration) (k kind) {
 }
 
 // decode reads a program. What is missing at the end is zero.
-func (l *language) decode(b []byte) (header step, steps []step) {
-	header, b = read(l.header, b[:min(len(b), maxInput)])
+func (l *language) decode(b []byte) (p program) {
+	p.header, b = read(l.header, b[:min(len(b), maxInput)])
 	for len(b) > 0 {
 		var s step
 		s, b = read(l.repertory[int(b[0])%len(l.repertory)], b[1:])
-		steps = append(steps, s)
+		p.steps = append(p.steps, s)
 	}
-	return header, steps
+	return p
 }
 
 func read(o operation, b []byte) (step, []byte) {
@@ -139,12 +151,43 @@ func (k kind) index(text, line string) byte {
 	panic(fmt.Sprintf("%q: no such value: %s", line, text))
 }
 
-// text is what encode reads.
-func text(header step, steps []step) string {
+// String is what encode reads.
+func (p program) String() string {
 	var b strings.Builder
-	fmt.Fprintln(&b, header)
-	for _, s := range steps {
+	fmt.Fprintln(&b, p.header)
+	for _, s := range p.steps {
 		fmt.Fprintln(&b, s)
 	}
 	return b.String()
+}
+
+// random draws a program.
+func (l *language) random(rng *rand.Rand) (p program) {
+	draw := func(o operation) step {
+		s := step{operation: o}
+		for i, k := range o.args {
+			s.args[i] = k[rng.IntN(len(k))]
+		}
+		return s
+	}
+	p.header = draw(l.header)
+	firsts := 1 + rng.IntN(4)
+	for n := firsts + 1 + rng.IntN(60); len(p.steps) < n; {
+		o := l.repertory[rng.IntN(len(l.repertory))]
+		if slices.Contains(l.rare, o.name) && rng.IntN(10) > 0 || len(p.steps) < firsts && !slices.Contains(l.first, o.name) {
+			continue
+		}
+		p.steps = append(p.steps, draw(o))
+	}
+	return p
+}
+
+var programs = flag.Int("programs", 300, "test `n` programs that are drawn at random")
+
+// eachProgram runs programs that are drawn at random. They are the same each time: a failure says what to
+// add to the seeds.
+func eachProgram(t *testing.T, l *language, run func(t *testing.T, p program)) {
+	for seed := range *programs {
+		run(t, l.random(rand.New(rand.NewPCG(uint64(seed), 0))))
+	}
 }

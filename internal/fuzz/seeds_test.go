@@ -83,50 +83,50 @@ var playSeeds = []string{
 
 // Seeds of FuzzPair.
 var scheduleSeeds = []string{
-	"sessions 1 off 1048576 0 0 0s 0 0",
+	"sessions 1 off 1048576 0 0 0 no 0s 0 0",
 
 	// Requests, answers and uploads, on a slow link and a narrow one.
-	`sessions 1 off 1048576 0 0 0s 0 0
+	`sessions 1 off 1048576 0 0 0 no 0s 0 0
 	open client; write 0 opener 1000; sleep 1ms; read 0 acceptor 1000; write 0 acceptor 40000; close 0 acceptor`,
-	`sessions 2 nop 65536 0 1000 50ms 20000 1250000
+	`sessions 2 nop 65536 0 0 1000 no 50ms 20000 1250000
 	open client; open server; write 0 opener 40000; write 1 acceptor 150000; sleep 1s; write 1 opener 150000; sleep 40s`,
-	`sessions 2 off 65536 0 0 1ms 1000 12500000
+	`sessions 2 off 65536 0 0 0 no 1ms 1000 12500000
 	open client; open client; open client; readfrom 0 opener 150000; readfrom 1 opener 150000; write 2 opener 100
 	sleep 1s; read 2 acceptor 100; writeto 1 acceptor; sleep 1s; closewrite 1 opener; close 1 acceptor; sleep 6s`,
 
 	// Streams that are closed in every way, while they are written to.
-	`sessions 2 off 1048576 0 0 1ms 0 0
+	`sessions 2 off 1048576 0 0 0 no 1ms 0 0
 	open server; write 0 opener 150000; write 0 opener 150000; sleep 1s; closeread 0 acceptor; sleep 1s; write 0 acceptor 9`,
-	`sessions 2 off 1048576 0 0 1ms 0 0
+	`sessions 2 off 1048576 0 0 0 no 1ms 0 0
 	open server; write 0 opener 150000; write 0 opener 150000; sleep 1s; close 0 acceptor; sleep 1s; write 0 opener 9`,
-	`sessions 1 off 65536 0 0 1ms 0 0
+	`sessions 1 off 65536 0 0 0 no 1ms 0 0
 	open client; write 0 opener 150000; sleep 1s; cutwrite 0 opener; close 0 opener; write 0 acceptor 150000; sleep 6s`,
-	"sessions 1 off 1048576 0 0 0s 0 0; open server; close 0 opener",
+	"sessions 1 off 1048576 0 0 0 no 0s 0 0; open server; close 0 opener",
 
 	// Deadlines that pass in the middle.
-	`sessions 2 off 65536 0 0 1ms 1000 0
+	`sessions 2 off 65536 0 0 0 no 1ms 1000 0
 	open client; stall client; write 0 opener 150000; writedeadline 0 opener 100ms; sleep 1s; unstall client
 	writedeadline 0 opener 0s; write 0 opener 1000; sleep 1s; readdeadline 0 acceptor 1ms; writeto 0 acceptor; sleep 1s`,
 
 	// Stalls of one direction or both, with and without keep-alive.
-	`sessions 1 nop 1048576 0 0 0s 1000 0
+	`sessions 1 nop 1048576 0 0 0 no 0s 1000 0
 	open client; stall client; write 0 opener 40000; sleep 6s; unstall client; stall server; write 0 acceptor 9000; sleep 1s`,
-	`sessions 2 off 65536 0 100 50ms 1000 0
+	`sessions 2 off 65536 0 0 100 no 50ms 1000 0
 	open client; open server; stall client; stall server; write 0 opener 9000; write 1 opener 150000; sleep 5m0s`,
-	"sessions 2 nop 65536 0 0 1ms 0 0; open client; stall server; sleep 5m0s; open client; open server",
+	"sessions 2 nop 65536 0 0 0 no 1ms 0 0; open client; stall server; sleep 5m0s; open client; open server",
 
 	// Streams that wait to be accepted, or are refused.
-	`sessions 1 off 1048576 0 0 0s 0 0
+	`sessions 1 off 1048576 0 0 0 no 0s 0 0
 	hold server; open client; open client; write 0 opener 1000; write 1 opener 40000; close 1 opener; sleep 1s; accept server`,
-	`sessions 2 off 1048576 1 0 1ms 0 0
+	`sessions 2 off 1048576 0 1 0 no 1ms 0 0
 	open client; open client; write 0 opener 9; write 1 opener 40000; sleep 1s; write 1 opener 1; close 0 opener; open client`,
 
 	// Ends of the link and of the sessions.
-	"sessions 1 off 1048576 0 0 1ms 0 0; open client; cut client 100 reset both; write 0 opener 9000; write 0 acceptor 9; sleep 1s",
-	"sessions 2 nop 1048576 0 0 0s 0 0; open client; cut server 9 end oneway; write 0 opener 9000; write 0 acceptor 100; sleep 40s",
-	`sessions 1 off 1048576 0 0 50ms 20000 1250000
+	"sessions 1 off 1048576 0 0 0 no 1ms 0 0; open client; cut client 100 reset both; write 0 opener 9000; write 0 acceptor 9; sleep 1s",
+	"sessions 2 nop 1048576 0 0 0 no 0s 0 0; open client; cut server 9 end oneway; write 0 opener 9000; write 0 acceptor 100; sleep 40s",
+	`sessions 1 off 1048576 0 0 0 no 50ms 20000 1250000
 	open client; open server; write 0 opener 150000; write 1 acceptor 40000; closewrite 0 opener; sleep 1ms; shut client`,
-	"sessions 2 off 1048576 0 0 0s 0 0; open client; stall client; write 0 opener 1000; shut client; sleep 6s",
-	`sessions 2 off 1048576 0 0 1ms 0 12500000
+	"sessions 2 off 1048576 0 0 0 no 0s 0 0; open client; stall client; write 0 opener 1000; shut client; sleep 6s",
+	`sessions 2 off 1048576 0 0 0 no 1ms 0 12500000
 	open client; write 0 opener 150000; write 0 acceptor 40000; shutdown client; open client; open server; sleep 1s`,
 }

@@ -59,35 +59,43 @@ var plays = &language{
 		{"sleep", []kind{times}},
 		{"shut", nil}, // Session.Close
 	},
+	first: []string{"open", "syn", "accept"},
+	rare:  []string{"bad", "end", "shut"},
 }
 
 // What a play may move: enough to use up a window, and the session's own buffers.
 const mostBytes = 400_000
 
-const closeTimeout = time.Second
+const closeTimeout = time.Second // and LingerTimeout
 
 // FuzzStreams compares what a session does, step by step, with a model.
 func FuzzStreams(f *testing.F) {
 	for _, text := range playSeeds {
 		f.Add(plays.encode(text))
 	}
-	f.Fuzz(func(t *testing.T, input []byte) {
-		header, steps := plays.decode(input)
-		bubble(t, func(t *testing.T) {
-			p := newPlay(t, header)
-			p.program = text(header, steps)
-			for _, s := range steps {
-				p.act(s)
-				p.check()
-			}
-			p.finish()
-		})
+	f.Fuzz(func(t *testing.T, input []byte) { runPlay(t, plays.decode(input)) })
+}
+
+// TestStreamsFollowTheModel does what FuzzStreams does with programs that are drawn at random.
+func TestStreamsFollowTheModel(t *testing.T) {
+	eachProgram(t, plays, runPlay)
+}
+
+func runPlay(t *testing.T, program program) {
+	bubble(t, func(t *testing.T) {
+		p := newPlay(t, program.header)
+		p.program = program
+		for _, s := range program.steps {
+			p.act(s)
+			p.check()
+		}
+		p.finish()
 	})
 }
 
 type play struct {
 	t       *testing.T
-	program string // for messages
+	program program // for messages
 	model   *model
 	version wire.Version
 	client  bool
@@ -134,6 +142,7 @@ func newPlay(t *testing.T, header step) *play {
 		MaxStreams:    header.arg(4),
 		MaxFrameSize:  header.arg(5),
 		CloseTimeout:  closeTimeout,
+		LingerTimeout: closeTimeout,
 	}
 	p := &play{
 		t:       t,
@@ -168,7 +177,7 @@ func newPlay(t *testing.T, header step) *play {
 func (p *play) failf(format string, args ...any) {
 	p.t.Helper()
 	p.t.Errorf(format, args...)
-	p.t.Fatalf("the program:\n%s", p.program)
+	p.t.Fatalf("the program:\n%v", p.program)
 }
 
 // spend takes n bytes, or what is left, off what may be moved.
@@ -192,6 +201,9 @@ func (p *play) act(s step) {
 	m := p.model
 	switch s.name {
 	case "stall":
+		if !m.stalled {
+			m.stalledAt = time.Now()
+		}
 		m.stalled = true
 		p.cable.stall(true)
 	case "unstall":
@@ -241,7 +253,7 @@ func (p *play) peerActs(s step, st *played) {
 	case "syn":
 		if m.maxStreams < session.DefaultMaxStreams {
 			for _, st := range p.streams {
-				if m.stalled || st.givenUp {
+				if m.stalled || st.givenUp || st.finsSent >= st.finsDue && st.finsSent < st.finsMost {
 					return // what is finished cannot be seen
 				}
 			}
@@ -405,7 +417,7 @@ func (p *play) shut() {
 	}
 	p.flushes = !m.stalled && m.end == nil
 	for _, st := range p.streams {
-		if st.writing != nil || m.windows && st.written > st.edge && !st.dropped {
+		if st.writing != nil || st.givenUp || m.windows && st.written > st.edge && !st.dropped {
 			p.flushes = false
 		}
 	}
@@ -442,8 +454,8 @@ func (p *play) streamActs(s step, st *played) {
 			st.writing = p.start("Write", len(data), func(*call) (int, error) { return st.st.Write(data) })
 		}
 	case "readfrom":
-		if st.writing == nil && s.arg(1) > 0 {
-			src := &source{pattern(st.id), st.written, p.spend(s.arg(1))}
+		if n := p.spend(s.arg(1)); st.writing == nil && n > 0 {
+			src := &source{pattern(st.id), st.written, n}
 			st.writing = p.start("ReadFrom", src.left, func(*call) (int, error) {
 				n, err := st.st.ReadFrom(src)
 				return int(n), err
@@ -528,10 +540,8 @@ func (s *source) Read(b []byte) (int, error) {
 
 // sleep lets time pass, and checks what then must have been done.
 func (p *play) sleep(d time.Duration) {
-	if d >= closeTimeout {
-		for _, st := range p.streams {
-			st.wait()
-		}
+	for _, st := range p.streams {
+		st.wait(d, closeTimeout)
 	}
 	time.Sleep(d)
 	if d < 10*time.Millisecond {
@@ -576,6 +586,9 @@ func (p *play) mustHaveSent(st *played) {
 	}
 	if st.sent < may {
 		p.failf("stream %d: %d bytes went out of %d that were written, %d of which may", st.id, st.sent, st.written, may)
+	}
+	if p.model.windows && st.finsSent == 1 && st.finsDue == 1 && st.fins == 0 && !st.updateSent {
+		p.failf("stream %d: no update went out behind FIN, which could be the last word", st.id)
 	}
 	if st.writing == nil && st.sent == st.written && st.finsSent < st.finsDue {
 		p.failf("stream %d: %d FINs went out, want %d", st.id, st.finsSent, st.finsDue)
@@ -777,12 +790,13 @@ func (p *play) frame(h wire.Header, data []byte) {
 		switch {
 		case !st.writeClosed:
 			p.failf("the session sends %v of a stream that is not closed", h)
-		case st.finsSent > st.finsDue:
+		case st.finsSent > st.finsMost:
 			p.failf("the session sends %v for the %d. time", h, st.finsSent)
 		case st.writing == nil && st.sent < st.written && !st.dropped:
 			p.failf("the session sends %v after %d of %d bytes", h, st.sent, st.written)
 		}
 	case wire.UPD:
+		st.updateSent = st.updateSent || st.finsSent > 0
 		u, err := wire.ParseWindowUpdate(data)
 		if err != nil || p.version != wire.V2 || int(u.Consumed) > st.came || u.Window == 0 {
 			p.failf("the session sends %v, %v, and %d bytes came: %v", h, u, st.came, err)
