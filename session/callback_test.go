@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -428,8 +429,8 @@ func (u unruly) EndBatch() bool {
 // A scheduler that panics in a call of the application's ends the session; no lock is held, and no call
 // that waits goes on waiting.
 func TestASchedulerThatPanicsEndsItsSession(t *testing.T) {
-	for _, method := range []string{"Push", "Pop", "Sent", "Empty", "EndBatch"} {
-		t.Run(method, func(t *testing.T) {
+	test := func(method string, size int) {
+		t.Run(fmt.Sprintf("%s/%d bytes", method, size), func(t *testing.T) {
 			testutil.LeakCheck(t)
 			ours, theirs := testutil.TCPPair(t)
 			c := client(t, ours, &session.Config{Version: 2, NewScheduler: func() shaper.Scheduler {
@@ -444,7 +445,7 @@ func TestASchedulerThatPanicsEndsItsSession(t *testing.T) {
 				// A stream's first Write is sent by its caller, unless somebody else is sending.
 				other := mustOpen(t, c)
 				session.AwaitSent(c)
-				value = panics(func() { _, _ = other.Write([]byte("x")); session.Flush(c) })
+				value = panics(func() { _, _ = other.Write(make([]byte, size)); session.Flush(c) })
 			}
 			if value != "boom" {
 				t.Fatalf("Write panics with %v, want boom", value)
@@ -460,5 +461,9 @@ func TestASchedulerThatPanicsEndsItsSession(t *testing.T) {
 			wantErr(t, "Close", c.Close(), nil)
 			_, _ = c.Stats(), c.NumStreams()
 		})
+	}
+	for _, method := range []string{"Push", "Pop", "Sent", "Empty", "EndBatch"} {
+		test(method, 1)
+		test(method, 100_000)
 	}
 }

@@ -36,10 +36,11 @@ func (s *Stream) unlock() {
 	}
 }
 
-// settle settles what came due, without the lock, and takes it again.
+// settle settles what came due, without the lock, and takes it again: also if a call of the session's
+// panics, as its scheduler may, so that who holds the lock may release it.
 func (s *Stream) settle() {
+	defer s.mu.Lock()
 	s.unlock()
-	s.mu.Lock()
 }
 
 // isFinished reports whether the session is needed no more: this side has sent all it will, and has

@@ -27,6 +27,8 @@ type fake struct {
 
 	control bool // Start has asked for control
 
+	panics bool // SendData, SendControl and Flush panic
+
 	mu       sync.Mutex
 	calls    []string
 	finished int
@@ -86,6 +88,9 @@ func (f *fake) check() {
 // note notes a call.
 func (f *fake) note(call string) {
 	f.check()
+	if f.panics {
+		panic("boom")
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, call)

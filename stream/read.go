@@ -14,17 +14,17 @@ import (
 // the data that had arrived. io.EOF is bare and means FIN alone; other errors come in a
 // *net.OpError.
 func (s *Stream) Read(p []byte) (int, error) {
-	now := s.now()
-	s.mu.Lock()
-	n, err := s.read(p, now)
-	s.unlock()
+	n, err := s.read(p)
 	if n > 0 {
 		return n, nil
 	}
 	return 0, s.opError("read", err)
 }
 
-func (s *Stream) read(p []byte, now time.Duration) (int, error) {
+func (s *Stream) read(p []byte) (int, error) {
+	now := s.now()
+	s.mu.Lock()
+	defer s.unlock()
 	h := &s.recv
 	flushed := false
 	for {
@@ -68,10 +68,9 @@ func (s *Stream) nowUnlocked() time.Duration {
 	if !s.isWindowed() {
 		return 0
 	}
+	defer s.mu.Lock()
 	s.unlock()
-	now := s.now()
-	s.mu.Lock()
-	return now
+	return s.now()
 }
 
 // needsFlush reports whether something waits to be sent before a Read waits for its peer.
@@ -81,9 +80,9 @@ func (s *Stream) needsFlush() bool { return s.inLine != 0 || s.holds() }
 func (s *Stream) flush() {
 	s.endBulk()
 	s.queueData(SendSoon)
+	defer s.mu.Lock()
 	s.unlock()
 	s.notifier.Flush()
-	s.mu.Lock()
 }
 
 // readInto waits with p ready to be filled and returns how much of it was.

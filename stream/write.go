@@ -38,13 +38,13 @@ func (s *Stream) Write(p []byte) (n int, err error) { return s.writeNext(p, fals
 
 // writeNext is Write. If isRest, p goes with the Write before it, if that was one of bulk data.
 func (s *Stream) writeNext(p []byte, isRest bool) (n int, err error) {
-	s.mu.Lock()
 	n, err = s.write(p, isRest)
-	s.unlock()
 	return n, s.opError("write", err)
 }
 
 func (s *Stream) write(p []byte, isRest bool) (n int, err error) {
+	s.mu.Lock()
+	defer s.unlock()
 	h := &s.send
 	for {
 		if err := s.writeErr(); err != nil {
