@@ -224,11 +224,12 @@ func (s *Session) writeFailed(err error) {
 	s.transport.interrupt()
 }
 
-// graceOver ends the session when nothing was read for a while after writing has failed. As long
-// as the application has yet to make room there may be more to read, so for that it has as long
-// as a peer has in Close.
+// graceOver ends the session when nothing was read for writeGrace after writing has failed. While the
+// application has yet to make room there may be more to read: for that it has CloseTimeout, from the
+// last time on that something was read.
 func (s *Session) graceOver() {
-	if s.alive.quiet() >= writeGrace || s.now()-s.brokenAt >= s.config.CloseTimeout {
+	progress := max(s.brokenAt, time.Duration(s.alive.received.Load()))
+	if s.alive.quiet() >= writeGrace || s.now()-progress >= s.config.CloseTimeout {
 		s.end(s.broken)
 		return
 	}

@@ -84,9 +84,11 @@ const (
 	// maxUnsentSYN is how many streams may be opened ahead of a transport that
 	// takes no data.
 	maxUnsentSYN = 1024
-	// writeGrace is for how long the session lives on after writing has
-	// failed, to read what the peer had sent.
-	writeGrace = 100 * time.Millisecond
+	// writeGrace is for how long nothing must have been read before a session ends whose writing has
+	// failed: what the peer sent before may still be there. A transport ends by itself sooner, as a rule.
+	// On a busy machine a goroutine that could read may wait for its turn for much longer than a
+	// transport takes.
+	writeGrace = time.Second
 	// closeGrace is the least time that closing the transport may take.
 	closeGrace = 100 * time.Millisecond
 )
