@@ -10,8 +10,8 @@ import "time"
 // All calls for a stream must give the time since one and the same origin, from a
 // monotonic clock. Each n is at least 0 and less than 2^30.
 //
-// A ReceiveWindow is not safe for concurrent use. No method blocks. The first Update
-// allocates what it takes to measure the path, and no other call allocates.
+// A ReceiveWindow is not safe for concurrent use. No method blocks. Update allocates
+// once, what it takes to measure the path; no other method allocates.
 type ReceiveWindow struct {
 	account account
 	phase   phase
@@ -31,11 +31,20 @@ const (
 	phaseFinished       // and has it back: no update is due any more
 )
 
-// A tuner is what a window learns of the path and the reader. What happened before the
-// first update plays no part in it.
+// A tuner is what a window learns of the path and the reader. It exists from the first
+// update on that is due to data which was read: a stream that carries little, or nothing,
+// costs no more memory if its window is lowered.
 type tuner struct {
 	path roundTrip
 	size sizer
+}
+
+func newTuner(a *account, now time.Duration) *tuner {
+	t := &tuner{path: roundTrip{turned: now}}
+	if a.limit != a.edge {
+		t.path.state = withdrawn // by an update that came before
+	}
+	return t
 }
 
 // Open registers the stream's first window with g. If g grants less than
@@ -132,25 +141,34 @@ func (w *ReceiveWindow) Update(g Granter, now time.Duration) (consumed, window u
 		return a.read, uint32(max(0, int32(a.limit.value()-a.read)))
 	}
 	w.Open(g)
-	if w.tuner == nil {
-		w.tuner = &tuner{path: roundTrip{turned: now}}
+	if w.tuner == nil && (!w.lowered || a.exhausted()) {
+		w.tuner = newTuner(a, now)
 	}
-	t := w.tuner
-	rtt := t.path.least
-	if a.exhausted() {
-		t.size.grow(growFourfold, rtt, a.size())
-	}
-	if size, want := a.size(), t.size.next(a.size(), rtt, g, now); want != size {
-		got := grant(g, w.promise(), want)
-		t.size.granted(size, want, got, rtt)
-		w.resize(g, got)
+	if w.tuner != nil {
+		w.tune(g, now)
 	}
 	size, limit := a.next()
-	t.path.update(a, limit, now)
+	if w.tuner != nil {
+		w.tuner.path.update(a, limit, now)
+	}
 	a.tell(limit)
-	t.size.readerDrained = false
 	w.lowered = false
 	return a.read, size
+}
+
+// tune gives the window the size that it should have, if it can be had.
+func (w *ReceiveWindow) tune(g Granter, now time.Duration) {
+	a, z, rtt := &w.account, &w.tuner.size, w.tuner.path.least
+	size := a.size()
+	if a.exhausted() {
+		z.grow(growFourfold, rtt, size)
+	}
+	if want := z.next(size, rtt, g, now); want != size {
+		got := grant(g, w.promise(), want)
+		z.granted(size, want, got, rtt)
+		w.resize(g, got)
+	}
+	z.readerDrained = false
 }
 
 // Reclaim is how an owner takes windows back from streams that do not use them, when

@@ -140,4 +140,21 @@ func TestWindowsAreSmall(t *testing.T) {
 			t.Errorf("a stream with %d updates makes %v allocations, want %v", updates, n, most)
 		}
 	}
+	n := testing.AllocsPerRun(10, func() {
+		var w flow.ReceiveWindow
+		for range 2 { // its first window is lowered, and it is taken back
+			if w.Open(flow.MaxWindow(50_000)) {
+				w.Update(flow.MaxWindow(50_000), 0)
+			}
+			must(t, w.Received(1000, 0, 0))
+			w.Read(1000, 0)
+			w.Reclaim(nil)
+			if due, _ := w.Reclaim(nil); due {
+				w.Update(flow.MaxWindow(50_000), 0)
+			}
+		}
+	})
+	if n > 0 {
+		t.Errorf("an idle stream whose window is lowered makes %v allocations", n)
+	}
 }
