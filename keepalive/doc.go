@@ -7,6 +7,6 @@
 // and nothing else. Policies hold no timer, start no goroutine and read no clock,
 // so they are tested with plain numbers.
 //
-// [NOP] is the default: it sends a probe when nothing was sent for an interval and
+// [Periodic] is the default: it has a probe sent when nothing was sent for an interval and
 // gives up when nothing was received for a time-out. [Off] does neither.
 package keepalive

@@ -54,7 +54,7 @@ func (k *keeper) run(until time.Duration) {
 // A connection with a line protocol of its own is kept alive: it sends at 4 s,
 // hears from its peer at 25 s, and then never again.
 func Example() {
-	k := start(keepalive.NOP{Interval: 10 * time.Second, Timeout: 30 * time.Second})
+	k := start(keepalive.Periodic{Interval: 10 * time.Second, Timeout: 30 * time.Second})
 	k.run(4 * time.Second)
 	k.sent(4 * time.Second)
 	k.run(25 * time.Second)
@@ -75,8 +75,8 @@ func Example() {
 //
 // It keeps state, so every session needs one of its own.
 type keepIdle struct {
-	nop  keepalive.NOP
-	idle time.Duration // when no stream was last seen open
+	periodic keepalive.Periodic
+	idle     time.Duration // when no stream was last seen open
 }
 
 func (p *keepIdle) Next(a keepalive.Activity) (keepalive.Action, time.Duration) {
@@ -84,13 +84,13 @@ func (p *keepIdle) Next(a keepalive.Activity) (keepalive.Action, time.Duration) 
 		p.idle = a.Now
 	}
 	a.LastReceived = max(a.LastReceived, p.idle)
-	return p.nop.Next(a)
+	return p.periodic.Next(a)
 }
 
 // A policy can be built around another one: this one gives a silent peer up only
 // while streams are open.
 func ExamplePolicy_keepIdleSessions() {
-	k := start(&keepIdle{nop: keepalive.NOP{Interval: 60 * time.Second, Timeout: 150 * time.Second}})
+	k := start(&keepIdle{periodic: keepalive.Periodic{Interval: 60 * time.Second, Timeout: 150 * time.Second}})
 	k.run(280 * time.Second)
 	fmt.Println("a stream opens")
 	k.activity.Streams = 1
@@ -113,7 +113,7 @@ func ExamplePolicy_keepIdleSessions() {
 //
 // It keeps state, so every session needs one of its own.
 type adaptive struct {
-	nop               keepalive.NOP
+	periodic          keepalive.Periodic
 	shortest, longest time.Duration // limits of the time-out
 	last, gap         time.Duration
 }
@@ -124,18 +124,18 @@ func (p *adaptive) Next(a keepalive.Activity) (keepalive.Action, time.Duration) 
 		p.gap = max(p.gap, a.LastReceived-max(p.last, a.ReadResumed))
 		p.last = a.LastReceived
 	}
-	p.nop.Timeout = p.longest // until something came there is nothing to learn from
+	p.periodic.Timeout = p.longest // until something came there is nothing to learn from
 	if heard > 0 {
-		p.nop.Timeout = min(max(4*p.gap, p.shortest), p.longest)
+		p.periodic.Timeout = min(max(4*p.gap, p.shortest), p.longest)
 	}
-	return p.nop.Next(a)
+	return p.periodic.Next(a)
 }
 
 // A policy may learn: here the peer turns out to speak every 12 s, so it is given
 // up after 48 s of silence.
 func ExamplePolicy_adaptive() {
 	k := start(&adaptive{
-		nop:      keepalive.NOP{Interval: 10 * time.Second},
+		periodic: keepalive.Periodic{Interval: 10 * time.Second},
 		shortest: 15 * time.Second,
 		longest:  5 * time.Minute,
 	})
@@ -156,8 +156,8 @@ func ExamplePolicy_adaptive() {
 	// 1m24s close the connection
 }
 
-func ExampleNOP_Validate() {
-	fmt.Println(keepalive.NOP{Interval: time.Minute}.Validate())
+func ExamplePeriodic_Validate() {
+	fmt.Println(keepalive.Periodic{Interval: time.Minute}.Validate())
 	// Output:
-	// keepalive: NOP.Timeout is 30s by default: it must exceed NOP.Interval, which is 1m0s
+	// keepalive: Periodic.Timeout is 30s by default: it must exceed Periodic.Interval, which is 1m0s
 }

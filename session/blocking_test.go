@@ -83,7 +83,7 @@ var blockingCalls = []struct {
 }
 
 func TestEachBlockingCallEnds(t *testing.T) {
-	vanish := keepalive.NOP{Interval: time.Second, Timeout: 5 * time.Second}
+	vanish := keepalive.Periodic{Interval: time.Second, Timeout: 5 * time.Second}
 	ignored := errors.New("not ended by this")
 	only := func(kind string, err error) map[string]error {
 		m := sessionEnds(ignored)

@@ -62,7 +62,7 @@ type Config struct {
 	Version int
 
 	// KeepAlive says when to probe the peer and when to give it up. The default is
-	// keepalive.NOP{}: 10 s and 30 s. keepalive.Off{} does neither. A policy with state
+	// keepalive.Periodic{}: 10 s and 30 s. keepalive.Off{} does neither. A policy with state
 	// must not be shared between sessions.
 	KeepAlive keepalive.Policy
 
@@ -172,7 +172,7 @@ func (c *Config) withDefaults() Config {
 	setDefault(&d.MaxSendBuffer, DefaultMaxSendBuffer)
 	setDefault(&d.LingerTimeout, DefaultLingerTimeout)
 	if d.KeepAlive == nil {
-		d.KeepAlive = keepalive.NOP{}
+		d.KeepAlive = keepalive.Periodic{}
 	}
 	if d.NewScheduler == nil {
 		quantum := max(shaper.DefaultQuantum, d.MaxFrameSize+wire.HeaderSize)

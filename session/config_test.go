@@ -54,9 +54,9 @@ func TestEveryBadValueIsNamedWithItsLimits(t *testing.T) {
 		{"two send budgets", session.Config{SendBudget: flow.NewBudget(1 << 20), MaxSendBuffer: 1 << 20}, []string{"SendBudget", "MaxSendBuffer"}},
 		{"one budget for two", session.Config{SendBudget: oneBudget, Budget: oneBudget}, []string{"SendBudget", "Budget", "same"}},
 		{"StallTimeout", session.Config{StallTimeout: -time.Second}, []string{"StallTimeout", "-1s", "negative"}},
-		{"KeepAlive's Interval", session.Config{KeepAlive: keepalive.NOP{Interval: -time.Second}}, []string{"KeepAlive", "Interval", "-1s", "1ms"}},
-		{"KeepAlive's Timeout", session.Config{KeepAlive: keepalive.NOP{Interval: time.Minute, Timeout: time.Second}}, []string{"KeepAlive", "Timeout", "1s", "1m0s"}},
-		{"a KeepAlive that is a nil pointer", session.Config{KeepAlive: (*keepalive.NOP)(nil)}, []string{"KeepAlive", "nil"}},
+		{"KeepAlive's Interval", session.Config{KeepAlive: keepalive.Periodic{Interval: -time.Second}}, []string{"KeepAlive", "Interval", "-1s", "1ms"}},
+		{"KeepAlive's Timeout", session.Config{KeepAlive: keepalive.Periodic{Interval: time.Minute, Timeout: time.Second}}, []string{"KeepAlive", "Timeout", "1s", "1m0s"}},
+		{"a KeepAlive that is a nil pointer", session.Config{KeepAlive: (*keepalive.Periodic)(nil)}, []string{"KeepAlive", "nil"}},
 		{"a NewScheduler that returns nil", session.Config{NewScheduler: func() shaper.Scheduler { return nil }}, []string{"NewScheduler", "nil"}},
 		{"two budgets", session.Config{Budget: flow.NewBudget(1 << 20), MaxReceiveBuffer: 1 << 20}, []string{"Budget", "MaxReceiveBuffer"}},
 		{"SendRate", session.Config{SendRate: session.Rate{BytesPerSecond: -1}}, []string{"SendRate", "-1"}},
@@ -66,7 +66,7 @@ func TestEveryBadValueIsNamedWithItsLimits(t *testing.T) {
 			"everything at once",
 			session.Config{
 				Version: 9, MaxFrameSize: 70000, MaxReceiveBuffer: 1, MaxStreamWindow: 2, AcceptBacklog: -3, MaxStreams: -4,
-				CloseTimeout: -5, KeepAlive: keepalive.NOP{Timeout: -6},
+				CloseTimeout: -5, KeepAlive: keepalive.Periodic{Timeout: -6},
 			},
 			[]string{"Version", "MaxFrameSize", "MaxReceiveBuffer", "MaxStreamWindow", "AcceptBacklog", "MaxStreams", "CloseTimeout", "KeepAlive"},
 		},
@@ -112,7 +112,7 @@ func TestTheLimitsThemselvesAreAllowed(t *testing.T) {
 		{Version: 1, MaxFrameSize: 1, MaxReceiveBuffer: 65536, MaxStreamWindow: 262144, AcceptBacklog: 1, MaxStreams: 1, CloseTimeout: 1, LingerTimeout: 1, WriteTimeout: 1, MaxSendBuffer: 1024},
 		{Version: 2, MaxFrameSize: 65535, MaxStreamWindow: 1 << 30, AcceptBacklog: 1 << 30, MaxStreams: 1 << 30, CloseTimeout: math.MaxInt64, LingerTimeout: math.MaxInt64, WriteTimeout: math.MaxInt64},
 		{KeepAlive: keepalive.Off{}},
-		{KeepAlive: keepalive.NOP{Interval: time.Millisecond, Timeout: 2 * time.Millisecond}},
+		{KeepAlive: keepalive.Periodic{Interval: time.Millisecond, Timeout: 2 * time.Millisecond}},
 		{Budget: flow.NewBudget(1)},
 	} {
 		if err := cfg.Validate(); err != nil {

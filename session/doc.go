@@ -48,7 +48,7 @@
 // A nil Config, and a zero field in one, mean the default:
 //
 //	Version           2 for a client; for a server, that of the first frame it receives
-//	KeepAlive         keepalive.NOP{}: probes after 10 s, gives up after 30 s
+//	KeepAlive         keepalive.Periodic{}: probes after 10 s, gives up after 30 s
 //	MaxFrameSize      32,760 bytes of payload
 //	MaxReceiveBuffer  32 MiB of unread data, all streams together
 //	MaxStreamWindow   16 MiB, for version 2; a stream begins with 256 KiB

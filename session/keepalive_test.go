@@ -21,7 +21,7 @@ import (
 )
 
 // keepAlive is a policy with figures that nothing else has by chance.
-var keepAlive = ka.NOP{Interval: 7 * time.Second, Timeout: 16 * time.Second}
+var keepAlive = ka.Periodic{Interval: 7 * time.Second, Timeout: 16 * time.Second}
 
 // nops reads frames until d has passed and returns when NOPs came, since the call.
 func nops(t *testing.T, p *testutil.Peer, d time.Duration) (at []time.Duration) {
@@ -172,7 +172,7 @@ func TestAPeerIsGivenUpAfterTimeoutWithoutReceiving(t *testing.T) {
 
 func TestAPeerThatNeverSaidAnythingIsGivenUpAfterTimeout(t *testing.T) {
 	roles(t, func(t *testing.T, r role) {
-		for _, policy := range []ka.Policy{keepAlive, ka.NOP{}} {
+		for _, policy := range []ka.Policy{keepAlive, ka.Periodic{}} {
 			elapsed := clock()
 			s, _ := r.start(t, session.Config{KeepAlive: policy})
 			wantEnded(t, s, session.ErrKeepAlive)

@@ -455,7 +455,7 @@ var ends = []struct {
 	{name: "the peer breaks the protocol", end: func(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
 		p.SendBytes(t, []byte("HTTP/1.1 400 Bad Request\r\n"))
 	}, want: wire.ErrVersion},
-	{name: "the peer is silent for too long", cfg: session.Config{KeepAlive: keepalive.NOP{}}, end: func(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
+	{name: "the peer is silent for too long", cfg: session.Config{KeepAlive: keepalive.Periodic{}}, end: func(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
 	}, want: session.ErrKeepAlive},
 }
 

@@ -60,7 +60,7 @@ func TestEveryRefusedStreamIsTold(t *testing.T) {
 			t.Run(fmt.Sprintf("%d, read after %v", n, late), func(t *testing.T) {
 				roles(t, func(t *testing.T, r role) {
 					// The pause is no silence of the peer's.
-					alive := keepalive.NOP{Interval: time.Second, Timeout: 5 * time.Second}
+					alive := keepalive.Periodic{Interval: time.Second, Timeout: 5 * time.Second}
 					s, p := r.startLink(t, simnet.Link{Buffer: 8 << 10, ReadBuffer: 8 << 10}, session.Config{AcceptBacklog: 1, KeepAlive: alive})
 					p.Timeout = time.Minute
 					p.Send(t, r.syn(r.theirs(0)))

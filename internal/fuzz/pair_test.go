@@ -175,7 +175,7 @@ func newPair(t *testing.T, header step) *pair {
 		cfg.ReceiveRate = session.Rate{BytesPerSecond: 500_000, Burst: 1000}
 	}
 	if p.nop {
-		cfg.KeepAlive = keepalive.NOP{}
+		cfg.KeepAlive = keepalive.Periodic{}
 	}
 	a, b := simnet.Pair(link)
 	for i, conn := range []*simnet.Conn{a, b} {

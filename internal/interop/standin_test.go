@@ -27,7 +27,7 @@ func newOurs(conn net.Conn, client bool, cfg ourConfig) (muxSession, error) {
 	case cfg.NoKeepAlive:
 		c.KeepAlive = keepalive.Off{}
 	case cfg.Timeout != 0:
-		c.KeepAlive = keepalive.NOP{Interval: cfg.Interval, Timeout: cfg.Timeout}
+		c.KeepAlive = keepalive.Periodic{Interval: cfg.Interval, Timeout: cfg.Timeout}
 	}
 	start := session.Server
 	if client {

@@ -272,7 +272,7 @@ func (p *plan) config(end int, shared []*flow.Budget) *session.Config {
 	}
 	c.StallTimeout = e.Stall
 	if e.Probe > 0 {
-		c.KeepAlive = keepalive.NOP{Interval: e.Probe, Timeout: e.GiveUp}
+		c.KeepAlive = keepalive.Periodic{Interval: e.Probe, Timeout: e.GiveUp}
 	}
 	switch e.Scheduler {
 	case "small":

@@ -22,14 +22,14 @@ func ask(p keepalive.Policy, a keepalive.Activity) answer {
 	return answer{action, again}
 }
 
-func TestNOPAnswers(t *testing.T) {
+func TestPeriodicAnswers(t *testing.T) {
 	type activity = keepalive.Activity
 	const (
 		none   = keepalive.None
 		probe  = keepalive.Probe
 		giveUp = keepalive.GiveUp
 	)
-	nop := keepalive.NOP{Interval: 10 * s, Timeout: 30 * s}
+	periodic := keepalive.Periodic{Interval: 10 * s, Timeout: 30 * s}
 	for _, tt := range []struct {
 		name string
 		a    activity
@@ -56,23 +56,23 @@ func TestNOPAnswers(t *testing.T) {
 		{"a send noted after the clock was read is a send now", activity{Now: 20 * s, LastSent: 21 * s, LastReceived: 22 * s}, answer{none, 10 * s}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := ask(nop, tt.a)
+			got := ask(periodic, tt.a)
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("Next(%+v) (-want +got):\n%s", tt.a, diff)
 			}
-			if again := ask(nop, tt.a); again != got {
+			if again := ask(periodic, tt.a); again != got {
 				t.Errorf("asked again at the same time: %v, before: %v", again, got)
 			}
 		})
 	}
 }
 
-func TestZeroNOPMeansTenAndThirtySeconds(t *testing.T) {
+func TestZeroPeriodicMeansTenAndThirtySeconds(t *testing.T) {
 	for _, a := range []keepalive.Activity{
 		{}, {Now: 9 * s}, {Now: 10 * s}, {Now: 29 * s, LastSent: 20 * s}, {Now: 30 * s},
 	} {
-		want := ask(keepalive.NOP{Interval: 10 * s, Timeout: 30 * s}, a)
-		if diff := cmp.Diff(want, ask(keepalive.NOP{}, a)); diff != "" {
+		want := ask(keepalive.Periodic{Interval: 10 * s, Timeout: 30 * s}, a)
+		if diff := cmp.Diff(want, ask(keepalive.Periodic{}, a)); diff != "" {
 			t.Errorf("Next(%+v) (-want +got):\n%s", a, diff)
 		}
 	}
@@ -80,34 +80,34 @@ func TestZeroNOPMeansTenAndThirtySeconds(t *testing.T) {
 
 func TestValidateNamesTheBadValueAndWhatIsAllowed(t *testing.T) {
 	for _, tt := range []struct {
-		name string
-		nop  keepalive.NOP
-		want string // "" is valid
+		name     string
+		periodic keepalive.Periodic
+		want     string // "" is valid
 	}{
-		{"defaults", keepalive.NOP{}, ""},
-		{"shortest", keepalive.NOP{Interval: keepalive.MinInterval, Timeout: keepalive.MinInterval + 1}, ""},
-		{"Timeout alone", keepalive.NOP{Timeout: 11 * s}, ""},
-		{"Interval alone", keepalive.NOP{Interval: 29 * s}, ""},
-		{"longest", keepalive.NOP{Interval: 1<<63 - 2, Timeout: 1<<63 - 1}, ""},
-		{"Interval below zero", keepalive.NOP{Interval: -s},
-			"keepalive: NOP.Interval is -1s: it must be at least 1ms, or 0 for the default of 10s"},
-		{"Interval too short", keepalive.NOP{Interval: 1},
-			"keepalive: NOP.Interval is 1ns: it must be at least 1ms, or 0 for the default of 10s"},
-		{"Timeout below zero", keepalive.NOP{Timeout: -s},
-			"keepalive: NOP.Timeout is -1s: it must exceed NOP.Interval, or be 0 for the default of 30s"},
-		{"Timeout equals Interval", keepalive.NOP{Interval: 5 * s, Timeout: 5 * s},
-			"keepalive: NOP.Timeout is 5s: it must exceed NOP.Interval, which is 5s"},
-		{"Interval beyond the default Timeout", keepalive.NOP{Interval: 60 * s},
-			"keepalive: NOP.Timeout is 30s by default: it must exceed NOP.Interval, which is 1m0s"},
-		{"Timeout within the default Interval", keepalive.NOP{Timeout: 4 * s},
-			"keepalive: NOP.Timeout is 4s: it must exceed NOP.Interval, which is 10s by default"},
-		{"both", keepalive.NOP{Interval: -1, Timeout: -1},
-			"keepalive: NOP.Interval is -1ns: it must be at least 1ms, or 0 for the default of 10s\n" +
-				"keepalive: NOP.Timeout is -1ns: it must exceed NOP.Interval, or be 0 for the default of 30s"},
+		{"defaults", keepalive.Periodic{}, ""},
+		{"shortest", keepalive.Periodic{Interval: keepalive.MinInterval, Timeout: keepalive.MinInterval + 1}, ""},
+		{"Timeout alone", keepalive.Periodic{Timeout: 11 * s}, ""},
+		{"Interval alone", keepalive.Periodic{Interval: 29 * s}, ""},
+		{"longest", keepalive.Periodic{Interval: 1<<63 - 2, Timeout: 1<<63 - 1}, ""},
+		{"Interval below zero", keepalive.Periodic{Interval: -s},
+			"keepalive: Periodic.Interval is -1s: it must be at least 1ms, or 0 for the default of 10s"},
+		{"Interval too short", keepalive.Periodic{Interval: 1},
+			"keepalive: Periodic.Interval is 1ns: it must be at least 1ms, or 0 for the default of 10s"},
+		{"Timeout below zero", keepalive.Periodic{Timeout: -s},
+			"keepalive: Periodic.Timeout is -1s: it must exceed Periodic.Interval, or be 0 for the default of 30s"},
+		{"Timeout equals Interval", keepalive.Periodic{Interval: 5 * s, Timeout: 5 * s},
+			"keepalive: Periodic.Timeout is 5s: it must exceed Periodic.Interval, which is 5s"},
+		{"Interval beyond the default Timeout", keepalive.Periodic{Interval: 60 * s},
+			"keepalive: Periodic.Timeout is 30s by default: it must exceed Periodic.Interval, which is 1m0s"},
+		{"Timeout within the default Interval", keepalive.Periodic{Timeout: 4 * s},
+			"keepalive: Periodic.Timeout is 4s: it must exceed Periodic.Interval, which is 10s by default"},
+		{"both", keepalive.Periodic{Interval: -1, Timeout: -1},
+			"keepalive: Periodic.Interval is -1ns: it must be at least 1ms, or 0 for the default of 10s\n" +
+				"keepalive: Periodic.Timeout is -1ns: it must exceed Periodic.Interval, or be 0 for the default of 30s"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := ""
-			if err := tt.nop.Validate(); err != nil {
+			if err := tt.periodic.Validate(); err != nil {
 				got = err.Error()
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -126,30 +126,30 @@ func TestOffNeverProbesAndNeverGivesUp(t *testing.T) {
 }
 
 func TestNextAllocatesNothing(t *testing.T) {
-	var p keepalive.Policy = keepalive.NOP{}
+	var p keepalive.Policy = keepalive.Periodic{}
 	a := keepalive.Activity{Now: 12 * s}
 	if n := testing.AllocsPerRun(100, func() { p.Next(a) }); n != 0 {
 		t.Errorf("%v allocations a call, want 0", n)
 	}
 }
 
-// TestATimerDrivenByNOPNeverLetsAnIntervalPassUnsent drives the policy as a
+// TestATimerDrivenByPeriodicNeverLetsAnIntervalPassUnsent drives the policy as a
 // session would, over random traffic in virtual time: the timer alone asks.
-func TestATimerDrivenByNOPNeverLetsAnIntervalPassUnsent(t *testing.T) {
+func TestATimerDrivenByPeriodicNeverLetsAnIntervalPassUnsent(t *testing.T) {
 	for seed := range uint64(200) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
-		nop := keepalive.NOP{
+		periodic := keepalive.Periodic{
 			Interval: time.Duration(1+rnd.Int64N(20)) * s,
 		}
-		nop.Timeout = nop.Interval + time.Duration(1+rnd.Int64N(40))*s
-		if err := nop.Validate(); err != nil {
+		periodic.Timeout = periodic.Interval + time.Duration(1+rnd.Int64N(40))*s
+		if err := periodic.Validate(); err != nil {
 			t.Fatal(err)
 		}
 
 		var a keepalive.Activity
 		var questions, events int
 		next := time.Duration(rnd.Int64N(int64(5 * s)))    // traffic
-		_, timer := nop.Next(a)                            // the policy's
+		_, timer := periodic.Next(a)                       // the policy's
 		silentAfter := time.Duration(rnd.Int64N(1000)) * s // the peer dies then
 		for {
 			if next < timer {
@@ -169,25 +169,25 @@ func TestATimerDrivenByNOPNeverLetsAnIntervalPassUnsent(t *testing.T) {
 						a.ReadPaused, a.ReadResumed = false, a.Now
 					}
 				}
-				next += time.Duration(rnd.Int64N(int64(2 * nop.Interval)))
+				next += time.Duration(rnd.Int64N(int64(2 * periodic.Interval)))
 				continue
 			}
 
 			questions++
 			a.Now, a.Due = timer, timer
-			if gap := a.Now - a.LastSent; gap > nop.Interval {
-				t.Fatalf("seed %d: %+v: nothing was sent for %v", seed, nop, gap)
+			if gap := a.Now - a.LastSent; gap > periodic.Interval {
+				t.Fatalf("seed %d: %+v: nothing was sent for %v", seed, periodic, gap)
 			}
-			action, again := nop.Next(a)
+			action, again := periodic.Next(a)
 			silence := a.Now - max(a.LastReceived, a.ReadResumed)
-			if giveUp := !a.ReadPaused && silence >= nop.Timeout; giveUp != (action == keepalive.GiveUp) {
-				t.Fatalf("seed %d: %+v: %v after silence of %v, paused %v", seed, nop, action, silence, a.ReadPaused)
+			if giveUp := !a.ReadPaused && silence >= periodic.Timeout; giveUp != (action == keepalive.GiveUp) {
+				t.Fatalf("seed %d: %+v: %v after silence of %v, paused %v", seed, periodic, action, silence, a.ReadPaused)
 			}
 			if action == keepalive.GiveUp {
 				// The pause may have ended since the last question, no longer ago
 				// than Timeout: the peer is given up on the nanosecond.
-				if silence != nop.Timeout {
-					t.Fatalf("seed %d: %+v: gave up after silence of %v", seed, nop, silence)
+				if silence != periodic.Timeout {
+					t.Fatalf("seed %d: %+v: gave up after silence of %v", seed, periodic, silence)
 				}
 				break
 			}
@@ -202,7 +202,7 @@ func TestATimerDrivenByNOPNeverLetsAnIntervalPassUnsent(t *testing.T) {
 				break
 			}
 		}
-		if limit := 2*events + int(a.Now/nop.Interval) + 2; questions > limit {
+		if limit := 2*events + int(a.Now/periodic.Interval) + 2; questions > limit {
 			t.Errorf("seed %d: %d questions for %d events", seed, questions, events)
 		}
 	}
@@ -211,14 +211,14 @@ func TestATimerDrivenByNOPNeverLetsAnIntervalPassUnsent(t *testing.T) {
 // TestADeadTransportIsProbedOncePerIntervalUntilTimeout: nothing that is sent
 // gets out, so LastSent stands still.
 func TestADeadTransportIsProbedOncePerIntervalUntilTimeout(t *testing.T) {
-	nop := keepalive.NOP{Interval: 10 * s, Timeout: 35 * s}
+	periodic := keepalive.Periodic{Interval: 10 * s, Timeout: 35 * s}
 	type event struct {
 		At     time.Duration
 		Action keepalive.Action
 	}
 	var got []event
 	for a := (keepalive.Activity{}); ; {
-		action, again := nop.Next(a)
+		action, again := periodic.Next(a)
 		got = append(got, event{a.Now, action})
 		if action == keepalive.GiveUp {
 			break
@@ -242,7 +242,7 @@ func TestActionsHaveNames(t *testing.T) {
 }
 
 func BenchmarkNext(b *testing.B) {
-	var p keepalive.Policy = keepalive.NOP{}
+	var p keepalive.Policy = keepalive.Periodic{}
 	a := keepalive.Activity{Now: 5 * s, LastSent: 2 * s, LastReceived: 3 * s}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -7,15 +7,15 @@ import (
 )
 
 const (
-	// DefaultInterval is the Interval of a NOP that sets none.
+	// DefaultInterval is the Interval of a Periodic that sets none.
 	DefaultInterval = 10 * time.Second
-	// DefaultTimeout is the Timeout of a NOP that sets none.
+	// DefaultTimeout is the Timeout of a Periodic that sets none.
 	DefaultTimeout = 30 * time.Second
 	// MinInterval is the shortest Interval that is valid.
 	MinInterval = time.Millisecond
 )
 
-// NOP probes when nothing was sent for Interval, and gives up when nothing was
+// Periodic probes when nothing was sent for Interval, and gives up when nothing was
 // received for Timeout. The zero value means the defaults.
 //
 // Bytes of any kind count, so a transfer needs no probes in its direction, and a
@@ -27,29 +27,29 @@ const (
 // from when reading resumed. The same holds when the question comes late by an
 // interval or more, because this process was stopped or its machine slept: it
 // waits for one more interval, to read first what came meanwhile.
-type NOP struct {
+type Periodic struct {
 	// Interval is how long nothing may be sent. 0 means [DefaultInterval].
 	Interval time.Duration
 	// Timeout is how long nothing may be received. 0 means [DefaultTimeout].
 	Timeout time.Duration
 }
 
-var _ Policy = NOP{}
+var _ Policy = Periodic{}
 
 // Validate returns an error that names each bad value and what is allowed.
-func (p NOP) Validate() error {
+func (p Periodic) Validate() error {
 	var errs []error
 	q := p.withDefaults()
 	if q.Interval < MinInterval {
-		errs = append(errs, fmt.Errorf("keepalive: NOP.Interval is %v: it must be at least %v, or 0 for the default of %v",
+		errs = append(errs, fmt.Errorf("keepalive: Periodic.Interval is %v: it must be at least %v, or 0 for the default of %v",
 			p.Interval, MinInterval, DefaultInterval))
 	}
 	switch {
 	case p.Timeout < 0:
-		errs = append(errs, fmt.Errorf("keepalive: NOP.Timeout is %v: it must exceed NOP.Interval, or be 0 for the default of %v",
+		errs = append(errs, fmt.Errorf("keepalive: Periodic.Timeout is %v: it must exceed Periodic.Interval, or be 0 for the default of %v",
 			p.Timeout, DefaultTimeout))
 	case q.Timeout <= q.Interval:
-		errs = append(errs, fmt.Errorf("keepalive: NOP.Timeout is %v%s: it must exceed NOP.Interval, which is %v%s",
+		errs = append(errs, fmt.Errorf("keepalive: Periodic.Timeout is %v%s: it must exceed Periodic.Interval, which is %v%s",
 			q.Timeout, byDefault(p.Timeout), q.Interval, byDefault(p.Interval)))
 	}
 	return errors.Join(errs...)
@@ -65,7 +65,7 @@ func byDefault(set time.Duration) string {
 // Next implements [Policy]. It is a function of p and a alone. Values that are not
 // valid do no harm: one below zero counts as 0, and a Timeout within the Interval
 // gives up before it ever probes.
-func (p NOP) Next(a Activity) (Action, time.Duration) {
+func (p Periodic) Next(a Activity) (Action, time.Duration) {
 	if p.Interval < 0 {
 		p.Interval = 0
 	}
@@ -98,11 +98,11 @@ func since(then, now time.Duration) time.Duration { return max(0, now-then) }
 
 // heldUp reports whether this process cannot have read what came, because it did
 // not run when it was to.
-func (p NOP) heldUp(a Activity) bool {
+func (p Periodic) heldUp(a Activity) bool {
 	return a.Due > 0 && a.Now-a.Due >= p.Interval
 }
 
-func (p NOP) withDefaults() NOP {
+func (p Periodic) withDefaults() Periodic {
 	if p.Interval == 0 {
 		p.Interval = DefaultInterval
 	}
