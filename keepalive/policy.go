@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// A Policy decides about one session, or about several if it keeps no state:
-// a policy that keeps some must guard it if sessions share it, as they do when
-// they are made with one configuration.
+// A Policy decides about one session, or about several: sessions that are made with
+// one configuration share its policy, and may ask it at the same time. A policy that
+// has state must guard it then. It is not told which session asks, so one whose state
+// is about one peer needs a configuration for each session.
 type Policy interface {
 	// Next says what to do now, and after how long to ask again: 0 is never.
 	// A session asks from one goroutine at a time, at its start and then

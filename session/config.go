@@ -62,8 +62,8 @@ type Config struct {
 	Version int
 
 	// KeepAlive says when to probe the peer and when to give it up. The default is
-	// keepalive.Periodic{}: 10 s and 30 s. keepalive.Off{} does neither. A policy with state
-	// must not be shared between sessions.
+	// keepalive.Periodic{}: 10 s and 30 s. keepalive.Off{} does neither. Sessions with the
+	// same Config share the policy: [keepalive.Policy] says what that means for one with state.
 	KeepAlive keepalive.Policy
 
 	// MaxFrameSize is the most payload bytes of a frame that is sent, from 1 to
