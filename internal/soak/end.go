@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/smuxkit/smuxkit/internal/testutil"
-	"github.com/smuxkit/smuxkit/session"
 	"github.com/smuxkit/smuxkit/stream"
 )
 
@@ -367,10 +366,11 @@ func (s *sink) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// deadlinePassed reports whether err is that of a deadline of the stream; that of the keep-alive is a
-// time-out, too.
+// deadlinePassed reports whether err is that of a deadline of the stream: a session ends with errors
+// that are time-outs, too.
 func deadlinePassed(err error) bool {
-	return errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, session.ErrKeepAlive)
+	var op *net.OpError
+	return errors.As(err, &op) && op.Err == os.ErrDeadlineExceeded
 }
 
 // smuxError reports whether err is one that a call of a stream or session may return at all.

@@ -178,7 +178,7 @@ func requests(c, s *session.Session, size int) error {
 		fmt.Fprintf(w, "you asked for %s", r.URL.Path)
 	})}
 	var serving sync.WaitGroup
-	serving.Go(func() { _ = server.Serve(s) })
+	serving.Go(func() { _ = server.Serve(s.Listener()) })
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return c.OpenStream(ctx) },
 	}
