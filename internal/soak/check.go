@@ -155,17 +155,18 @@ func (x *pair) checkOwed() {
 		return
 	}
 	reader := 1 - x.r.p.By
+	why := x.sessions[reader].Err()
 	for id, owed := range x.owed {
 		e := x.ends[reader][id]
 		switch {
 		case e == nil && (owed.written == 0 && !owed.fin || x.r.p.Ends[reader].refuses()):
 		case e == nil:
-			x.r.fail("session %d: stream %d was never accepted, though Close returned nil and %d bytes had been written",
-				x.index, id, owed.written)
+			x.r.fail("session %d: stream %d was never accepted, though Close returned nil and %d bytes had been written: %v",
+				x.index, id, owed.written, why)
 		case !e.b.readsToTheEnd() || e.stalled():
 		case e.read.Load() < owed.written || owed.fin && !e.readAll:
-			x.r.fail("session %d: stream %d: read %d bytes, then %v, though Close returned nil and %d bytes had been written (end: %v)",
-				x.index, id, e.read.Load(), e.readErr, owed.written, owed.fin)
+			x.r.fail("session %d: stream %d: read %d bytes, then %v, though Close returned nil and %d bytes had been written (end: %v): %v",
+				x.index, id, e.read.Load(), e.readErr, owed.written, owed.fin, why)
 		}
 	}
 }
