@@ -57,7 +57,7 @@ func main() {
 		if *seed == 0 {
 			*seed = rand.Uint64() >> 32
 		}
-		s := soak{out: os.Stdout, seed: *seed, verbose: *verbose, every: 10 * time.Second}
+		s := soak{out: os.Stdout, seed: *seed, verbose: *verbose, every: 10 * time.Second, begun: time.Now()}
 		if *only >= 0 {
 			for range *times {
 				if err := s.round(uint64(*only)); err != nil {
@@ -90,7 +90,6 @@ type soak struct {
 
 // runFor runs rounds until the time is up.
 func (s *soak) runFor(d time.Duration) error {
-	s.begun = time.Now()
 	fmt.Fprintf(s.out, "soak: seed %d, for %v\n", s.seed, d)
 	next := s.begun.Add(s.every)
 	for k := uint64(0); time.Since(s.begun) < d; k++ {
@@ -135,9 +134,6 @@ func (s *soak) round(k uint64) error {
 
 // report prints a line.
 func (s *soak) report() {
-	if s.begun.IsZero() {
-		s.begun = time.Now()
-	}
 	fmt.Fprintf(s.out, "soak: %8v  %d rounds  %d streams  %s  heap %s  %d goroutines\n",
 		time.Since(s.begun).Round(time.Second), totals.rounds.Load(), totals.streams.Load(),
 		inBytes(totals.bytes.Load()), inBytes(int64(heap())), runtime.NumGoroutine())

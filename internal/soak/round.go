@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -256,7 +257,8 @@ func (x *pair) closes(s *session.Session) {
 	}
 	x.mu.Unlock()
 	x.closeErr = s.Close()
-	if x.closeErr != nil && !errors.Is(x.closeErr, session.ErrNotFlushed) {
+	timeout := errors.Is(x.closeErr, session.ErrNotFlushed) || errors.Is(x.closeErr, os.ErrDeadlineExceeded)
+	if x.closeErr != nil && !timeout {
 		x.r.fail("session %d: Close: %v", x.index, x.closeErr)
 	}
 	x.owed = owed

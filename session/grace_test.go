@@ -1,0 +1,61 @@
+package session_test
+
+import (
+	"io"
+	"testing"
+	"time"
+
+	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/keepalive"
+	"github.com/smuxkit/smuxkit/session"
+)
+
+// A reader that is slow, or held to a rate, reads all that its peer sent before Shutdown, though its own
+// side can send nothing any more and it takes longer than CloseTimeout.
+func TestShutdownLosesNothingOfASlowReader(t *testing.T) {
+	const size = 300 << 10
+	for _, tt := range []struct {
+		name  string
+		cfg   session.Config
+		pause time.Duration // before each Read
+	}{
+		{"slow", session.Config{MaxReceiveBuffer: 64 << 10}, time.Second},
+		{"held to a rate", session.Config{ReceiveRate: session.Rate{BytesPerSecond: 4 << 10}}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			versions(t, func(t *testing.T, version int) {
+				ca, cb := testutil.SimPair(t, simnet.Link{ReadBuffer: 512 << 10})
+				tt.cfg.Version = version
+				tt.cfg.KeepAlive = keepalive.Periodic{Interval: time.Second, Timeout: time.Hour} // fails at some time
+				c := client(t, ca, &session.Config{Version: version})
+				s := server(t, cb, &tt.cfg)
+				a, b := open(t, c, s)
+				sent := background(func() (int64, error) { return testutil.Pattern(1).Send(a, size, 10_000) })
+				elapsed := clock()
+				go func() {
+					<-sent
+					a.Close()
+					wantErr(t, "Shutdown", c.Shutdown(t.Context()), nil)
+				}()
+				if err := testutil.Pattern(1).Receive(slowReader{b, tt.pause}, size); err != nil {
+					t.Errorf("after %v: %v", elapsed(), err)
+				}
+				if d := elapsed(); d < 2*session.DefaultCloseTimeout {
+					t.Errorf("reading took %v, too short to show anything", d)
+				}
+			})
+		})
+	}
+}
+
+// slowReader pauses before each Read.
+type slowReader struct {
+	io.Reader
+	pause time.Duration
+}
+
+func (r slowReader) Read(p []byte) (int, error) {
+	time.Sleep(r.pause)
+	return r.Reader.Read(p)
+}
