@@ -178,7 +178,7 @@ func (s *Session) end(reason error) error {
 	close(s.done)
 	s.mu.Unlock()
 
-	s.alive.stop()
+	s.keepalive.stop()
 	s.out.watch.stop()
 	s.budget.Leave()
 	s.sendBudget.Leave()
@@ -228,8 +228,8 @@ func (s *Session) writeFailed(err error) {
 // application has yet to make room there may be more to read: for that it has CloseTimeout, from the
 // last time on that something was read.
 func (s *Session) graceOver() {
-	progress := max(s.brokenAt, time.Duration(s.alive.received.Load()))
-	if s.alive.quiet() >= writeGrace || s.now()-progress >= s.config.CloseTimeout {
+	progress := max(s.brokenAt, s.clock.lastReceived())
+	if s.clock.quiet() >= writeGrace || s.now()-progress >= s.config.CloseTimeout {
 		s.end(s.broken)
 		return
 	}

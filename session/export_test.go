@@ -8,7 +8,7 @@ func SetNextID(s *Session, id uint32) {
 }
 
 // AskPolicy asks the keep-alive policy, as the timer does.
-func AskPolicy(s *Session) { s.alive.ask() }
+func AskPolicy(s *Session) { s.keepalive.ask() }
 
 // Flush has sent what is in line, as a Read does that is about to wait.
 func Flush(s *Session) { s.out.flush() }

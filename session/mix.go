@@ -115,7 +115,7 @@ func (r *reader) shortFrame(m *member) {
 }
 
 // receivedAt returns when what is being decoded was read.
-func (r *reader) receivedAt() time.Duration { return time.Duration(r.s.alive.received.Load()) }
+func (r *reader) receivedAt() time.Duration { return r.s.clock.lastReceived() }
 
 // giveWay has callers that send much give way until then.
 func (s *Session) giveWay(until time.Duration) {

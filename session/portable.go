@@ -54,7 +54,7 @@ func (t *portable) read() (wait, error) {
 		}
 		if n > 0 {
 			t.empty.n = 0
-			r.s.received(n)
+			r.s.addReceived(n)
 		} else if err == nil && t.empty.tooMany(r.s.now()) {
 			err = io.ErrNoProgress
 		}

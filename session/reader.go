@@ -84,8 +84,8 @@ func (r *reader) run() error {
 // await waits for what the reader needs. It is not the peer's fault that nothing is received meanwhile.
 func (r *reader) await(why wait) error {
 	s := r.s
-	s.alive.pause(true)
-	defer s.alive.pause(false)
+	s.clock.pauseReading()
+	defer s.clock.resumeReading()
 	switch why {
 	case waitBudget:
 		defer s.transport.watch()()

@@ -28,7 +28,6 @@ type Session struct {
 	client bool
 	local  bool // as far as is known, the transport does not leave this machine
 	config Config
-	begin  time.Time
 
 	ver        atomic.Uint32 // wire.Version; 0 until a server has learned it
 	streams    stream.Shared // what all streams have in common; Version is set with ver
@@ -38,7 +37,8 @@ type Session struct {
 	in         *reader
 	out        *writer
 	stats      counters
-	alive      alive
+	clock      activityClock
+	keepalive  keepaliveTimer
 
 	reclaim reclaimer
 	stalls  *stallWatch
@@ -132,7 +132,7 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 		conn:    conn,
 		client:  client,
 		config:  config,
-		begin:   time.Now(),
+		clock:   activityClock{begin: time.Now()},
 		nextID:  2,
 		closing: make(chan struct{}),
 		done:    make(chan struct{}),
@@ -177,7 +177,7 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 	begun := false
 	defer func() {
 		if !begun { // a callback has panicked
-			s.alive.stop()
+			s.keepalive.stop()
 			s.budget.Leave()
 		}
 	}()
@@ -186,7 +186,7 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 		_ = c.SetDeadline(time.Time{})
 	}
 	s.log("session begins")
-	s.alive.start(s)
+	s.keepalive.start(s)
 	if client {
 		// A server that waits for the version of the first frame has it now.
 		s.out.sendNOP()
@@ -217,7 +217,7 @@ func (s *Session) adopt(v wire.Version) bool {
 }
 
 // now is the time since the session began.
-func (s *Session) now() time.Duration { return time.Since(s.begin) }
+func (s *Session) now() time.Duration { return s.clock.now() }
 
 // member returns the open stream id, or nil.
 func (s *Session) member(id uint32) *member {
@@ -271,15 +271,15 @@ func (s *Session) keeps(id uint32) bool {
 	return s.members[id] != nil && s.phase < phaseClosing
 }
 
-// sent and received note that n bytes went over the transport.
-func (s *Session) sent(n int) {
+// addSent and addReceived note that n bytes went over the transport.
+func (s *Session) addSent(n int) {
 	s.stats.bytesSent.Add(uint64(n))
-	s.alive.sent.Store(int64(s.now()))
+	s.clock.noteSent()
 }
 
-func (s *Session) received(n int) {
+func (s *Session) addReceived(n int) {
 	s.stats.bytesReceived.Add(uint64(n))
-	s.alive.received.Store(int64(s.now()))
+	s.clock.noteReceived()
 }
 
 // Done returns a channel that is closed when the session has ended, for whatever reason.

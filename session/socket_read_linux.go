@@ -106,7 +106,7 @@ func (t *socket) step(fd uintptr) (why wait, empty bool) {
 	direct, staged := r.targets(true)
 	n, wouldBlock, err := t.tryRead(fd, direct, staged)
 	if n > 0 {
-		r.s.received(n)
+		r.s.addReceived(n)
 	}
 	r.filled(n)
 	switch {

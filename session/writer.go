@@ -276,7 +276,7 @@ func (w *writer) run(o *sending, limit int) (bulk bool) {
 // gather lets others join in that are about to send something short, too. It takes it that there are
 // some if something short went out just before. The caller holds the role.
 func (w *writer) gather() {
-	if w.short && int64(w.s.now())-w.s.alive.sent.Load() < gatherWithin {
+	if w.short && int64(w.s.now()-w.s.clock.lastSent()) < gatherWithin {
 		w.yield()
 	}
 }
@@ -285,7 +285,7 @@ func (w *writer) gather() {
 // to write and never has to wait would keep its processor for 10 ms at a time, and in the scheduler's
 // queue behind it may be who a short message has just come for, or who would write the other way.
 func (w *writer) giveWay() {
-	now, last := w.s.alive.sent.Load(), w.gaveWay.Load()
+	now, last := int64(w.s.clock.lastSent()), w.gaveWay.Load()
 	if now < w.s.givingWay.Load() && now-last >= giveWayAfter && w.gaveWay.CompareAndSwap(last, now) {
 		w.yield()
 	}
@@ -314,7 +314,7 @@ func (w *writer) lookDue() bool {
 	if !w.inline {
 		return false
 	}
-	now, received := w.s.alive.sent.Load(), w.s.alive.received.Load()
+	now, received := int64(w.s.clock.lastSent()), int64(w.s.clock.lastReceived())
 	if now-max(received, w.looked) < int64(lookAfter) {
 		return false
 	}
@@ -346,7 +346,7 @@ func (w *writer) writeAll(p []byte) error {
 	for len(p) > 0 {
 		n, err := w.s.transport.writeSome(p)
 		if n > 0 {
-			w.s.sent(n)
+			w.s.addSent(n)
 		}
 		if err != nil {
 			return err
@@ -371,7 +371,7 @@ func (w *writer) write(o *sending) error {
 	}
 	b.Release()
 	if n > 0 {
-		w.s.sent(n)
+		w.s.addSent(n)
 	}
 	return err
 }
