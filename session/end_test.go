@@ -450,8 +450,8 @@ func TestTheEndReachesASessionOnASocketThatIsNotReadAsTheBudgetIsFull(t *testing
 				}
 				e.end(s, st, p)
 				for _, c := range calls {
-					if res := <-c; res.err == nil || res.at > 5*time.Second {
-						t.Errorf("a call returned %v after %v", res.err, res.at)
+					if res := <-c; res.err == nil {
+						t.Error("a call returned no error")
 					}
 				}
 			}, "tcp", "unix")

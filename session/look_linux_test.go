@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -32,7 +33,7 @@ func starve(t *testing.T, s *session.Session) (look, called func() bool, feed fu
 func until(t *testing.T, look, wanted func() bool) {
 	t.Helper()
 	for start := time.Now(); !wanted(); runtime.Gosched() {
-		if look(); time.Since(start) > 10*time.Second {
+		if look(); time.Since(start) > time.Minute {
 			t.Fatal("nothing comes of looking")
 		}
 	}
@@ -150,32 +151,30 @@ func TestStreamsWhoseSessionsLookAtEveryBatchPassNettest(t *testing.T) {
 }
 
 // While a sender lets others run nothing is sent, so it must not do that each time where they compute.
-func TestASenderThatHasWaitedForGoroutinesThatComputeDoesNotWaitForThemAgain(t *testing.T) {
+func TestYieldIsNotRepeatedBesideComputation(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	c, _ := sessions(t, transport("tcp"), session.Config{})
-	// compute has another goroutine compute for 20 ms, which begins when this one waits.
-	compute := func() (wait func()) {
+	// yields reports whether the session lets a goroutine run that then computes for 20 ms.
+	yields := func() bool {
 		var computing sync.WaitGroup
+		defer computing.Wait()
+		var ran atomic.Bool
 		computing.Go(func() {
+			ran.Store(true)
 			for start := time.Now(); time.Since(start) < 20*time.Millisecond; {
 			}
 		})
-		return computing.Wait
-	}
-	yield := func() time.Duration {
-		defer compute()()
-		start := time.Now()
 		session.Yield(c)
-		return time.Since(start)
+		return ran.Load()
 	}
-	// The first may find that the goroutine had its turn before.
-	first := yield()
-	for i := 0; i < 100 && first < 2*time.Millisecond; i++ {
-		first = yield()
+	// Beside other programs the goroutine may get its turn by itself, or the second call comes when it may
+	// yield again.
+	for range 50 {
+		if yields() && !yields() {
+			return
+		}
 	}
-	if second := yield(); first < 2*time.Millisecond || second > first/2 {
-		t.Errorf("it took %v, and then %v", first, second)
-	}
+	t.Error("a session yields again and again")
 }
 
 // A Write that never has to wait lets other goroutines run, where short messages or data come for them,

@@ -20,7 +20,7 @@ type record struct {
 	stalls   bool     // streams that nobody reads may be aborted
 	shutdown bool     // Shutdown was called
 	closed   [2]bool  // Session.Close was called,
-	busy     bool     // while the link was stalled,
+	busy     bool     // while the link was stalled, or was before all was read,
 	closeErr [2]error // and returned this
 }
 
@@ -110,7 +110,7 @@ func (r *record) judgeWrites(from, to *end) error {
 // judgeClose looks at whether a session that was closed, and had time for it, has sent everything.
 func (r *record) judgeClose(from, to *end) error {
 	mine, other := from.side.number, to.side.number
-	if !r.closed[mine] || r.closed[other] || r.closeErr[mine] != nil || r.cut || r.silent || r.narrow {
+	if !r.closed[mine] || r.closed[other] || r.closeErr[mine] != nil || r.busy || r.cut || r.silent || r.narrow {
 		return nil
 	}
 	if !to.readClosed.Load() && !to.aborted() && to.taken < from.written {

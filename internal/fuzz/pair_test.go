@@ -320,6 +320,7 @@ func (p *pair) disturb(st step, s *side) {
 		if s.stalled.IsZero() {
 			s.stalled = time.Now()
 		}
+		p.busy = p.busy || p.closed[0] || p.closed[1]
 		out.Stall()
 	case "unstall":
 		p.unstall(s)

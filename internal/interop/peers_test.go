@@ -329,7 +329,7 @@ func wantNoStreams(t *testing.T, l *link) {
 	t.Helper()
 	for _, e := range []end{l.our(), l.their()} {
 		for start := time.Now(); e.NumStreams() != 0; time.Sleep(time.Millisecond) {
-			if time.Since(start) > 10*time.Second {
+			if time.Since(start) > hung {
 				t.Errorf("%s still has %d streams", e.name, e.NumStreams())
 				break
 			}

@@ -14,8 +14,8 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// defaultTimeout is how long a Peer waits, far above what any answer takes.
-const defaultTimeout = 5 * time.Second
+// defaultTimeout is how long a Peer waits, far above what any answer takes on a busy machine.
+const defaultTimeout = time.Minute
 
 // Peer is one end of a connection that does only what the test tells it: it sends
 // the frames it is given, and reads when it is asked to, so that a Peer nobody asks
@@ -31,7 +31,7 @@ type Peer struct {
 	// test ends.
 	Conn io.ReadWriteCloser
 	// Timeout is how long to wait for each frame, or for each Send to be taken. It is
-	// 5 s unless the test sets it.
+	// a minute unless the test sets it.
 	Timeout time.Duration
 
 	ignored []wire.Command

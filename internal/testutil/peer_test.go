@@ -101,7 +101,7 @@ func TestExpectationsThatDoNotHoldFailAndSayWhatCame(t *testing.T) {
 		}, []string{`got v1 PSH stream=3 length=2 "no"`}},
 		{"no frame", func(t testing.TB, p *Peer, other *simnet.Conn) {
 			p.ExpectFrame(t, SYN(1, 3))
-		}, []string{"want frame v1 SYN stream=3", "nothing came for 5s"}},
+		}, []string{"want frame v1 SYN stream=3", "nothing came for 1m0s"}},
 		{"no next frame", func(t testing.TB, p *Peer, other *simnet.Conn) {
 			p.Timeout = time.Minute
 			p.Next(t)
@@ -112,7 +112,7 @@ func TestExpectationsThatDoNotHoldFailAndSayWhatCame(t *testing.T) {
 				time.AfterFunc(time.Duration(i)*time.Second, func() { send(other, NOP(1)) })
 			}
 			p.Next(t)
-		}, []string{"nothing came for 5s"}},
+		}, []string{"nothing came for 1m0s"}},
 		{"a frame instead of nothing", func(t testing.TB, p *Peer, other *simnet.Conn) {
 			send(other, NOP(1))
 			p.ExpectNothing(t, 10*time.Millisecond+1)
@@ -132,7 +132,7 @@ func TestExpectationsThatDoNotHoldFailAndSayWhatCame(t *testing.T) {
 		}, []string{"want the end of the connection, got: unexpected EOF"}},
 		{"no end", func(t testing.TB, p *Peer, other *simnet.Conn) {
 			p.ExpectEnd(t)
-		}, []string{"after 0 frames got: nothing came for 5s"}},
+		}, []string{"after 0 frames got: nothing came for 1m0s"}},
 		{"garbage instead of the end", func(t testing.TB, p *Peer, other *simnet.Conn) {
 			send(other, NOP(1), NOP(7))
 			p.ExpectEnd(t)
@@ -157,7 +157,7 @@ func TestExpectationsThatDoNotHoldFailAndSayWhatCame(t *testing.T) {
 		{"a Send that nobody takes", func(t testing.TB, p *Peer, other *simnet.Conn) {
 			other.In().Stall()
 			p.Send(t, PSH(1, 3, make([]byte, 2000)))
-		}, []string{"2008 bytes were not taken in 5s"}},
+		}, []string{"2008 bytes were not taken in 1m0s"}},
 		{"a Send on a broken connection", func(t testing.TB, p *Peer, other *simnet.Conn) {
 			other.Break(syscall.ECONNRESET)
 			p.Send(t, NOP(1))
