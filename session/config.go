@@ -142,6 +142,12 @@ type Config struct {
 	// peer may stop reading for as long as it likes.
 	WriteTimeout time.Duration
 
+	// Portable has the session use conn by its own methods alone, Read, Write and Close among them, as
+	// everywhere but on Linux. By default, a session on Linux uses a *net.TCPConn or *net.UnixConn by
+	// system calls of its own, which take less time and memory (see "Sockets on Linux" in the package's
+	// documentation). It makes no difference to any other conn, nor to the peer.
+	Portable bool
+
 	// NewScheduler returns the scheduler of one session, which decides whose frame is
 	// sent next. Client and Server call it once. The default is shaper.NewFair.
 	//

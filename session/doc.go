@@ -85,6 +85,19 @@
 // A context's error is passed on as it is, in a *net.OpError. [Session.Err] says why a session has
 // ended, [Session.Done] when.
 //
+// # Sockets on Linux
+//
+// On Linux (but on 386), a session reads and writes a *net.TCPConn or *net.UnixConn by system calls of its
+// own, without the conn's Read and Write. They never wait for the network, copy large data straight between
+// the socket and the buffers of the application's calls, and hold no buffer while nothing arrives. The Go
+// scheduler is not told of them, which docs/performance.md measures. [Config].Portable turns them off.
+//
+// A page fault in such a call keeps a Go processor until the page is there, as a page fault in Go code
+// does. A garbage collection that starts meanwhile waits for it, and all goroutines with it. So
+// do not pass to Write or Read memory that takes long to fault in, such as a mapped file on a slow disk. Read the file
+// instead, with io.Copy(st, file) for example: the scheduler knows of a read from a file. Portable is
+// no remedy: then Go code copies the data, with the same page fault.
+//
 // # Compatibility
 //
 // The protocol is that of github.com/xtaci/smux, versions 1 and 2; the module's internal/interop

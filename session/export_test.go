@@ -7,6 +7,12 @@ func SetNextID(s *Session, id uint32) {
 	s.nextID = uint64(id)
 }
 
+// Portable reports whether s uses its conn by the conn's own methods alone.
+func Portable(s *Session) bool {
+	_, ok := s.transport.(*portable)
+	return ok
+}
+
 // AskPolicy asks the keep-alive policy, as the timer does.
 func AskPolicy(s *Session) { s.keepalive.ask() }
 

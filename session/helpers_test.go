@@ -40,6 +40,9 @@ func each(t *testing.T, want func(testutil.Transport) bool, test func(t *testing
 // inBubble wants the transports whose time is virtual.
 func inBubble(tr testutil.Transport) bool { return tr.Bubble }
 
+// sockets wants TCP and Unix sockets.
+func sockets(tr testutil.Transport) bool { return tr.Name == "tcp" || tr.Name == "unix" }
+
 // versions runs test in a bubble for both versions.
 func versions(t *testing.T, test func(t *testing.T, version int)) {
 	t.Helper()

@@ -19,8 +19,6 @@ import (
 
 // A goroutine that sends reads what has come if the one that should does not get to run.
 
-func sockets(tr testutil.Transport) bool { return tr.Name == "tcp" || tr.Name == "unix" }
-
 // starve is session.Starve until feed or the end of the test.
 func starve(t *testing.T, s *session.Session) (look, called func() bool, feed func()) {
 	look, called, feed = session.Starve(s)

@@ -172,7 +172,7 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 	s.stalls = newStallWatch(s)
 	s.budget.OnPressure(s.reclaim.ring)
 	s.in = &reader{s: s, mix: newMix(), pace: newPacer(s.config.ReceiveRate, s.done)}
-	s.transport = newTransport(conn, s.in)
+	s.transport = newTransport(conn, s.in, config.Portable)
 	s.out = newWriter(s, scheduler)
 	begun := false
 	defer func() {

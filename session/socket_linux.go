@@ -17,13 +17,13 @@ import (
 // A socket is the transport over a TCP or Unix socket. It never blocks in a system call: what cannot be
 // done at once is left, and the caller decides whether to wait.
 //
-// The system calls are raw: the Go scheduler is not told of them. They only copy at most
-// some 64 KiB and never sleep, while a scheduler that was told takes the processor away
-// after 20 microseconds, and that costs more than a third of the throughput
-// (docs/performance.md). That they never sleep is said to the kernel in each of them: the
-// descriptor may be made blocking by anyone who has another one of the same socket, as
-// (*net.TCPConn).File and then Fd do, and a system call that sleeps would stop the program. (On
-// 386 there are no such system calls, there sockets are used as any other transport.)
+// The system calls are raw: the Go scheduler is not told of them. They copy at most some 64 KiB and wait for
+// nothing but a page fault, which holds up a processor in Go code, too. A scheduler that is told may take the
+// processor away after 20 microseconds: docs/performance.md has what that costs, and what it costs to do without
+// package unsafe, which has no vectored call. Each call tells the kernel not to wait (MSG_DONTWAIT):
+// (*net.TCPConn).File and then Fd make the descriptor blocking for all who share the socket, and a system
+// call that waits would stop the program. (On 386 there are no such system calls, there sockets are used as any
+// other transport.)
 //
 // It is used for *net.TCPConn and *net.UnixConn themselves and not for types that
 // embed them: those may have a Read or Write of their own.
@@ -86,9 +86,11 @@ const (
 )
 
 // newTransport returns the transport that uses conn.
-func newTransport(conn io.ReadWriteCloser, r *reader) transport {
-	if t := newSocket(conn, r); t != nil {
-		return t
+func newTransport(conn io.ReadWriteCloser, r *reader, portable bool) transport {
+	if !portable {
+		if t := newSocket(conn, r); t != nil {
+			return t
+		}
 	}
 	return newPortable(conn, r)
 }

@@ -1,0 +1,43 @@
+package session_test
+
+import (
+	"io"
+	"testing"
+
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/session"
+)
+
+// Config.Portable has a session use a socket by the socket's own methods alone; the peer sees no difference.
+func TestConfigPortableTurnsTheSystemCallsOff(t *testing.T) {
+	each(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
+		ca, cb := tr.Pair(t)
+		c := client(t, ca, &session.Config{Version: version, Portable: true})
+		s := server(t, cb, &session.Config{Version: version})
+		if !session.Portable(c) || session.Portable(s) != portable {
+			t.Fatalf("portable: client %v, server %v", session.Portable(c), session.Portable(s))
+		}
+		a, b := open(t, c, s)
+		const size = 1 << 20
+		sent := background(func() (int64, error) {
+			n, err := testutil.Pattern(1).Send(a, size, 100_000)
+			a.CloseWrite()
+			return n, err
+		})
+		if err := testutil.Pattern(1).Receive(b, size); err != nil {
+			t.Error(err)
+		}
+		wantErr(t, "Write", (<-sent).err, nil)
+		sent = background(func() (int64, error) {
+			n, err := testutil.Pattern(2).Send(b, size, 100_000)
+			b.Close()
+			return n, err
+		})
+		if err := testutil.Pattern(2).Receive(a, size); err != nil {
+			t.Error(err)
+		}
+		wantErr(t, "Write", (<-sent).err, nil)
+		_, err := a.Read(make([]byte, 1))
+		wantErr(t, "Read", err, io.EOF)
+	})
+}
