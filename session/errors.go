@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 
 	"github.com/smuxkit/smuxkit/wire"
 )
@@ -26,16 +25,16 @@ var (
 )
 
 // ErrKeepAlive is why a session ends whose peer was given up by the keep-alive
-// policy. It is a net.Error with Timeout() true, and matches os.ErrDeadlineExceeded.
+// policy. It is a net.Error with Timeout() true. It does not match os.ErrDeadlineExceeded: a call that
+// is made again after a deadline would get it for ever.
 var ErrKeepAlive error = timeoutError("keep-alive timeout: nothing was received from the peer")
 
 // ErrWriteTimeout is why a session ends whose transport has taken no byte for
-// Config.WriteTimeout. It is a net.Error with Timeout() true, and matches os.ErrDeadlineExceeded.
+// Config.WriteTimeout. It is a net.Error as ErrKeepAlive is.
 var ErrWriteTimeout error = timeoutError("write timeout: the transport takes no data")
 
 // ErrAnswerTimeout is why a session ends whose peer opens streams that are refused, and lets 1,024 refusals wait
-// for 30 s while the transport takes no byte. It is a net.Error with Timeout() true, and matches
-// os.ErrDeadlineExceeded.
+// for 30 s while the transport takes no byte. It is a net.Error as ErrKeepAlive is.
 var ErrAnswerTimeout error = timeoutError("answer timeout: the peer opens streams and takes no refusals")
 
 // A ProtocolError is why a session ends whose peer broke the protocol.
@@ -58,15 +57,13 @@ func (e *ProtocolError) Error() string {
 // Unwrap returns e.Err.
 func (e *ProtocolError) Unwrap() error { return e.Err }
 
-// A timeoutError ends a session whose peer or transport has let a time pass. It is a net.Error.
+// A timeoutError ends a session whose peer or transport has let a time pass. It is a net.Error, as
+// syscall.ETIMEDOUT is.
 type timeoutError string
 
 func (e timeoutError) Error() string { return string(e) }
 func (timeoutError) Timeout() bool   { return true }
 func (timeoutError) Temporary() bool { return false }
-
-// Is makes the error match os.ErrDeadlineExceeded, as time-outs of package net do.
-func (timeoutError) Is(target error) bool { return target == os.ErrDeadlineExceeded }
 
 // versionError returns err, which is about the version of a frame, with that version and the
 // session's, if that is known.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -210,7 +209,7 @@ var silences = map[string]struct {
 }{
 	"keep-alive": {
 		cfg: session.Config{KeepAlive: keepAlive},
-		end: func(*simnet.Conn) {}, want: session.ErrKeepAlive, read: os.ErrDeadlineExceeded,
+		end: func(*simnet.Conn) {}, want: session.ErrKeepAlive, read: session.ErrKeepAlive,
 	},
 	"the transport's end": {
 		end: func(conn *simnet.Conn) { _ = conn.Close() }, want: io.EOF, read: io.ErrUnexpectedEOF,

@@ -481,7 +481,7 @@ func (e *end) failed(kept *error, err error) {
 
 // timedOut reports whether err is a stream's deadline, after which it goes on.
 func timedOut(err error) bool {
-	return errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, session.ErrKeepAlive) && !errors.Is(err, session.ErrWriteTimeout)
+	return errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 type writerFunc func(b []byte)

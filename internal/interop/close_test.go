@@ -89,7 +89,7 @@ func TestWritingToAStreamThatTheOtherSideHasClosedHarmsNobodyElse(t *testing.T) 
 		{"theirs", 16 << 10},
 	} {
 		t.Run(fmt.Sprintf("%s in writes of %d bytes", c.writer, c.chunk), func(t *testing.T) {
-			quick := setting{name: "defaults", ours: ourConfig{CloseTimeout: 500 * time.Millisecond}}
+			quick := setting{name: "defaults", ours: ourConfig{LingerTimeout: 500 * time.Millisecond}}
 			matrix(t, []setting{quick}, func(t *testing.T, l *link) {
 				openers(t, l, func(t *testing.T, opener, acceptor end) {
 					ours, theirs := connect(t, opener, acceptor)

@@ -39,6 +39,7 @@ type ourConfig struct {
 	MaxStreamWindow  int
 
 	CloseTimeout      time.Duration
+	LingerTimeout     time.Duration
 	Interval, Timeout time.Duration // of keep-alive
 	NoKeepAlive       bool
 }

@@ -22,6 +22,7 @@ func newOurs(conn net.Conn, client bool, cfg ourConfig) (muxSession, error) {
 		MaxReceiveBuffer: cfg.MaxReceiveBuffer,
 		MaxStreamWindow:  cfg.MaxStreamWindow,
 		CloseTimeout:     cfg.CloseTimeout,
+		LingerTimeout:    cfg.LingerTimeout,
 	}
 	switch {
 	case cfg.NoKeepAlive:
