@@ -126,7 +126,7 @@ type setting struct {
 	name         string
 	ours         ourConfig
 	theirs       theirConfig
-	largest      int  // size of the largest payload of TestEveryByteArrives…; 0 means 512 KiB
+	largest      int  // size of the largest payload of TestEveryByteArrivesBothWaysAtOnce; 0 means 512 KiB
 	smallBuffers bool // the kernel holds little, so that a full transport is soon full
 }
 
