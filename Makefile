@@ -2,7 +2,7 @@
 
 test: ## the main module, with the race detector
 	@.ci/test
-lint: ## gofmt, go vet, staticcheck, the direction of imports, other systems
+lint: ## gofmt, go vet, golangci-lint, other systems, the oldest Go, references in docs and comments
 	@.ci/lint
 interop: ## against the other implementations, and below gRPC; the benchmark's own tests
 	@.ci/interop

@@ -90,6 +90,7 @@ func (r *roundTrip) resume(now time.Duration) {
 		if gap >= r.pause-r.pause/4 {
 			r.pause = 0
 		}
+	case timingWhileDrained: // the update that is timed explains the gap
 	}
 }
 

@@ -37,6 +37,7 @@ func (t *keepaliveTimer) ask() {
 		t.askAgain(activity.Now, wait)
 	}
 	switch action {
+	case keepalive.None:
 	case keepalive.Probe:
 		if t.s.version() != 0 {
 			t.s.out.sendNOP()

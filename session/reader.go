@@ -87,6 +87,7 @@ func (r *reader) await(why wait) error {
 	s.clock.pauseReading()
 	defer s.clock.resumeReading()
 	switch why {
+	case waitNothing:
 	case waitBudget:
 		defer s.transport.watch()()
 		s.stalls.pause()
@@ -275,6 +276,7 @@ func (r *reader) parse() (wait, error) {
 // delivered deals with what became of a piece of payload.
 func (r *reader) delivered(became stream.Delivery) {
 	switch became {
+	case stream.Queued:
 	case stream.Filling:
 		r.filling = r.m
 	case stream.Filled, stream.Answered:
@@ -294,6 +296,7 @@ func (r *reader) frame(h wire.Header, body []byte) error {
 		return nil
 	case wire.SYN:
 		return s.opened(h)
+	case wire.FIN, wire.PSH, wire.UPD: // of a stream that is open, or was
 	}
 	m := s.member(h.StreamID)
 	if h.Command == wire.PSH {

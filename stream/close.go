@@ -89,8 +89,9 @@ func (s *Stream) closedErr() error {
 		return ErrStalled
 	case closedByOverrun:
 		return flow.ErrWindow
+	default:
+		return net.ErrClosed
 	}
-	return net.ErrClosed
 }
 
 // CloseWrite closes the stream for writing: Write fails with net.ErrClosed, and the peer

@@ -50,6 +50,7 @@ func (h *recvHalf) handleFIN() {
 		h.state = recvComplete
 	case recvDiscarding:
 		h.state = recvDone
+	case recvComplete, recvDone: // the peer's second FIN
 	}
 }
 
@@ -60,6 +61,7 @@ func (h *recvHalf) discard() (dropped int) {
 		h.state = recvDiscarding
 	case recvComplete:
 		h.state = recvDone
+	case recvDiscarding, recvDone:
 	}
 	dropped = h.unread
 	h.unread = 0

@@ -235,6 +235,7 @@ func (x *pair) disturb() {
 	time.Sleep(p.After)
 	s := x.sessions[p.By]
 	switch p.Disturbance {
+	case calm:
 	case shutdown:
 		if err := s.Shutdown(context.Background()); err != nil {
 			x.r.fail("session %d: Shutdown: %v", x.index, err)

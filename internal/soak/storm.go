@@ -158,7 +158,7 @@ func messages(c, s *session.Session, size, senders int, nap time.Duration) error
 	}
 	sending.Wait()
 	if err := c.Shutdown(context.Background()); err != nil {
-		fail(fmt.Errorf("Shutdown: %w", err))
+		fail(fmt.Errorf("the sender's Shutdown: %w", err))
 	}
 	accepting.Wait() // until the session has ended and the backlog is empty
 	handling.Wait()
