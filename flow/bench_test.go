@@ -114,7 +114,7 @@ func BenchmarkShare(b *testing.B) {
 // BenchmarkLimiter is what a frame costs whoever limits its rate; none is the nil Limiter.
 func BenchmarkLimiter(b *testing.B) {
 	for _, rate := range []float64{1e12, 0} {
-		l := flow.NewLimiter(rate, 1<<20)
+		l := flow.NewLimiter(flow.Rate{BytesPerSecond: rate, Burst: 1 << 20})
 		b.Run(map[bool]string{true: "none", false: "limit"}[l == nil], func(b *testing.B) {
 			b.ReportAllocs()
 			now := time.Now()

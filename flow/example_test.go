@@ -109,12 +109,12 @@ func ExampleBudget() {
 
 // One call blocks; the other says how long to wait.
 func ExampleLimiter() {
-	limit := flow.NewLimiter(1e6, 50_000)
+	limit := flow.NewLimiter(flow.Rate{BytesPerSecond: 1e6, Burst: 50_000})
 	if err := limit.Wait(context.Background(), 50_000); err != nil {
 		fmt.Println(err)
 	}
 
-	limit = flow.NewLimiter(1e6, 50_000)
+	limit = flow.NewLimiter(flow.Rate{BytesPerSecond: 1e6, Burst: 50_000})
 	now := time.Now()
 	fmt.Println(limit.Reserve(50_000, now))
 	fmt.Println(limit.Reserve(50_000, now))

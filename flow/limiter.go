@@ -8,23 +8,23 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// A Limiter is a token bucket for bytes. It is safe for concurrent use. A nil *Limiter
-// is no limit: its methods return at once.
+// A Limiter keeps to a Rate: it is a token bucket for bytes. It is safe for concurrent use. A nil
+// *Limiter is no limit: its methods return at once.
 type Limiter struct {
 	bucket *rate.Limiter
 }
 
-// NewLimiter returns a Limiter that passes bytesPerSecond in the long run, and at most
-// burst bytes at once. A burst below 1 stands for the bytes of a tenth of a second. A
-// rate that is not positive, or is infinite, is no limit: NewLimiter then returns nil.
-func NewLimiter(bytesPerSecond float64, burst int) *Limiter {
-	if !(bytesPerSecond > 0) || math.IsInf(bytesPerSecond, 1) {
+// NewLimiter returns a Limiter of rate r. A Burst below 1 counts as 0. A BytesPerSecond that is not
+// positive, or is infinite, is no limit: NewLimiter then returns nil.
+func NewLimiter(r Rate) *Limiter {
+	if !(r.BytesPerSecond > 0) || math.IsInf(r.BytesPerSecond, 1) {
 		return nil
 	}
+	burst := r.Burst
 	if burst < 1 {
-		burst = int(max(1, min(bytesPerSecond/10, math.MaxInt32)))
+		burst = int(max(1, min(r.BytesPerSecond/10, math.MaxInt32)))
 	}
-	return &Limiter{bucket: rate.NewLimiter(rate.Limit(bytesPerSecond), burst)}
+	return &Limiter{bucket: rate.NewLimiter(rate.Limit(r.BytesPerSecond), burst)}
 }
 
 // Burst returns how many bytes may go at once, or math.MaxInt if there is no limit. A
@@ -36,12 +36,12 @@ func (l *Limiter) Burst() int {
 	return l.bucket.Burst()
 }
 
-// Rate returns the bytes a second, or +Inf if there is no limit.
-func (l *Limiter) Rate() float64 {
+// Rate returns the rate with its burst, or the zero Rate if there is no limit.
+func (l *Limiter) Rate() Rate {
 	if l == nil {
-		return math.Inf(1)
+		return Rate{}
 	}
-	return float64(l.bucket.Limit())
+	return Rate{BytesPerSecond: float64(l.bucket.Limit()), Burst: l.bucket.Burst()}
 }
 
 // Reserve takes n bytes from the bucket at the time now, and returns how long to wait

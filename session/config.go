@@ -113,7 +113,7 @@ type Config struct {
 	// SendRate and ReceiveRate limit how much goes over the transport, headers
 	// included. The transport is read no faster than ReceiveRate, so that its own flow
 	// control holds the peer back. The default is no limit.
-	SendRate, ReceiveRate Rate
+	SendRate, ReceiveRate flow.Rate
 
 	// AcceptBacklog limits the streams that wait for AcceptStream. At the limit each
 	// new stream is refused: its opener reads io.EOF and no data. The default, 0, is
@@ -220,7 +220,7 @@ func (c *Config) Validate() error {
 	notNegative("LingerTimeout", d.LingerTimeout)
 	notNegative("WriteTimeout", d.WriteTimeout)
 	notNegative("StallTimeout", d.StallTimeout)
-	rate := func(field string, r Rate) {
+	rate := func(field string, r flow.Rate) {
 		if !(r.BytesPerSecond >= 0) {
 			errs = append(errs, fmt.Errorf("%s.BytesPerSecond is %v, must not be negative; 0 is no limit", field, r.BytesPerSecond))
 		}

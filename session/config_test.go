@@ -59,9 +59,9 @@ func TestEveryBadValueIsNamedWithItsLimits(t *testing.T) {
 		{"a KeepAlive that is a nil pointer", session.Config{KeepAlive: (*keepalive.Periodic)(nil)}, []string{"KeepAlive", "nil"}},
 		{"a NewScheduler that returns nil", session.Config{NewScheduler: func() shaper.Scheduler { return nil }}, []string{"NewScheduler", "nil"}},
 		{"two budgets", session.Config{Budget: flow.NewBudget(1 << 20), MaxReceiveBuffer: 1 << 20}, []string{"Budget", "MaxReceiveBuffer"}},
-		{"SendRate", session.Config{SendRate: session.Rate{BytesPerSecond: -1}}, []string{"SendRate", "-1"}},
-		{"SendRate that is no number", session.Config{SendRate: session.Rate{BytesPerSecond: math.NaN()}}, []string{"SendRate", "NaN"}},
-		{"ReceiveRate's Burst", session.Config{ReceiveRate: session.Rate{BytesPerSecond: 1000, Burst: -5}}, []string{"ReceiveRate", "Burst", "-5"}},
+		{"SendRate", session.Config{SendRate: flow.Rate{BytesPerSecond: -1}}, []string{"SendRate", "-1"}},
+		{"SendRate that is no number", session.Config{SendRate: flow.Rate{BytesPerSecond: math.NaN()}}, []string{"SendRate", "NaN"}},
+		{"ReceiveRate's Burst", session.Config{ReceiveRate: flow.Rate{BytesPerSecond: 1000, Burst: -5}}, []string{"ReceiveRate", "Burst", "-5"}},
 		{
 			"everything at once",
 			session.Config{

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/smuxkit/smuxkit/flow"
 	"github.com/smuxkit/smuxkit/internal/simnet"
 	"github.com/smuxkit/smuxkit/internal/testutil"
 	"github.com/smuxkit/smuxkit/keepalive"
@@ -21,7 +22,7 @@ func TestShutdownLosesNothingOfASlowReader(t *testing.T) {
 		pause time.Duration // before each Read
 	}{
 		{"slow", session.Config{MaxReceiveBuffer: 64 << 10}, time.Second},
-		{"held to a rate", session.Config{ReceiveRate: session.Rate{BytesPerSecond: 4 << 10}}, 0},
+		{"held to a rate", session.Config{ReceiveRate: flow.Rate{BytesPerSecond: 4 << 10}}, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			versions(t, func(t *testing.T, version int) {

@@ -6,15 +6,6 @@ import (
 	"github.com/smuxkit/smuxkit/flow"
 )
 
-// Rate is a token bucket's: so many bytes a second in the long run, and at most Burst at
-// once. In no interval go more bytes than the rate brings in it, and Burst. The zero
-// value is no limit.
-type Rate struct {
-	BytesPerSecond float64
-	// Burst is in bytes. 0 means what the rate brings in a tenth of a second.
-	Burst int
-}
-
 // A pacer holds one direction of a session to a rate, by having it go in pieces. It
 // is used by one goroutine at a time.
 type pacer struct {
@@ -31,8 +22,8 @@ const (
 )
 
 // newPacer returns nil if there is no limit.
-func newPacer(r Rate, done <-chan struct{}) *pacer {
-	l := flow.NewLimiter(r.BytesPerSecond, r.Burst)
+func newPacer(r flow.Rate, done <-chan struct{}) *pacer {
+	l := flow.NewLimiter(r)
 	if l == nil {
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/smuxkit/smuxkit/flow"
 	"github.com/smuxkit/smuxkit/internal/simnet"
 	"github.com/smuxkit/smuxkit/internal/testutil"
 	"github.com/smuxkit/smuxkit/keepalive"
@@ -98,7 +99,7 @@ func (m *meter) check(t *testing.T, rate float64, burst int) {
 
 // rates are those that are tested: with the default burst, large and small ones, and such as are
 // smaller than a frame.
-var rates = []session.Rate{
+var rates = []flow.Rate{
 	{BytesPerSecond: 20_000},
 	{BytesPerSecond: 1e6},
 	{BytesPerSecond: float64(scaled(12.5e6, 5))},
@@ -109,7 +110,7 @@ var rates = []session.Rate{
 	{BytesPerSecond: 1_000, Burst: 1},
 }
 
-func eachRate(t *testing.T, test func(t *testing.T, version int, r session.Rate)) {
+func eachRate(t *testing.T, test func(t *testing.T, version int, r flow.Rate)) {
 	t.Helper()
 	for i, r := range rates {
 		t.Run(fmt.Sprintf("%.0f bytes a second, burst %d", r.BytesPerSecond, r.Burst), func(t *testing.T) {
@@ -131,7 +132,7 @@ func bulk(t *testing.T, c, s *session.Session, n int) {
 // The rate that a session sends at is Config.SendRate, headers included, to 2 % over 10 s, and
 // in no 100 ms is it more than what the rate brings in them and the burst.
 func TestSendRateHolds(t *testing.T) {
-	eachRate(t, func(t *testing.T, version int, r session.Rate) {
+	eachRate(t, func(t *testing.T, version int, r flow.Rate) {
 		m := newMeter()
 		link := path(simnet.Gbit, 10*time.Millisecond)
 		limited := link
@@ -147,7 +148,7 @@ func TestSendRateHolds(t *testing.T) {
 
 // The same of Config.ReceiveRate and what is read from the transport.
 func TestReceiveRateHolds(t *testing.T) {
-	eachRate(t, func(t *testing.T, version int, r session.Rate) {
+	eachRate(t, func(t *testing.T, version int, r flow.Rate) {
 		m := newMeter()
 		link := path(simnet.Gbit, 10*time.Millisecond)
 		limited := link
@@ -163,7 +164,7 @@ func TestReceiveRateHolds(t *testing.T) {
 
 // The same of Stream.SetSendRate and the data of the stream, without headers.
 func TestStreamSendRateHolds(t *testing.T) {
-	eachRate(t, func(t *testing.T, version int, r session.Rate) {
+	eachRate(t, func(t *testing.T, version int, r flow.Rate) {
 		chunks := []int{256 * kib, 5000}
 		if r.BytesPerSecond <= 50_000 {
 			chunks[1] = 100
@@ -181,7 +182,7 @@ func TestStreamSendRateHolds(t *testing.T) {
 			s := server(t, b, &session.Config{Version: version})
 			out, in := open(t, c, s)
 			id = out.ID()
-			out.SetSendRate(r.BytesPerSecond, r.Burst)
+			out.SetSendRate(r)
 			go pushFor(out, chunk)
 			go swallow(in, new(atomic.Int64))
 			time.Sleep(12 * time.Second)
@@ -197,7 +198,7 @@ func TestAStreamSendRateCostsTheOthersNothing(t *testing.T) {
 		const rate = 100 * simnet.Mbit
 		c, s := over(t, path(rate, time.Millisecond), &session.Config{Version: version}, &session.Config{Version: version})
 		outs, ins := openMany(t, c, s, 2)
-		outs[0].SetSendRate(100_000, 0)
+		outs[0].SetSendRate(flow.Rate{BytesPerSecond: 100_000})
 		go pushFor(outs[0], 64*kib)
 		go swallow(ins[0], new(atomic.Int64))
 		go pushFor(outs[1], 64*kib)
@@ -221,7 +222,7 @@ func TestSetSendRateAppliesToAWriteThatBeganWithoutLimit(t *testing.T) {
 		elapsed := clock()
 		write := background(func() (int, error) { return out.Write(make([]byte, size)) })
 		time.Sleep(400 * time.Millisecond) // in which 5,000,000 bytes go
-		out.SetSendRate(rate, 0)
+		out.SetSendRate(flow.Rate{BytesPerSecond: rate})
 		if r := <-write; r.value != size || r.err != nil {
 			t.Errorf("Write = %d, %v", r.value, r.err)
 		}
@@ -237,13 +238,13 @@ func TestSetSendRateAppliesToABlockedWrite(t *testing.T) {
 		c, s := over(t, path(simnet.Gbit, time.Millisecond), &session.Config{Version: version}, &session.Config{Version: version})
 		out, in := open(t, c, s)
 		go swallow(in, new(atomic.Int64))
-		out.SetSendRate(1000, 1000)
+		out.SetSendRate(flow.Rate{BytesPerSecond: 1000, Burst: 1000})
 		write := background(func() (int, error) { return out.Write(make([]byte, 500_000)) })
 		time.Sleep(10 * time.Second)
 		elapsed := clock()
-		out.SetSendRate(100_000, 1000)
+		out.SetSendRate(flow.Rate{BytesPerSecond: 100_000, Burst: 1000})
 		time.Sleep(time.Second)
-		out.SetSendRate(0, 0)
+		out.SetSendRate(flow.Rate{})
 		if r := <-write; r.value != 500_000 || r.err != nil {
 			t.Errorf("Write = %d, %v", r.value, r.err)
 		}
@@ -259,7 +260,7 @@ var limits = []struct {
 	config session.Config
 	stream bool
 }{
-	{name: "SendRate", config: session.Config{SendRate: session.Rate{BytesPerSecond: 1000, Burst: 1000}}},
+	{name: "SendRate", config: session.Config{SendRate: flow.Rate{BytesPerSecond: 1000, Burst: 1000}}},
 	{name: "SetSendRate", stream: true},
 }
 
@@ -288,7 +289,7 @@ func TestAWriteThatWaitsForItsRateIsReleased(t *testing.T) {
 					var got atomic.Int64
 					go swallow(in, &got)
 					if l.stream {
-						out.SetSendRate(1000, 1000)
+						out.SetSendRate(flow.Rate{BytesPerSecond: 1000, Burst: 1000})
 					}
 					write := background(func() (int, error) { return out.Write(make([]byte, 200_000)) })
 					time.Sleep(10 * time.Second)
@@ -327,7 +328,7 @@ func TestAWriteThatWaitsForItsRateKeepsItsDeadline(t *testing.T) {
 				const size = 200_000
 				received := background(func() (int, error) { return 0, testutil.Pattern(7).Receive(in, size) })
 				if l.stream {
-					out.SetSendRate(1000, 1000)
+					out.SetSendRate(flow.Rate{BytesPerSecond: 1000, Burst: 1000})
 				}
 				all := testutil.Pattern(7).Bytes(size)
 				for sent := 0; sent < size; {
@@ -360,7 +361,7 @@ func TestUpdatesAreNotHeldBackByRateLimitedData(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const rate, limit = 100 * simnet.Mbit, 50_000
 		c, s := over(t, path(rate, 20*time.Millisecond),
-			&session.Config{Version: 2, SendRate: session.Rate{BytesPerSecond: limit}}, v2())
+			&session.Config{Version: 2, SendRate: flow.Rate{BytesPerSecond: limit}}, v2())
 		outs, ins := openMany(t, c, s, 2)
 		go pushFor(outs[0], 64*kib)
 		go swallow(ins[0], new(atomic.Int64))
@@ -380,7 +381,7 @@ func TestUpdatesAreNotHeldBackByRateLimitedData(t *testing.T) {
 
 // A probe that is due goes out before data that waits for its rate.
 func TestAProbeIsNotHeldBackByRateLimitedData(t *testing.T) {
-	for _, r := range []session.Rate{{BytesPerSecond: 1000, Burst: 100}, {BytesPerSecond: 50_000}} {
+	for _, r := range []flow.Rate{{BytesPerSecond: 1000, Burst: 100}, {BytesPerSecond: 50_000}} {
 		versions(t, func(t *testing.T, version int) {
 			a, b := testutil.SimPair(t, path(100*simnet.Mbit, 0))
 			elapsed := clock()
@@ -425,8 +426,8 @@ func TestRateLimitedSessionsDeliverEverything(t *testing.T) {
 		for _, burst := range []int{0, 5000, 1} {
 			cfg := session.Config{
 				Version:     version,
-				SendRate:    session.Rate{BytesPerSecond: 20e6, Burst: burst},
-				ReceiveRate: session.Rate{BytesPerSecond: 10e6, Burst: burst},
+				SendRate:    flow.Rate{BytesPerSecond: 20e6, Burst: burst},
+				ReceiveRate: flow.Rate{BytesPerSecond: 10e6, Burst: burst},
 			}
 			size := int64(300_000)
 			if burst == 1 {

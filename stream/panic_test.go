@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/smuxkit/smuxkit/flow"
 	"github.com/smuxkit/smuxkit/stream"
 	"github.com/smuxkit/smuxkit/wire"
 )
@@ -25,7 +26,7 @@ func TestAPanicOfTheSessionLeavesTheStreamUnlocked(t *testing.T) {
 		"CloseWrite":          func(s *stream.Stream) { _ = s.CloseWrite() },
 		"CloseRead":           func(s *stream.Stream) { _, _ = s.Read(make([]byte, 1)); _ = s.CloseRead() },
 		"SetWeight":           func(s *stream.Stream) { s.SetWeight(2) },
-		"a Write with a rate": func(s *stream.Stream) { s.SetSendRate(1e9, 1e6); write(100_000)(s) },
+		"a Write with a rate": func(s *stream.Stream) { s.SetSendRate(flow.Rate{BytesPerSecond: 1e9, Burst: 1e6}); write(100_000)(s) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			both(t, func(t *testing.T, v wire.Version) {

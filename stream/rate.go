@@ -6,13 +6,12 @@ import (
 	"github.com/smuxkit/smuxkit/flow"
 )
 
-// SetSendRate limits the data that is written to so many bytes a second in the long run, and at
-// most burst bytes at once; burst 0 is what the rate brings in a tenth of a second. A rate of 0
-// is no limit, which is the default. Calls that are blocked go on at the new rate.
-func (s *Stream) SetSendRate(bytesPerSecond float64, burst int) {
+// SetSendRate limits the data that is written, without headers, to rate r. The zero Rate is no
+// limit, which is the default. Writes that are blocked go on at the new rate.
+func (s *Stream) SetSendRate(r flow.Rate) {
 	s.mu.Lock()
 	defer s.unlock()
-	s.rarely().limiter = flow.NewLimiter(bytesPerSecond, burst)
+	s.rarely().limiter = flow.NewLimiter(r)
 	s.send.writers.wake()
 }
 

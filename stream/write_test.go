@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/smuxkit/smuxkit/flow"
 	"github.com/smuxkit/smuxkit/internal/testutil"
 	"github.com/smuxkit/smuxkit/stream"
 	"github.com/smuxkit/smuxkit/wire"
@@ -332,7 +333,7 @@ func TestARateAppliesToAWriteWhoseBufferIsBeingSent(t *testing.T) {
 		synctest.Wait()
 		b := wire.NewBatch(true)
 		f.core.AppendData(b, 10_000)
-		f.stream().SetSendRate(1000, 1000)
+		f.stream().SetSendRate(flow.Rate{BytesPerSecond: 1000, Burst: 1000})
 		synctest.Wait()
 		b.Release()
 		synctest.Wait()

@@ -172,7 +172,7 @@ func newPair(t *testing.T, header step) *pair {
 		p.stalls = p.narrow
 	case "rates":
 		cfg.SendRate.BytesPerSecond = 1e6
-		cfg.ReceiveRate = session.Rate{BytesPerSecond: 500_000, Burst: 1000}
+		cfg.ReceiveRate = flow.Rate{BytesPerSecond: 500_000, Burst: 1000}
 	}
 	if p.nop {
 		cfg.KeepAlive = keepalive.Periodic{}

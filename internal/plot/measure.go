@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/smuxkit/smuxkit/flow"
 	"github.com/smuxkit/smuxkit/internal/simnet"
 	"github.com/smuxkit/smuxkit/session"
 )
@@ -23,13 +24,13 @@ const (
 )
 
 var (
-	unlimited = session.Rate{}
-	limit     = session.Rate{BytesPerSecond: 4e6, Burst: 1e6}
+	unlimited = flow.Rate{}
+	limit     = flow.Rate{BytesPerSecond: 4e6, Burst: 1e6}
 )
 
 // received returns the MB/s that a session with this ReceiveRate reads from its transport, in each
 // bin of the run.
-func received(t *testing.T, rate session.Rate) []float64 {
+func received(t *testing.T, rate flow.Rate) []float64 {
 	var mu sync.Mutex
 	bins := make([]float64, runTime/binTime)
 	count := func(e simnet.Event) {

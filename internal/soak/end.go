@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/smuxkit/smuxkit/flow"
 	"github.com/smuxkit/smuxkit/internal/testutil"
 	"github.com/smuxkit/smuxkit/stream"
 )
@@ -140,7 +141,7 @@ func (e *end) run(peer *behaviour) {
 		e.st.SetWeight(e.b.Weight)
 	}
 	if e.b.Rate > 0 {
-		e.st.SetSendRate(e.b.Rate, 0)
+		e.st.SetSendRate(flow.Rate{BytesPerSecond: e.b.Rate})
 	}
 	var both sync.WaitGroup
 	both.Go(e.write)

@@ -58,8 +58,8 @@ type ends struct {
 	WriteTimeout     time.Duration // 0 is none
 	Stall            time.Duration // StallTimeout; 0 is never
 	Probe, GiveUp    time.Duration // of keep-alive; 0 is off
-	SendRate         session.Rate
-	ReceiveRate      session.Rate
+	SendRate         flow.Rate
+	ReceiveRate      flow.Rate
 	Scheduler        string // fair, small (fair with a small quantum), fifo or random
 }
 
@@ -225,11 +225,11 @@ func (e *ends) draw(d draw, p *plan, streams int) {
 
 // drawRates draws rates at which bytes pass in a second or two.
 func (e *ends) drawRates(d draw, bytes float64) {
-	rate := func() session.Rate {
+	rate := func() flow.Rate {
 		if !d.chance(0.1) {
-			return session.Rate{}
+			return flow.Rate{}
 		}
-		r := session.Rate{BytesPerSecond: 2000 + bytes/(0.3+1.5*d.Float64())}
+		r := flow.Rate{BytesPerSecond: 2000 + bytes/(0.3+1.5*d.Float64())}
 		if d.chance(0.3) {
 			// Of less a timer cannot make the rate: a round would take minutes.
 			r.Burst = 1 + int(r.BytesPerSecond*(0.01+d.Float64()/2))
