@@ -4,6 +4,8 @@ test: ## the main module, with the race detector
 	@.ci/test
 lint: ## gofmt, go vet, golangci-lint, other systems, the oldest Go, references in docs and comments
 	@.ci/lint
+portable: ## with 32 bits, and with sockets used as any other transport
+	@.ci/portable
 interop: ## against the other implementations, and below gRPC; the benchmark's own tests
 	@.ci/interop
 fuzz: ## every fuzz target, FUZZTIME each (10s)
@@ -22,4 +24,4 @@ help:
 MINUTES ?= 1
 TIMES ?= 20
 
-.PHONY: test lint interop fuzz soak storms bench bench-quick help
+.PHONY: test lint portable interop fuzz soak storms bench bench-quick help

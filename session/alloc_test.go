@@ -24,9 +24,15 @@ func wantNoAllocs(t *testing.T, runs int, f func()) {
 	for range runs {
 		f() // until everything has its size
 	}
-	if n := testing.AllocsPerRun(runs, f); n >= 1 {
-		t.Errorf("%v allocations each time, want 0", n)
+	// A queue may get longer than ever when the machine is busy. That comes to an end.
+	n := testing.AllocsPerRun(runs, f)
+	for range 4 {
+		if n < 1 {
+			return
+		}
+		n = testing.AllocsPerRun(runs, f)
 	}
+	t.Errorf("%v allocations each time, want 0", n)
 }
 
 func TestASteadyFlowAllocatesNothing(t *testing.T) {

@@ -110,7 +110,10 @@ func TestEachBlockingCallEnds(t *testing.T) {
 			go p.s.Close()
 			synctest.Wait()
 			p.conn.Out().Unstall()
-			go io.Copy(io.Discard, p.remote)
+			go func() {
+				_, _ = io.Copy(io.Discard, p.remote)
+				p.remote.Close()
+			}()
 		},
 			map[string]error{reads: net.ErrClosed, writes: net.ErrClosed, contexts: net.ErrClosed, shutdowns: nil}, 0},
 	}

@@ -431,6 +431,9 @@ func (u unruly) EndBatch() bool {
 func TestASchedulerThatPanicsEndsItsSession(t *testing.T) {
 	test := func(method string, size int) {
 		t.Run(fmt.Sprintf("%s/%d bytes", method, size), func(t *testing.T) {
+			if portable && method != "Push" && method != "Empty" {
+				t.Skip("the caller of Write does not send")
+			}
 			testutil.LeakCheck(t)
 			ours, theirs := testutil.TCPPair(t)
 			c := client(t, ours, &session.Config{Version: 2, NewScheduler: func() shaper.Scheduler {

@@ -15,9 +15,14 @@ import (
 // Close closes the session: no call on it or its streams succeeds any more, and those that are blocked
 // end, with net.ErrClosed. What had been written before is sent first, for at most
 // Config.CloseTimeout; then the transport is closed, and the peer finds streams that were not
-// closed ended without a FIN. Sent means, on Linux, that the peer's host has it if the transport is a
-// TCP socket or has one below it that it tells of by a method NetConn, as *tls.Conn does; elsewhere
-// it means that the transport took it.
+// closed ended without a FIN.
+//
+// Sent means, on Linux, that the peer's host has it if the transport is a
+// TCP socket or has one below it that it tells of by a method NetConn, as *tls.Conn does. Elsewhere
+// it means that the transport took it. Then, if the transport has a method CloseWrite, as TCP, TLS and Unix
+// connections have, Close calls that, and reads and drops what arrives until the peer has closed the
+// transport, too, or CloseTimeout has passed: a socket that is closed with unread data is reset, and what the
+// peer has not read is lost. Sessions of this package close at once when their peer has.
 //
 // The error is ErrNotFlushed if not everything was sent, and otherwise that of closing the transport. Close waits
 // for the transport's Close no longer than CloseTimeout, or 0.1 s if sending has used that up; the error is
@@ -108,6 +113,26 @@ func (s *Session) flush(members []*member) bool {
 	return s.transport.settle(s.done, timeout.C) || s.ended() && !s.cut.Load()
 }
 
+// endWriting has nothing more sent, and waits until nobody sends. It reports false if done or timeout
+// came first.
+func (s *Session) endWriting(done <-chan struct{}, timeout <-chan time.Time) bool {
+	s.keepalive.stop()
+	s.out.stop(net.ErrClosed)
+	for {
+		freed, idle := s.out.idle()
+		if idle {
+			return true
+		}
+		select {
+		case <-freed:
+		case <-done:
+			return false
+		case <-timeout:
+			return false
+		}
+	}
+}
+
 // unsent returns those of the members that have something to send.
 func unsent(members []*member) []*member {
 	var rest []*member
@@ -163,7 +188,8 @@ func (s *Session) end(reason error) error {
 	if isEOF(err) {
 		cause = s.explain(io.ErrUnexpectedEOF) // to a stream, io.EOF is FIN and nothing else
 	}
-	cut := reason != io.EOF
+	// A peer that closes the transport may be in the middle of a frame.
+	cut := reason != io.EOF && !errors.Is(reason, io.ErrUnexpectedEOF)
 	// With the lock held, so that whoever hears of the end finds it everywhere.
 	for _, m := range s.members {
 		cut = cut || m.core.HasUnsent()

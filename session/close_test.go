@@ -182,7 +182,7 @@ func flood(t testing.TB, tr testutil.Transport, peer *testutil.Peer, version int
 func TestSessionCloseReturnsHoweverMuchThePeerSends(t *testing.T) {
 	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		ca, cb := tr.Pair(t)
-		c, peer := scriptedOver(t, ca, cb, &session.Config{Version: version})
+		c, peer := scriptedOver(t, ca, cb, &session.Config{Version: version, CloseTimeout: time.Second})
 		openWide(t, c, peer, version)
 		flood(t, tr, peer, version)
 		for !tr.Bubble && c.Stats().FramesReceived < 100_000 {
@@ -233,6 +233,7 @@ func TestASessionClosedRightAfterWriteStillDeliversWithUnreadDataInItsTransport(
 			}
 		}
 		peer.ExpectEnd(t)
+		peer.Close()
 		wantErr(t, "Close", (<-closed).err, nil)
 	})
 }

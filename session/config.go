@@ -29,7 +29,7 @@ const (
 	DefaultMaxStreams = 64 << 10
 	// DefaultMaxSendBuffer holds what 128 streams copy of their Writes at most.
 	DefaultMaxSendBuffer = 16 << 20
-	// DefaultCloseTimeout is how long Close waits for a peer that takes no data.
+	// DefaultCloseTimeout is how long Close waits for a peer that takes no data or does not close.
 	DefaultCloseTimeout = 5 * time.Second
 	// DefaultLingerTimeout is how long a closed stream keeps data that does not leave.
 	DefaultLingerTimeout = time.Minute
@@ -127,8 +127,8 @@ type Config struct {
 	// for their unread data: 128 MiB by default.
 	MaxStreams int
 
-	// CloseTimeout limits how long Close waits until what was written is sent. The default
-	// is 5 s.
+	// CloseTimeout limits how long Close waits until what was written is sent, and the peer has closed the
+	// transport where Close waits for that. The default is 5 s.
 	CloseTimeout time.Duration
 
 	// LingerTimeout limits how long a stream that was closed keeps data that does not leave: as

@@ -249,8 +249,8 @@ func ExampleConfig() {
 	_ = serve
 
 	// What is wrong with a Config is said in full.
-	fmt.Println((&session.Config{Version: 3, MaxReceiveBuffer: 1000}).Validate())
+	fmt.Println((&session.Config{Version: 3, MaxStreamWindow: 1000}).Validate())
 	// Output:
 	// session: bad Config: Version is 3, must be from 0 to 2
-	// MaxReceiveBuffer is 1000, must be from 65536 to 1099511627776
+	// MaxStreamWindow is 1000, must be from 262144 to 1073741824
 }

@@ -84,8 +84,34 @@ func (t *portable) writeSome(p []byte) (n int, err error) {
 	return n, err
 }
 
+// settle closes the way out, if conn has a method for that, as sockets and TLS connections have, and waits for the
+// peer to close its own. The reader reads and drops meanwhile. To close a socket with unread data is to reset the
+// connection, and that destroys what the peer has not read.
 func (t *portable) settle(done <-chan struct{}, timeout <-chan time.Time) bool {
-	return t.below == nil || t.below.settle(done, timeout)
+	if t.below != nil {
+		return t.below.settle(done, timeout)
+	}
+	conn, ok := t.conn.(interface{ CloseWrite() error })
+	if !ok {
+		return true
+	}
+	if !t.r.s.endWriting(done, timeout) {
+		return !t.r.s.ended()
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- conn.CloseWrite() }()
+	for {
+		select {
+		case err := <-closed:
+			if closed = nil; err != nil {
+				return true
+			}
+		case <-done:
+			return false
+		case <-timeout:
+			return true // the transport took everything
+		}
+	}
 }
 
 const (

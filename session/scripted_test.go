@@ -86,13 +86,14 @@ type sent struct {
 }
 
 // readAll reads all that still comes, until the transport ends, which must be between
-// two frames.
+// two frames, and then closes it.
 func readAll(t testing.TB, peer *testutil.Peer) sent {
 	t.Helper()
 	all := sent{data: map[uint32][]byte{}}
 	for {
 		f, err := peer.TryNext(peer.Timeout)
 		if err == io.EOF {
+			peer.Close()
 			return all
 		}
 		if err != nil {

@@ -99,7 +99,8 @@ const (
 //
 // conn may be anything that is reliable and ordered. A *net.TCPConn or *net.UnixConn is served
 // best, without deadlines; for any other, one more goroutine runs while there is something to
-// send. Its Close must end a Read and a Write that are blocked. On Linux, TCP_NOTSENT_LOWAT of a
+// send. Its Close must end a Read and a Write that are blocked. If conn has a method CloseWrite, [Session.Close]
+// may call it. On Linux, TCP_NOTSENT_LOWAT of a
 // *net.TCPConn is set, so that what waits to be sent waits here, where streams take turns, and
 // not in the kernel. Client clears the deadlines of a conn that has a method SetDeadline. A Read of
 // conn may return no data and no error; 100 such Reads within 10 ms end the session with

@@ -159,7 +159,13 @@ func TestShutdownEndsWithTheSession(t *testing.T) {
 		end  func(c *session.Session, peer *simnet.Conn)
 		err  error
 	}{
-		{"Close", func(c *session.Session, peer *simnet.Conn) { c.Close() }, net.ErrClosed},
+		{"Close", func(c *session.Session, peer *simnet.Conn) {
+			go func() {
+				_, _ = io.Copy(io.Discard, peer)
+				peer.Close()
+			}()
+			c.Close()
+		}, net.ErrClosed},
 		{"the transport breaks", func(c *session.Session, peer *simnet.Conn) { peer.Break(broken) }, broken},
 		{"the peer closes it", func(c *session.Session, peer *simnet.Conn) { peer.Close() }, io.EOF},
 	} {

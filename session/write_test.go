@@ -343,17 +343,16 @@ func cutFrames(t *testing.T, tr testutil.Transport, version int, seed uint64) {
 				return
 			}
 			if err != nil {
+				peer.Close()
 				done.CloseWithError(err)
 				return
 			}
 		}
 	}()
-	go func() {
+	closed := background(func() (struct{}, error) {
 		writers.Wait()
-		if err := c.Close(); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-	}()
+		return struct{}{}, c.Close()
+	})
 
 	defer bytes.Close()
 	dec := wire.NewDecoder(bytes)
@@ -382,7 +381,7 @@ func cutFrames(t *testing.T, tr testutil.Transport, version int, seed uint64) {
 			}
 		}
 	}
-	writers.Wait()
+	wantErr(t, "Close", (<-closed).err, nil)
 	if diff := cmp.Diff(written, got); diff != "" {
 		t.Errorf("bytes of each stream (-counted by Write +received)\n%s", diff)
 	}
