@@ -9,30 +9,21 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// Starve stops the goroutine that reads s, a session on a socket, until feed is called. look is what a
+// Starve stops the goroutine that reads s, a session on a socket, until feed is called. readInline is what a
 // sender does meanwhile; called reports whether there was something for that goroutine.
-func Starve(s *Session) (look, called func() bool, feed func()) {
+func Starve(s *Session) (readInline, called func() bool, feed func()) {
 	t := s.transport.(*socket)
 	t.mu.Lock()
-	look = func() bool { return t.end == nil && !t.away && t.lookHolding() }
+	readInline = func() bool { return t.end == nil && !t.away && t.readInlineLocked() }
 	called = func() bool { return t.calling }
-	return look, called, t.mu.Unlock
+	return readInline, called, t.mu.Unlock
 }
 
-// LookAfter sets after what time a sender looks for what has come, and returns what takes that back.
-func LookAfter(d time.Duration) (restore func()) {
-	before := lookAfter
-	lookAfter = d
-	return func() { lookAfter = before }
-}
-
-// Yield is what a sender does that lets others run.
-func Yield(s *Session) { s.out.yield() }
-
-// GiveWay is what a caller of Write does that has sent bulk data.
-func GiveWay(s *Session) {
-	s.out.busyUntil.Store(0) // whatever it took before
-	s.out.giveWay()
+// ReadInlineAfter sets after what time a sender reads inline, and returns what takes that back.
+func ReadInlineAfter(d time.Duration) (restore func()) {
+	before := inlineAfter
+	inlineAfter = d
+	return func() { inlineAfter = before }
 }
 
 // TryWrite returns what writes a frame with p to conn, a socket, as a session does that does not wait.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,3 +151,14 @@ func background[T any](call func() (T, error)) <-chan result[T] {
 	}()
 	return done
 }
+
+// addressed is a transport with addresses of its own.
+type addressed struct {
+	net.Conn
+	local, remote net.Addr
+}
+
+func (a addressed) LocalAddr() net.Addr  { return a.local }
+func (a addressed) RemoteAddr() net.Addr { return a.remote }
+
+func tcpAddr(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 7} }

@@ -65,7 +65,7 @@ func (t *portable) read() (wait, error) {
 
 func (t *portable) watch() (stop func()) { return func() {} }
 
-func (t *portable) look() bool { return false }
+func (t *portable) readInline() bool { return false }
 
 func (t *portable) interrupt() {}
 

@@ -3,7 +3,6 @@ package session
 import (
 	"io"
 	"net"
-	"runtime"
 	"sync"
 	"time"
 
@@ -20,7 +19,7 @@ import (
 // payload after it can be read straight, too.
 //
 // The transport reads the bytes. One goroutine at a time uses the reader: the session's, which runs it, or
-// one that sends, see socket.look. The first of them alone waits, and for anything but bytes it waits where
+// one that sends, see readInline. The first of them alone waits, and for anything but bytes it waits where
 // the transport is not held up.
 type reader struct {
 	s *Session
@@ -28,19 +27,16 @@ type reader struct {
 	staging *[stagingSize]byte // nil while there is nothing in it
 	r, w    int                // it holds staging[r:w]
 
-	left   uint32      // of the payload
-	m      *member     // whose it is; nil if it is thrown away
-	header wire.Header // of the payload's frame
-	large  bool        // the payload was large from the beginning
-	bulk   bool        // it was, or the one before it was
-	lent   bool        // targets returned memory that m lent
+	left  uint32  // of the payload
+	m     *member // whose it is; nil if it is thrown away
+	large bool    // the payload was large from the beginning
+	bulk  bool    // it was, or the one before it was
+	lent  bool    // targets returned memory that m lent
 
 	// A Read whose buffer is being filled waits for more as long as there is more
 	// to read at once; then, or when it has enough, it runs.
 	filling *member // whose Read waits like this
-	woken   *member // whose Read goes on, and will want more
 
-	mix  mix
 	pace *pacer // limits the rate, if not nil
 
 	admitted bool // the next payload was waited for, and may come whether there is room or not
@@ -147,7 +143,7 @@ func (r *reader) clean() bool { return r.left == 0 && r.r == r.w }
 // rest gives the staging buffer back if it is empty: the reader is about to wait.
 func (r *reader) rest() {
 	r.wake()
-	r.woken = nil
+	r.s.latency.beforeWait()
 	if r.left == 0 {
 		r.m = nil // an idle session must not hold a stream that is closed
 	}
@@ -190,12 +186,7 @@ func (r *reader) memory(brief bool) (direct, staged []byte) {
 	if r.left == 0 || !r.bulk {
 		return nil, staged
 	}
-	if r.woken == r.m {
-		// On a single core the Read would otherwise be served last, from a queue that
-		// has grown out of the cache.
-		r.woken = nil
-		runtime.Gosched()
-	}
+	r.s.latency.beforeRead(&r.m.traffic)
 	direct = r.m.core.Reserve(int(r.left), brief)
 	if direct == nil {
 		return nil, staged
@@ -279,11 +270,9 @@ func (r *reader) delivered(became stream.Delivery) {
 	case stream.Queued:
 	case stream.Filling:
 		r.filling = r.m
-	case stream.Filled, stream.Answered:
-		r.filling, r.woken = nil, r.m
-		if became == stream.Answered && r.header.Length <= shortMessage {
-			r.shortFrame(r.m)
-		}
+	case stream.Filled:
+		r.filling = nil
+		r.s.latency.onFilled(&r.m.traffic)
 	}
 }
 
@@ -306,17 +295,12 @@ func (r *reader) frame(h wire.Header, body []byte) error {
 		if m != r.filling {
 			r.wake()
 		}
-		r.header, r.left, r.m, r.admitted = h, uint32(h.Length), m, false
+		r.left, r.m, r.admitted = uint32(h.Length), m, false
 		large := r.left >= directMin
 		r.bulk = m != nil && (large || r.bulk && r.large)
 		r.large = large
-		if m == nil {
-			return nil
-		}
-		if first := m.firstData(); r.left >= bulkFrame {
-			r.largeFrame(m)
-		} else if r.left <= shortMessage && first {
-			r.shortFrame(m)
+		if m != nil {
+			s.latency.onFrame(&m.traffic, int(h.Length))
 		}
 		return nil
 	}

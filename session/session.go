@@ -26,7 +26,6 @@ import (
 type Session struct {
 	conn   io.ReadWriteCloser
 	client bool
-	local  bool // as far as is known, the transport does not leave this machine
 	config Config
 
 	ver        atomic.Uint32 // wire.Version; 0 until a server has learned it
@@ -39,11 +38,11 @@ type Session struct {
 	stats      counters
 	clock      activityClock
 	keepalive  keepaliveTimer
+	latency    *latency
 
 	reclaim reclaimer
 	stalls  *stallWatch
 
-	givingWay atomic.Int64 // callers that send much give way until then, in nanoseconds since begin
 	unsentSYN atomic.Int32 // streams that were opened and wait for the transport
 	cut       atomic.Bool  // the session has ended otherwise than by the peer's closing a
 	// transport to which all was handed
@@ -164,7 +163,7 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 		LocalAddr:  local,
 		RemoteAddr: remote,
 	}
-	s.local = onOneHost(s.streams.LocalAddr, s.streams.RemoteAddr)
+	s.latency = newLatency(&s.clock, s.budget, onOneHost(local, remote))
 	s.ver.Store(uint32(s.config.Version))
 	s.members = make(map[uint32]*member)
 	s.accepting.L = &s.mu
@@ -172,8 +171,9 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 	s.reclaim.s = s
 	s.stalls = newStallWatch(s)
 	s.budget.OnPressure(s.reclaim.ring)
-	s.in = &reader{s: s, mix: newMix(), pace: newPacer(s.config.ReceiveRate, s.done)}
+	s.in = &reader{s: s, pace: newPacer(s.config.ReceiveRate, s.done)}
 	s.transport = newTransport(conn, s.in, config.Portable)
+	s.latency.use(s.transport)
 	s.out = newWriter(s, scheduler)
 	begun := false
 	defer func() {
@@ -387,11 +387,10 @@ func (s *Session) newMember(id uint32, opens bool) *member {
 // A member is a stream of a session: its core, and its place in the writer's lines. It
 // is the stream's way to the session.
 type member struct {
-	s    *Session
-	flow shaper.Flow
-	core stream.Core
-	// epoch is the mix's last one in which a large frame came, or noData, or noBulk. It belongs to the reader.
-	epoch uint64
+	s       *Session
+	flow    shaper.Flow
+	core    stream.Core
+	traffic streamTraffic
 }
 
 var _ stream.Notifier = (*member)(nil)

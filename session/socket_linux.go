@@ -31,47 +31,19 @@ type socket struct {
 	conn net.Conn
 	rc   syscall.RawConn
 	tcp  bool
+	turn *turnLock // of a TCP socket: a Unix socket's directions have a lock each in the kernel
 
 	// mu guards the session's reader and what follows: the session's goroutine has it but while it waits
 	// for data, and then a goroutine that sends may read.
-	mu       sync.Mutex
-	r        *reader
-	end      error // why reading has ended; nil until then
-	why      wait  // why readable has returned,
-	away     bool  // and read, so that no other goroutine may read
-	calling  bool  // look has called the session's goroutine
-	stuck    bool  // look has to leave the rest to it
-	readFunc func(fd uintptr) bool
-	lookFunc func(fd uintptr) // lookAt, bound by the first look
-
-	// turn belongs to whoever is in a system call on a TCP socket; see enter.
-	turn sync.Mutex
-}
-
-// turnSpins is for how long enter tries before it waits: some microseconds, which is what most of these
-// system calls take.
-const turnSpins = 4000
-
-// enter is called before a system call that reads or writes, and leave after it. The kernel locks a
-// TCP socket in each. The thread of another one would sleep until then, and the processor with it, and
-// when it wakes the socket may be locked again: where one goroutine wrote without end, another that
-// wanted to read slept for up to 0.4 ms (docs/performance.md). A goroutine can wait in a better way.
-func (t *socket) enter() {
-	if !t.tcp {
-		return // a Unix socket's directions have a lock each
-	}
-	for range turnSpins {
-		if t.turn.TryLock() {
-			return
-		}
-	}
-	t.turn.Lock()
-}
-
-func (t *socket) leave() {
-	if t.tcp {
-		t.turn.Unlock()
-	}
+	mu         sync.Mutex
+	r          *reader
+	end        error // why reading has ended; nil until then
+	why        wait  // why readable has returned,
+	away       bool  // and read, so that no other goroutine may read
+	calling    bool  // readInline has called the session's goroutine
+	stuck      bool  // readInline has to leave the rest to it
+	readFunc   func(fd uintptr) bool
+	inlineFunc func(fd uintptr) // readInlineFD, bound by the first readInline
 }
 
 const (
@@ -125,6 +97,9 @@ func newSocket(conn io.ReadWriteCloser, r *reader) *socket {
 	}
 	t := &socket{conn: c, rc: rc, tcp: tcp, r: r}
 	t.readFunc = t.readable
+	if tcp && r != nil {
+		t.turn = r.s.latency.newTurnLock()
+	}
 	return t
 }
 
@@ -185,9 +160,9 @@ var vectors = sync.Pool{New: func() any {
 func (v *vector) tryOnce(fd uintptr) bool {
 	v.msg.Iov = &v.iov[0]
 	setLen(&v.msg.Iovlen, v.used)
-	v.t.enter()
+	v.t.turn.enter()
 	r, _, errno := syscall.RawSyscall(syscall.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&v.msg)), syscall.MSG_DONTWAIT)
-	v.t.leave()
+	v.t.turn.leave()
 	if errno == 0 {
 		v.n = int(r)
 	} else if errno != syscall.EAGAIN && errno != syscall.EINTR {
@@ -199,9 +174,9 @@ func (v *vector) tryOnce(fd uintptr) bool {
 // tryAgain writes what the socket takes of p, and reports whether that is anything.
 func (v *vector) tryAgain(fd uintptr) bool {
 	for {
-		v.t.enter()
+		v.t.turn.enter()
 		r, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&v.p[0])), uintptr(len(v.p)), syscall.MSG_DONTWAIT, 0, 0)
-		v.t.leave()
+		v.t.turn.leave()
 		switch errno {
 		case 0:
 			v.n = int(r)
@@ -281,13 +256,13 @@ func (t *socket) tryRead(fd uintptr, p, q []byte) (n int, wouldBlock bool, err e
 	for {
 		var r uintptr
 		var errno syscall.Errno
-		t.enter()
+		t.turn.enter()
 		if used == 1 {
 			r, _, errno = syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(iov[0].Base)), uintptr(iov[0].Len), syscall.MSG_DONTWAIT, 0, 0)
 		} else {
 			r, _, errno = syscall.RawSyscall(syscall.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&msg)), syscall.MSG_DONTWAIT)
 		}
-		t.leave()
+		t.turn.leave()
 		switch errno {
 		case 0:
 			return int(r), false, nil

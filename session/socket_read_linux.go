@@ -9,16 +9,12 @@ import (
 	"time"
 )
 
-const (
-	// readSteps bounds what is read without returning to the RawConn: whoever closes the socket waits for
-	// that, however much comes.
-	readSteps = 16
-	// lookSteps bounds what is read in one look.
-	lookSteps = 4
-)
+// readSteps bounds what is read without returning to the RawConn: whoever closes the socket waits for
+// that, however much comes.
+const readSteps = 16
 
 // read waits for data without holding a buffer, and reads large payloads straight to where they are wanted.
-// While it waits, others may look. It waits for nothing else: closing the socket ends the wait.
+// While it waits, a sender may read inline. It waits for nothing else: closing the socket ends the wait.
 func (t *socket) read() (wait, error) {
 	t.mu.Lock()
 	t.away = false
@@ -38,7 +34,7 @@ func (t *socket) read() (wait, error) {
 			return waitNothing, end
 		}
 		if called || err != nil {
-			// By a deadline, look or interrupt has woken this goroutine: see what has come once more.
+			// By a deadline, readInline or interrupt has woken this goroutine: see what has come once more.
 			if err := t.conn.SetReadDeadline(time.Time{}); err != nil {
 				return waitNothing, t.error("read", err)
 			}
@@ -116,44 +112,4 @@ func (t *socket) step(fd uintptr) (why wait, empty bool) {
 		t.end = io.EOF
 	}
 	return waitNothing, wouldBlock
-}
-
-// look is for a goroutine that sends much: the one that reads may come late, as the Go scheduler does not ask
-// which sockets are readable before a processor has nothing else to run.
-func (t *socket) look() (woke bool) {
-	if t.r.pace != nil || !t.mu.TryLock() {
-		return false
-	}
-	defer t.mu.Unlock()
-	return t.end == nil && !t.away && t.lookHolding()
-}
-
-// lookHolding is look for who holds t.mu.
-func (t *socket) lookHolding() (woke bool) {
-	if t.lookFunc == nil {
-		t.lookFunc = t.lookAt
-	}
-	t.stuck = false
-	_ = t.rc.Control(t.lookFunc) // an error says that the session is ending
-	if t.end != nil || t.stuck {
-		// The rest is for the goroutine that reads.
-		t.calling = true
-		t.interrupt()
-	}
-	woke = t.r.woken != nil
-	t.r.rest()
-	return woke
-}
-
-// lookAt is look's part that has the socket. What it leaves in there wakes the goroutine that reads.
-func (t *socket) lookAt(fd uintptr) {
-	for range lookSteps {
-		why, empty := t.step(fd)
-		if t.stuck = why != waitNothing; t.stuck || empty || t.end != nil {
-			return
-		}
-	}
-	var why wait
-	why, t.end = t.r.parse()
-	t.stuck = why != waitNothing
 }

@@ -16,9 +16,9 @@ type transport interface {
 	// watch ends the session if the transport is closed while nothing is read, where that can be
 	// noticed, until stop is called.
 	watch() (stop func())
-	// look reads what has arrived, if nobody else reads and that needs no waiting. It reports whether it
-	// has woken a Read.
-	look() (woke bool)
+	// readInline reads what has arrived, if nobody else reads and that needs no waiting. It reports whether it
+	// has woken a Read. It is called by the holder of the writer role.
+	readInline() (woke bool)
 	// interrupt tells read that writing has failed: it reads what has arrived, and no more. A transport
 	// that cannot read without waiting reads on.
 	interrupt()

@@ -3,9 +3,7 @@ package session
 import (
 	"io"
 	"math"
-	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/smuxkit/smuxkit/shaper"
@@ -39,14 +37,6 @@ type writer struct {
 	// What the goroutines run, bound once so that starting them allocates nothing.
 	calledFunc, handedFunc func()
 	handed                 *sending // the holder's: what handedFunc goes on with
-
-	// The holder's; times are since the session began.
-	looked int64 // when it last looked for what has come
-	short  bool  // the last batch was short
-
-	// Anybody's.
-	busyUntil atomic.Int64 // others take long when they run: no yield before then
-	gaveWay   atomic.Int64 // when a caller last let others run
 
 	mu       sync.Mutex // guards what follows
 	sched    shaper.Scheduler
@@ -100,24 +90,7 @@ const (
 	answerTimeout = 30 * time.Second
 	// refusalsPerTurn bounds one turn of the session's own frames.
 	refusalsPerTurn = 64
-
-	// shortBatch is what gather takes for short, and gatherWithin how long before it must
-	// have been sent.
-	shortBatch   = 4 << 10
-	gatherWithin = int64(5 * time.Microsecond)
-	// A caller that sends a batch of bulkBatch or more keeps its processor for giveWayAfter.
-	bulkBatch    = 32 << 10
-	giveWayAfter = int64(30 * time.Microsecond)
-	// In a yield of less than noYield nobody else has run. One that takes longer than slowYield is
-	// not repeated before busyFactor times as long has passed: other goroutines have something to
-	// compute.
-	noYield    = int64(time.Microsecond)
-	slowYield  = int64(time.Millisecond)
-	busyFactor = 4
 )
-
-// lookAfter is for how long nothing was read when a sender looks for what has come.
-var lookAfter = 15 * time.Microsecond // a variable for tests
 
 // A sending is what a holder of the role works with.
 type sending struct {
@@ -186,10 +159,9 @@ func (w *writer) start(u stream.Urgency) {
 	case u == stream.SendNow && w.inline && w.pace == nil:
 		w.role = roleHeld
 		w.mu.Unlock()
-		w.gather()
-		if w.run(w.newSending(), callerBatches) {
-			w.giveWay()
-		}
+		w.s.latency.beforeBatch()
+		largest := w.run(w.newSending(), callerBatches)
+		w.s.latency.afterWrite(largest)
 	case w.role == roleFree:
 		w.role = roleCalled
 		w.mu.Unlock()
@@ -232,19 +204,19 @@ func (w *writer) lazyDue() {
 }
 
 // run sends until nothing is in line. The caller holds the role; run gives it up. If
-// limit is not 0, run does not wait for the transport, and sends at most limit batches. It reports
-// whether it has sent bulk data.
-func (w *writer) run(o *sending, limit int) (bulk bool) {
+// limit is not 0, run does not wait for the transport, and sends at most limit batches. It returns
+// the size of its largest batch.
+func (w *writer) run(o *sending, limit int) (largest int) {
 	for sent := 0; ; sent++ {
 		if len(o.rest) > 0 || limit > 0 && sent == limit {
 			if limit > 0 {
 				w.handed = o
 				go w.handedFunc()
-				return bulk
+				return largest
 			}
 			if err := w.writeAll(o.rest); err != nil {
 				w.fail(o, err)
-				return bulk
+				return largest
 			}
 			o.rest = o.rest[:0]
 		}
@@ -253,9 +225,10 @@ func (w *writer) run(o *sending, limit int) (bulk bool) {
 		}
 		if !w.collect(o.batch) {
 			w.freeSending(o)
-			return bulk
+			return largest
 		}
-		bulk = bulk || o.batch.Len() >= bulkBatch
+		n := o.batch.Len()
+		largest = max(largest, n)
 		var err error
 		if w.pace == nil {
 			err = w.write(o)
@@ -264,62 +237,10 @@ func (w *writer) run(o *sending, limit int) (bulk bool) {
 		}
 		if err != nil {
 			w.fail(o, err)
-			return bulk
+			return largest
 		}
-		if w.lookDue() && w.s.transport.look() {
-			// On a single core who was woken would otherwise be served when all has been sent.
-			w.yield()
-		}
+		w.s.latency.afterBatch(n)
 	}
-}
-
-// gather lets others join in that are about to send something short, too. It takes it that there are
-// some if something short went out just before. The caller holds the role.
-func (w *writer) gather() {
-	if w.short && int64(w.s.now()-w.s.clock.lastSent()) < gatherWithin {
-		w.yield()
-	}
-}
-
-// giveWay lets others run now and then, where that matters (see mix.go). A caller that always has more
-// to write and never has to wait would keep its processor for 10 ms at a time, and in the scheduler's
-// queue behind it may be who a short message has just come for, or who would write the other way.
-func (w *writer) giveWay() {
-	now, last := int64(w.s.clock.lastSent()), w.gaveWay.Load()
-	if now < w.s.givingWay.Load() && now-last >= giveWayAfter && w.gaveWay.CompareAndSwap(last, now) {
-		w.yield()
-	}
-}
-
-// yield lets other goroutines run. If they take long, it does nothing for a while after that.
-func (w *writer) yield() {
-	now := int64(w.s.now())
-	if now < w.busyUntil.Load() {
-		return
-	}
-	runtime.Gosched()
-	after := int64(w.s.now())
-	if after-now < noYield {
-		// Each 61st time the scheduler looks first where it has put this goroutine.
-		runtime.Gosched()
-		after = int64(w.s.now())
-	}
-	if after-now > slowYield {
-		w.busyUntil.Store(after + busyFactor*(after-now))
-	}
-}
-
-// lookDue reports whether a sender should look for what has come.
-func (w *writer) lookDue() bool {
-	if !w.inline {
-		return false
-	}
-	now, received := int64(w.s.clock.lastSent()), int64(w.s.clock.lastReceived())
-	if now-max(received, w.looked) < int64(lookAfter) {
-		return false
-	}
-	w.looked = now
-	return true
 }
 
 // writePaced writes the batch in pieces, as the rate allows.
@@ -360,7 +281,6 @@ func (w *writer) writeAll(p []byte) error {
 // write writes the batch and leaves in o.rest what a full socket did not take.
 func (w *writer) write(o *sending) error {
 	b := o.batch
-	w.short = b.Len() < shortBatch
 	if !w.inline {
 		w.watch.begin()
 		defer w.watch.end()
@@ -404,6 +324,9 @@ func (w *writer) collect(b *wire.Batch) bool {
 			m := f.Owner.(*member)
 			w.mu.Unlock()
 			more = m.take(b, c, n)
+			if c == shaper.Data && b.Len() > before {
+				w.s.latency.onSent(&m.traffic)
+			}
 			w.mu.Lock()
 		}
 		if b.Len() == before && more && b.Full() {

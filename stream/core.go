@@ -118,8 +118,6 @@ const (
 	Filling
 	// Filled: a Read that waited has enough now and goes on.
 	Filled
-	// Answered is Filled where this side has written since it last read, as in a conversation.
-	Answered
 )
 
 // Init makes c a new stream. opens says that this side opens it, so that a SYN is to be

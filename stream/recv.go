@@ -154,11 +154,8 @@ func (s *Stream) noteTouched() { s.recv.touched = s.shared.round.Load() }
 
 // wokenReader returns the Delivery if waiting Reads have been woken.
 func (s *Stream) wokenReader() Delivery {
-	switch {
-	case s.recv.reading == nil:
+	if s.recv.reading == nil {
 		return Queued
-	case s.send.wroteSinceRead:
-		return Answered
 	}
 	return Filled
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -144,69 +143,6 @@ func TestALookLeavesDataForWhichThereIsNoRoomToTheSessionsGoroutine(t *testing.T
 
 // With a look at every batch, and so with many at a time when the goroutine that reads is about to.
 func TestStreamsWhoseSessionsLookAtEveryBatchPassNettest(t *testing.T) {
-	defer session.LookAfter(-time.Hour)()
+	defer session.ReadInlineAfter(-time.Hour)()
 	passNettest(t, sockets)
-}
-
-// While a sender lets others run nothing is sent, so it must not do that each time where they compute.
-func TestYieldIsNotRepeatedBesideComputation(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	c, _ := sessions(t, transport("tcp"), session.Config{})
-	// yields reports whether the session lets a goroutine run that then computes for 20 ms.
-	yields := func() bool {
-		var computing sync.WaitGroup
-		defer computing.Wait()
-		var ran atomic.Bool
-		computing.Go(func() {
-			ran.Store(true)
-			for start := time.Now(); time.Since(start) < 20*time.Millisecond; {
-			}
-		})
-		session.Yield(c)
-		return ran.Load()
-	}
-	// Beside other programs the goroutine may get its turn by itself, or the second call comes when it may
-	// yield again.
-	for range 50 {
-		if yields() && !yields() {
-			return
-		}
-	}
-	t.Error("a session yields again and again")
-}
-
-// A Write that never has to wait lets other goroutines run, where short messages or data come for them,
-// but no more than once in a while.
-func TestAWriteOfBulkDataLetsOthersRunBesideAConversation(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	givesWay := func(s *session.Session) bool {
-		other := make(chan struct{})
-		go close(other)
-		session.GiveWay(s)
-		select {
-		case <-other:
-			return true
-		default:
-			<-other
-			return false
-		}
-	}
-	c, s := sessions(t, transport("tcp"), session.Config{})
-	out, in := open(t, c, s)
-	say(t, out, in, 64)
-	if givesWay(c) {
-		t.Error("a session gives way beside nothing")
-	}
-	given := false
-	for i := 0; i < 5 && !given; i++ { // the scheduler may have its own way once
-		say(t, in, out, 64)
-		say(t, out, in, 64)
-		given = givesWay(c)
-	}
-	if !given {
-		t.Error("a session does not give way beside a conversation")
-	}
-	if givesWay(c) {
-		t.Error("a session gives way twice for what was sent once")
-	}
 }

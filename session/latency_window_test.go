@@ -1,3 +1,5 @@
+//go:build !nolatency
+
 package session_test
 
 import (
@@ -13,17 +15,6 @@ import (
 	"github.com/smuxkit/smuxkit/session"
 	"github.com/smuxkit/smuxkit/stream"
 )
-
-// addressed is a transport with addresses of its own.
-type addressed struct {
-	net.Conn
-	local, remote net.Addr
-}
-
-func (a addressed) LocalAddr() net.Addr  { return a.local }
-func (a addressed) RemoteAddr() net.Addr { return a.remote }
-
-func tcpAddr(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 7} }
 
 // A mixture is a session of version 2 with bulk data to s, whose reader is what limits it. Data goes
 // until the test ends.

@@ -1,0 +1,6 @@
+//go:build !nolatency
+
+package session
+
+// withLatency says whether sessions have a latency.
+const withLatency = true
