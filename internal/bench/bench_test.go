@@ -25,7 +25,7 @@ func TestEveryRowFillsItsLines(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	for _, r := range rows {
+	for _, r := range append(latencyRows(), rows...) {
 		for _, p := range peers {
 			if p.name != "raw" && p.name != "xtaci-v1" && !p.ours || r.cannot(p) != "" {
 				continue
@@ -37,7 +37,7 @@ func TestEveryRowFillsItsLines(t *testing.T) {
 				if slices.Contains([]string{"crowd", "idle-streams"}, r.name) {
 					o.Size = 100
 				}
-				f, err := measure(t.Context(), cpus, &r, o)
+				f, err := measure(t.Context(), cpus, &r, p, o)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -61,7 +61,7 @@ func TestHungMeasurementIsEnded(t *testing.T) {
 	for _, name := range []string{"ping-pong", "bulk-1k"} { // one process, two processes
 		r := *findRow(name)
 		for r.limit = 300 * time.Millisecond; ; r.limit *= 2 {
-			_, err = measure(t.Context(), cpus, &r, order{Row: name, Peer: "raw", Window: 24 * time.Hour})
+			_, err = measure(t.Context(), cpus, &r, findPeer("raw"), order{Row: name, Peer: "raw", Window: 24 * time.Hour})
 			if err == nil || !strings.HasPrefix(err.Error(), "hung") {
 				t.Fatalf("%s: got %v, want an error that starts with hung", name, err)
 			}
@@ -86,7 +86,7 @@ func TestCancelledRunEndsItsMeasurement(t *testing.T) {
 	defer cancel()
 	r := *findRow("bulk-1k")
 	r.limit = 24 * time.Hour
-	if _, err := measure(ctx, cpus, &r, order{Row: r.name, Peer: "raw", Window: 24 * time.Hour}); err == nil {
+	if _, err := measure(ctx, cpus, &r, findPeer("raw"), order{Row: r.name, Peer: "raw", Window: 24 * time.Hour}); err == nil {
 		t.Error("got no error")
 	}
 }

@@ -25,6 +25,7 @@ const orderVar = "SMUXKIT_BENCH_ORDER"
 type order struct {
 	Row, Peer string
 	Ends      ends
+	Link      string        // the address of the link, if the row has one
 	Size      int           // bytes a write, or idle streams, when not the row's own
 	Warmup    time.Duration // before figures are taken
 	Window    time.Duration // over which they are taken
@@ -104,7 +105,7 @@ func merge(all ...figures) figures {
 }
 
 // measure runs one row with one peer once, within limit.
-func measure(ctx context.Context, cpus []int, r *row, o order) (figures, error) {
+func measure(ctx context.Context, cpus []int, r *row, p *peer, o order) (figures, error) {
 	limit := r.limit
 	if limit == 0 {
 		limit = 15 * time.Second
@@ -112,9 +113,17 @@ func measure(ctx context.Context, cpus []int, r *row, o order) (figures, error) 
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("hung: no result after %v", limit))
 	defer cancel()
 
+	if r.path == farLink {
+		l, err := newLink()
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close()
+		o.Link = l.Addr().String()
+	}
 	if r.processes == 1 {
 		o.Ends = bothEnds
-		return newChild(ctx, o, 2).run(cpus)
+		return newChild(ctx, p, o, 2).run(cpus)
 	}
 
 	fromDial, toAccept, err := os.Pipe()
@@ -133,12 +142,12 @@ func measure(ctx context.Context, cpus []int, r *row, o order) (figures, error) 
 	done.Go(func() {
 		o := o
 		o.Ends = dialEnd
-		children[0].figures, children[0].err = newChild(ctx, o, 1, fromAccept, toAccept).run(cpus[:1])
+		children[0].figures, children[0].err = newChild(ctx, p, o, 1, fromAccept, toAccept).run(cpus[:1])
 	})
 	done.Go(func() {
 		o := o
 		o.Ends = acceptEnd
-		children[1].figures, children[1].err = newChild(ctx, o, 1, fromDial, toDial).run(cpus[1:2])
+		children[1].figures, children[1].err = newChild(ctx, p, o, 1, fromDial, toDial).run(cpus[1:2])
 	})
 	done.Wait()
 	if err := clearer(children[0].err, children[1].err); err != nil {
@@ -167,7 +176,7 @@ type child struct {
 
 // newChild prepares a process with the given number of Go processors. It takes
 // over files, which reach the other end's process.
-func newChild(ctx context.Context, o order, procs int, files ...*os.File) *child {
+func newChild(ctx context.Context, p *peer, o order, procs int, files ...*os.File) *child {
 	text, err := json.Marshal(o)
 	if err != nil {
 		panic(err) // plain data
@@ -175,6 +184,9 @@ func newChild(ctx context.Context, o order, procs int, files ...*os.File) *child
 	self, err := os.Executable()
 	if err != nil {
 		self = os.Args[0]
+	}
+	if p != nil && p.program != "" {
+		self = p.program
 	}
 	c := &child{ctx: ctx, cmd: exec.CommandContext(ctx, self)}
 	c.cmd.Env = append(os.Environ(), orderVar+"="+string(text), fmt.Sprintf("GOMAXPROCS=%d", procs))

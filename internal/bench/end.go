@@ -51,10 +51,14 @@ func (e *end) meet() {
 
 // listen opens a loopback port and tells the other end which.
 func (e *end) listen() net.Listener {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	network, addr := "tcp", "127.0.0.1:0"
+	if e.row.path == unixSocket {
+		network, addr = "unix", "@smuxkit-bench-"+rand.Text()
+	}
+	l, err := net.Listen(network, addr)
 	check(err)
 	e.tell(l.Addr().String())
-	if e.row.tls {
+	if e.row.path == overTLS {
 		return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{certificate()}})
 	}
 	return l
@@ -62,9 +66,14 @@ func (e *end) listen() net.Listener {
 
 // dialTo connects to the port that the other end listens on.
 func (e *end) dialTo(addr string) (net.Conn, error) {
-	if e.row.tls {
+	switch e.row.path {
+	case overTLS:
 		// The certificate was made up a moment ago, by the other end.
 		return tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
+	case unixSocket:
+		return net.Dial("unix", addr)
+	case farLink:
+		return dialLink(e.Link, addr)
 	}
 	return net.Dial("tcp", addr)
 }

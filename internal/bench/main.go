@@ -37,6 +37,7 @@ func run(ctx context.Context) error {
 	rounds := flag.Int("rounds", 5, "take medians of `N` rounds")
 	names := flag.String("peers", peerNames(), "measure these peers, a comma-separated `list`")
 	file := flag.String("o", "", "write the tables into `FILE`, as markdown (default "+performancePage+" for a full run, else none)")
+	latency := flag.Bool("latency", false, "compare smuxkit with itself built without what is tuned to the Go scheduler")
 	verbose := flag.Bool("v", false, "show all that a failed measurement said, goroutines included")
 	flag.Parse()
 	if flag.NArg() > 0 {
@@ -57,8 +58,12 @@ func run(ctx context.Context) error {
 		}
 		ps = append(ps, p)
 	}
+	candidates := rows
+	if *latency {
+		candidates = latencyRows()
+	}
 	var rs []*row
-	for _, r := range rows {
+	for _, r := range candidates {
 		if pattern.MatchString(r.name) {
 			rs = append(rs, r)
 		}
@@ -75,6 +80,9 @@ func run(ctx context.Context) error {
 	if *quick {
 		o = order{Warmup: 80 * time.Millisecond, Window: 200 * time.Millisecond}
 		*rounds = 1
+	}
+	if *latency {
+		return compareLatency(ctx, rs, cpus, *rounds, o)
 	}
 	// What stands in the documentation comes from a full run only, unless it was
 	// asked for by name.
@@ -130,7 +138,7 @@ func (r *row) measure(ctx context.Context, cpus []int, ps []*peer, rounds int, o
 			}
 			o := o
 			o.Row, o.Peer, o.Size = r.name, s.peer.name, s.size
-			f, err := measure(ctx, cpus, r, o)
+			f, err := measure(ctx, cpus, r, s.peer, o)
 			if ctx.Err() != nil {
 				fmt.Fprintln(os.Stderr)
 				return nil, ctx.Err()

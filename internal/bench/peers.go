@@ -24,6 +24,8 @@ type peer struct {
 	name   string // in tables and for -peers
 	module string // whose version the report names; empty: the standard library
 	ours   bool
+	// program, if not empty, is the program that measures this peer, instead of this one.
+	program string
 
 	// client and server start a session over conn. Both are nil for raw TCP,
 	// where a stream is a connection of its own.

@@ -14,13 +14,23 @@ type row struct {
 
 	dial, accept func(*end) figures
 
-	tls       bool
+	path      path
 	peers     []string      // empty: all
 	rawSizes  []int         // write sizes of which raw TCP may take its best
 	maxRounds int           // 0: as many as asked for
 	limit     time.Duration // for one measurement; 0: see measure
 	lines     []line
 }
+
+// A path is what lies between both ends.
+type path uint8
+
+const (
+	loopback path = iota
+	overTLS
+	unixSocket
+	farLink // see link
+)
 
 // A line is one figure of a row, in one of the report's tables.
 type line struct {
@@ -149,13 +159,13 @@ var rows = []*row{
 		},
 	},
 	{
-		name: "tls-bulk", work: "TLS, 1 stream, 128 KiB writes", processes: 2, tls: true,
+		name: "tls-bulk", work: "TLS, 1 stream, 128 KiB writes", processes: 2, path: overTLS,
 		dial: bulk{1, 128 << 10}.send, accept: bulk{1, 128 << 10}.receive,
 		peers: []string{"raw", "xtaci-v1", "xtaci-v2", "ours-v1", "ours-v2"},
 		lines: bulkLines(nil, nil)[:3],
 	},
 	{
-		name: "tls-64", work: "TLS, 64 streams, 16 KiB writes", processes: 2, tls: true,
+		name: "tls-64", work: "TLS, 64 streams, 16 KiB writes", processes: 2, path: overTLS,
 		dial: bulk{64, 16 << 10}.send, accept: bulk{64, 16 << 10}.receive,
 		peers: []string{"raw", "xtaci-v1", "xtaci-v2", "ours-v1", "ours-v2"},
 		lines: bulkLines(nil, nil)[:3],
@@ -189,7 +199,7 @@ func callLines(ofBest float64) []line {
 }
 
 func findRow(name string) *row {
-	for _, r := range rows {
+	for _, r := range append(latencyRows(), rows...) {
 		if r.name == name {
 			return r
 		}

@@ -214,8 +214,7 @@ func (t *traffic) expect(sent int64) {
 	}
 }
 
-// bothWays is bulk data both ways on the same streams. It needs both ends in one process: the data
-// stops with it.
+// bothWays is bulk data both ways on the same streams.
 type bothWays struct{ streams, size int }
 
 func (b bothWays) dial(e *end) figures {
@@ -232,9 +231,12 @@ func (b bothWays) accept(e *end) figures {
 
 func (b bothWays) run(e *end, streams []net.Conn, way string) figures {
 	t := readAll(streams)
-	writeAll(streams, b.size)
+	w := writeAll(streams, b.size)
 	f := t.observe(e, way)
 	e.meet()
+	w.stop.Store(true)
+	w.running.Wait()
+	e.meet() // neither end reads any more
 	return f
 }
 
@@ -255,11 +257,11 @@ func pingPong(e *end) figures {
 		return n, took
 	}
 	echoes(e.Warmup)
-	objects := mallocs()
+	objects, cpu := mallocs(), cpuTime()
 	n, took := echoes(e.Window)
-	objects = mallocs() - objects
+	objects, cpu = mallocs()-objects, cpuTime()-cpu
 	e.meet()
-	return figures{"us": took.Seconds() * 1e6 / n, "allocs": objects / n}
+	return figures{"us": took.Seconds() * 1e6 / n, "CPU us": cpu.Seconds() * 1e6 / n, "allocs": objects / n}
 }
 
 // besideBulk echoes on one stream while others carry bulk data the same way as
@@ -320,11 +322,11 @@ type calls struct{ workers int }
 func (c calls) dial(e *end) figures {
 	m := e.connect()
 	c.run(e, m, e.Warmup)
-	objects := mallocs()
+	objects, cpu := mallocs(), cpuTime()
 	n, took := c.run(e, m, e.Window)
-	objects = mallocs() - objects
+	objects, cpu = mallocs()-objects, cpuTime()-cpu
 	e.meet()
-	return figures{"k/s": n / took.Seconds() / 1e3, "allocs": objects / n}
+	return figures{"k/s": n / took.Seconds() / 1e3, "CPU us": cpu.Seconds() * 1e6 / n, "allocs": objects / n}
 }
 
 // run works for about d, at least one call a worker, and returns how many calls it made, in what time.
