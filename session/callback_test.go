@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/smuxkit/smuxkit/flow"
@@ -204,6 +205,7 @@ func TestCallbacksAtTheEndMayCallAnything(t *testing.T) {
 					_, _ = c.Stats(), out.Close()
 				})
 				wantErr(t, "Close", c.Close(), nil)
+				synctest.Wait() // the end may come from the goroutine that reads, and call after Close has returned
 				if !called {
 					t.Error("there was no call")
 				}
