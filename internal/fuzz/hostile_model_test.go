@@ -37,7 +37,7 @@ const (
 
 func newHostileModel(client bool, version int, data []byte) *hostileModel {
 	if client && version == 0 {
-		version = 1
+		version = 2
 	}
 	m := &hostileModel{streams: map[uint32]*hostileStream{}}
 	v := wire.Version(version)

@@ -37,6 +37,9 @@ func fuzzHostile(f *testing.F, client bool) {
 			f.Add(uint8(version), uint8(n*37)^0x1F, data[:len(data)-len(data)/8])
 		}
 	}
+	for n, script := range hostileSeeds[:5] { // of a version that is not known, or the default
+		f.Add(uint8(128+n), uint8(0xE0), shorthand(script, client, wire.Version(1+n%2)))
+	}
 	f.Add(uint8(0), uint8(1), []byte("GET / HTTP/1.1\r\nHost: example\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, version, plan uint8, data []byte) {
 		bubble(t, func(t *testing.T) {

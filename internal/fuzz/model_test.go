@@ -42,7 +42,8 @@ type modelStream struct {
 	opened bool // by this side
 
 	// From the peer to the application.
-	came         int // the peer has sent up to here, before its FIN
+	came         int // the peer has sent up to here, before its FIN and while this side reads
+	late         int // and so much after that
 	read         int // the application has taken up to here
 	fins         int // of the peer
 	readClosed   bool
@@ -135,7 +136,9 @@ func (m *model) syn(id uint32) (refused bool) {
 // data, fin and update are told what else the peer has sent.
 func (st *modelStream) data(n int) {
 	switch {
-	case st.fins > 0 || st.m.closed || st.closed:
+	case st.fins > 0 || st.m.closed:
+	case st.closed:
+		st.late += n
 	case st.readClosed:
 		st.came += n
 		st.read = st.came

@@ -24,8 +24,11 @@ type record struct {
 	closeErr [2]error // and returned this
 }
 
-// broken reports whether streams may have ended with their session.
-func (r *record) broken() bool { return r.cut || r.silent || r.closed[0] || r.closed[1] }
+// broken reports whether streams may have ended with their session. A session whose peer has gone, and
+// that notices as it writes, gives its application CloseTimeout to make room for the rest.
+func (r *record) broken() bool {
+	return r.cut || r.silent || r.closed[0] || r.closed[1] || r.shutdown && r.narrow
+}
 
 // An outcome is what an end of a stream has done, and what became of it.
 type outcome struct {

@@ -68,6 +68,8 @@ var playSeeds = []string{
 	"session client 2 0 0 0 0; open; read 0 1; end clean; write 0 1; open; accept",
 	"session client 2 0 0 0 0; syn; psh 0 100; accept; accept; write 0 100; shut; read 0 1; write 0 1; open; accept",
 	"session client 1 0 0 0 0; syn; accept; fin 0; closewrite 0; shut; read 0 0; read 0 1",
+	"session server 2 0 0 0 0; open; stall; open; write 0 9000; psh 0 65535; close 0; psh 0 100; unstall; sleep 10s",
+	"session server 2 0 0 1 100; syn; accept; closewrite 0; close 0; fin 0; syn; sleep 1s",
 	"session client 2 0 0 0 0; open; upd 0 all 0; fin 0; write 0 1; close 0; sleep 1s",
 	"session client 2 0 0 0 0; bad version",
 	"session client 2 0 0 0 0; bad command",

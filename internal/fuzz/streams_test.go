@@ -798,7 +798,7 @@ func (p *play) frame(h wire.Header, data []byte) {
 	case wire.UPD:
 		st.updateSent = st.updateSent || st.finsSent > 0
 		u, err := wire.ParseWindowUpdate(data)
-		if err != nil || p.version != wire.V2 || int(u.Consumed) > st.came || u.Window == 0 {
+		if err != nil || p.version != wire.V2 || int(u.Consumed) > st.came+st.late || u.Window == 0 {
 			p.failf("the session sends %v, %v, and %d bytes came: %v", h, u, st.came, err)
 		}
 	}
