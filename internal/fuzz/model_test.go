@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"slices"
@@ -44,6 +45,7 @@ type modelStream struct {
 	// From the peer to the application.
 	came         int // the peer has sent up to here, before its FIN and while this side reads
 	late         int // and so much after that
+	limit        int // up to here the peer may send, or might once
 	read         int // the application has taken up to here
 	fins         int // of the peer
 	readClosed   bool
@@ -113,7 +115,7 @@ type silence struct{ error }
 func (s silence) Unwrap() error { return s.error }
 
 func (m *model) add(id uint32, opened bool) *modelStream {
-	st := &modelStream{m: m, id: id, opened: opened, edge: flow.InitialWindow, maxEdge: flow.InitialWindow}
+	st := &modelStream{m: m, id: id, opened: opened, limit: flow.InitialWindow, edge: flow.InitialWindow, maxEdge: flow.InitialWindow}
 	m.streams = append(m.streams, st)
 	return st
 }
@@ -186,6 +188,17 @@ func (st *modelStream) wait(d, lingerTimeout time.Duration) {
 	if !st.stuck.IsZero() && until.Sub(st.stuck) >= lingerTimeout {
 		st.givenUp = true
 	}
+}
+
+// told is told of an update that the session has sent.
+func (st *modelStream) told(consumed, window int) { st.limit = max(st.limit, consumed+window) }
+
+// room is how much the peer may send.
+func (st *modelStream) room() int {
+	if !st.m.windows {
+		return math.MaxInt
+	}
+	return st.limit - st.came - st.late
 }
 
 // certain reports whether the session still knows the stream for sure, whatever is under way.

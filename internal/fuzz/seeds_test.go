@@ -32,6 +32,15 @@ var playSeeds = []string{
 	`session client 1 0 0 0 0
 	syn; accept; fin 0; write 0 1000; fin 0; write 0 1000; closewrite 0; close 0; sleep 1s`,
 
+	// A frame that arrives in two parts, with its stream closed between them.
+	`session server 2 0 0 0 0
+	syn; accept; part 0 65535; closeread 0; psh 0 65535; psh 0 65535; psh 0 65535; psh 0 65535; psh 0 8; sleep 1s`,
+	"session client 2 100 0 0 0; syn; accept; read 0 1000; part 0 9000; close 0; fin 0; syn; psh 1 1; sleep 1s",
+
+	// A peer that has closed one direction and still reads, however late.
+	`session server 2 0 0 0 0
+	open; fin 0; upd 0 none 0; write 0 500; close 0; sleep 10s; upd 0 none 1000; sleep 1s`,
+
 	// Data for a stream that is closed.
 	`session server 1 0 0 0 0
 	syn; accept; psh 0 100; close 0; sleep 100ms; psh 0 100; psh 0 100; sleep 100ms; fin 0; sleep 1s`,
@@ -104,6 +113,15 @@ var scheduleSeeds = []string{
 	`sessions 1 off 65536 0 0 0 no 1ms 0 0
 	open client; write 0 opener 150000; sleep 1s; cutwrite 0 opener; close 0 opener; write 0 acceptor 150000; sleep 6s`,
 	"sessions 1 off 1048576 0 0 0 no 0s 0 0; open server; close 0 opener",
+
+	// Two ends that are closed, with more to send than the other's window has room for.
+	`sessions 2 off 1000 0 0 0 no 0s 0 0
+	open client; open client; open client; open client; open client; stall client; stall server; write 4 opener 1000
+	write 4 opener 1000; write 4 opener 1000; write 4 acceptor 1000; write 4 acceptor 1000; write 4 acceptor 1000
+	close 4 opener; close 4 acceptor; sleep 1s`,
+	`sessions 2 off 1048576 0 0 0 no 1ms 0 0
+	open client; write 0 opener 150000; write 0 opener 150000; sleep 1s; closewrite 0 acceptor; sleep 1s; close 0 opener
+	sleep 40s; sleep 40s`,
 
 	// Deadlines that pass in the middle.
 	`sessions 2 off 65536 0 0 0 no 1ms 1000 0

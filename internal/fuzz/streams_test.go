@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -37,6 +38,7 @@ var plays = &language{
 		// The peer and its transport.
 		{"syn", nil},
 		{"psh", []kind{slots, numbers(0, 1, 2, 8, 100, 1000, 4096, 8191, 8192, 9000, 20_000, 65_535)}},
+		{"part", []kind{slots, numbers(8, 100, 9000, 20_000, 65_535)}}, // the first half of a PSH frame
 		{"fin", []kind{slots}},
 		{"upd", []kind{slots, words("all", "none"), numbers(0, 1, 100, 1000, 5000, 65_536, 1<<20)}},
 		{"nop", nil},
@@ -101,7 +103,9 @@ type play struct {
 	client  bool
 	s       *session.Session
 	cable   *cable
-	wire    []byte         // the beginning of a frame
+	wire    []byte // the beginning of a frame of the session's
+	rest    []byte // of a frame of the peer's
+	restOf  *played
 	left    int            // bytes that may still be moved
 	nextID  uint32         // of the peer
 	refused map[uint32]int // FINs that a stream that was refused has got
@@ -226,7 +230,7 @@ func (p *play) act(s step) {
 		p.peerActs(s, nil)
 	default:
 		if i := s.arg(0); i < len(p.streams) {
-			if st := p.streams[i]; s.name == "psh" || s.name == "fin" || s.name == "upd" {
+			if st := p.streams[i]; slices.Contains([]string{"psh", "part", "fin", "upd"}, s.name) {
 				p.peerActs(s, st)
 			} else if st.st != nil {
 				p.streamActs(s, st)
@@ -236,11 +240,25 @@ func (p *play) act(s step) {
 }
 
 // send has the peer send a frame.
-func (p *play) send(h wire.Header, data []byte) {
+func (p *play) send(h wire.Header, data []byte) { p.sendPart(h, data, len(data)) }
+
+// sendPart has the peer send a frame, of whose data only n bytes go out before its next frame.
+func (p *play) sendPart(h wire.Header, data []byte, n int) {
+	p.sendRest()
 	p.model.heard = true
 	h.Version = p.version
 	h.Length = uint16(len(data))
-	p.cable.send(append(h.Append(nil), data...))
+	p.cable.send(append(h.Append(nil), data[:n]...))
+	p.rest = data[n:]
+}
+
+// sendRest has the peer send what is left of its last frame.
+func (p *play) sendRest() {
+	if n := len(p.rest); n > 0 {
+		p.cable.send(p.rest)
+		p.rest = nil
+		p.restOf.data(n)
+	}
 }
 
 // peerActs has the peer do what s says, to stream st if there is one.
@@ -268,14 +286,19 @@ func (p *play) peerActs(s step, st *played) {
 		default:
 			p.streams = append(p.streams, &played{modelStream: m.streams[len(m.streams)-1]})
 		}
-	case "psh":
-		n := p.spend(s.arg(1))
-		n = min(n, 262_144-st.came) // the first window is not lowered with so much room
-		if st.fins > 0 || n < 0 {
+	case "psh", "part":
+		p.sendRest()
+		n := min(p.spend(s.arg(1)), st.room())
+		if st.fins > 0 || n <= 0 && s.arg(1) > 0 {
 			return
 		}
-		p.send(wire.Header{Command: wire.PSH, StreamID: st.id}, pattern(st.id).bytes(st.came, n))
-		st.data(n)
+		now := n
+		if s.name == "part" {
+			now = n / 2
+		}
+		p.sendPart(wire.Header{Command: wire.PSH, StreamID: st.id}, pattern(st.id).bytes(st.came, n), now)
+		p.restOf = st
+		st.data(now)
 	case "fin":
 		p.send(wire.Header{Command: wire.FIN, StreamID: st.id}, nil)
 		st.fin()
@@ -350,6 +373,7 @@ func (p *play) violate(how string) {
 		data = wire.WindowUpdate{Consumed: uint32(beyond), Window: 1000}.Append(nil)
 	}
 	h.Length = uint16(len(data))
+	p.sendRest()
 	p.cable.send(append(h.Append(nil), data...))
 	p.ended(&session.ProtocolError{Header: h})
 }
@@ -362,6 +386,11 @@ func (p *play) end(how string) {
 	var rest []byte
 	err := io.EOF
 	reason := io.EOF
+	if how != "clean" {
+		p.sendRest()
+	} else if len(p.rest) > 0 {
+		reason = io.ErrUnexpectedEOF
+	}
 	switch how {
 	case "header":
 		rest = []byte{byte(p.version), byte(wire.NOP), 0}
@@ -371,7 +400,7 @@ func (p *play) end(how string) {
 		h := wire.Header{Version: p.version, Command: wire.PSH, Length: 100, StreamID: p.nextID + 1000}
 		n := p.spend(10)
 		for _, st := range p.streams {
-			if st.fins == 0 && st.came+n <= 262_144 {
+			if st.fins == 0 && n <= st.room() {
 				h.StreamID = st.id
 				rest = pattern(st.id).bytes(st.came, n)
 				st.data(n)
@@ -587,6 +616,9 @@ func (p *play) mustHaveSent(st *played) {
 	if st.sent < may {
 		p.failf("stream %d: %d bytes went out of %d that were written, %d of which may", st.id, st.sent, st.written, may)
 	}
+	if st.room() <= 0 && (st.readClosed && !st.closed || !st.readClosed && st.came == st.read) && st.fins == 0 {
+		p.failf("stream %d: the peer has no window, and all %d bytes were taken", st.id, st.came)
+	}
 	if p.model.windows && st.finsSent == 1 && st.finsDue == 1 && st.fins == 0 && !st.updateSent {
 		p.failf("stream %d: no update went out behind FIN, which could be the last word", st.id)
 	}
@@ -798,6 +830,7 @@ func (p *play) frame(h wire.Header, data []byte) {
 	case wire.UPD:
 		st.updateSent = st.updateSent || st.finsSent > 0
 		u, err := wire.ParseWindowUpdate(data)
+		st.told(int(u.Consumed), int(u.Window))
 		if err != nil || p.version != wire.V2 || int(u.Consumed) > st.came+st.late || u.Window == 0 {
 			p.failf("the session sends %v, %v, and %d bytes came: %v", h, u, st.came, err)
 		}
@@ -807,6 +840,9 @@ func (p *play) frame(h wire.Header, data []byte) {
 // finish has everything end well, if it still can.
 func (p *play) finish() {
 	p.act(step{operation: operation{name: "unstall"}})
+	if p.model.end == nil && !p.cut {
+		p.sendRest()
+	}
 	p.check()
 	if p.model.end == nil && !p.model.closed {
 		p.conclude()
