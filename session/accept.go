@@ -17,7 +17,7 @@ import (
 // closed the transport between two frames. A nil ctx panics and changes nothing.
 func (s *Session) AcceptStream(ctx context.Context) (*stream.Stream, error) {
 	needContext(ctx)
-	var m *member
+	var m *sessionStream
 	var err error
 	ended := s.await(ctx, &s.accepting, func() bool {
 		m, err = s.accept()
@@ -33,7 +33,7 @@ func (s *Session) AcceptStream(ctx context.Context) (*stream.Stream, error) {
 }
 
 // accept returns the first stream of the backlog, or why there will be none. The caller holds s.mu.
-func (s *Session) accept() (*member, error) {
+func (s *Session) accept() (*sessionStream, error) {
 	if s.stopped || s.phase == phaseClosing || s.phase == phaseEnded && s.err == net.ErrClosed {
 		return nil, net.ErrClosed
 	}

@@ -85,7 +85,7 @@ func (s *Session) Shutdown(ctx context.Context) error {
 
 // flush waits until the streams' data was handed to the transport, and a socket's peer has
 // acknowledged it, for at most CloseTimeout, and reports whether that was done.
-func (s *Session) flush(members []*member) bool {
+func (s *Session) flush(members []*sessionStream) bool {
 	timeout := time.NewTimer(s.config.CloseTimeout)
 	defer timeout.Stop()
 	done := s.done
@@ -134,8 +134,8 @@ func (s *Session) endWriting(done <-chan struct{}, timeout <-chan time.Time) boo
 }
 
 // unsent returns those of the members that have something to send.
-func unsent(members []*member) []*member {
-	var rest []*member
+func unsent(members []*sessionStream) []*sessionStream {
+	var rest []*sessionStream
 	for _, m := range members {
 		if m.core.HasUnsent() {
 			rest = append(rest, m)
@@ -145,15 +145,15 @@ func unsent(members []*member) []*member {
 }
 
 // snapshot returns the streams.
-func (s *Session) snapshot() []*member {
+func (s *Session) snapshot() []*sessionStream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.list()
 }
 
 // list returns the streams. The caller holds s.mu.
-func (s *Session) list() []*member {
-	members := make([]*member, 0, len(s.members))
+func (s *Session) list() []*sessionStream {
+	members := make([]*sessionStream, 0, len(s.members))
 	for _, m := range s.members {
 		members = append(members, m)
 	}

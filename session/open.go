@@ -17,7 +17,7 @@ import (
 // A nil ctx panics and changes nothing.
 func (s *Session) OpenStream(ctx context.Context) (*stream.Stream, error) {
 	needContext(ctx)
-	var m *member
+	var m *sessionStream
 	var err error
 	ended := s.await(ctx, &s.opening, func() bool {
 		m, err = s.open()
@@ -44,7 +44,7 @@ func (s *Session) Open() (net.Conn, error) {
 }
 
 // open opens a stream, if there is no need to wait, or returns why there will be none. The caller holds s.mu.
-func (s *Session) open() (*member, error) {
+func (s *Session) open() (*sessionStream, error) {
 	switch {
 	case s.phase == phaseShutdown:
 		return nil, ErrShutdown
@@ -60,5 +60,5 @@ func (s *Session) open() (*member, error) {
 	id := uint32(s.nextID)
 	s.nextID += 2
 	s.unsentSYN.Add(1)
-	return s.newMember(id, true), nil
+	return s.newStream(id, true), nil
 }

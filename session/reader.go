@@ -27,15 +27,15 @@ type reader struct {
 	staging *[stagingSize]byte // nil while there is nothing in it
 	r, w    int                // it holds staging[r:w]
 
-	left  uint32  // of the payload
-	m     *member // whose it is; nil if it is thrown away
-	large bool    // the payload was large from the beginning
-	bulk  bool    // it was, or the one before it was
-	lent  bool    // targets returned memory that m lent
+	left  uint32         // of the payload
+	m     *sessionStream // whose it is; nil if it is thrown away
+	large bool           // the payload was large from the beginning
+	bulk  bool           // it was, or the one before it was
+	lent  bool           // targets returned memory that m lent
 
 	// A Read whose buffer is being filled waits for more as long as there is more
 	// to read at once; then, or when it has enough, it runs.
-	filling *member // whose Read waits like this
+	filling *sessionStream // whose Read waits like this
 
 	pace *pacer // limits the rate, if not nil
 
@@ -287,7 +287,7 @@ func (r *reader) frame(h wire.Header, body []byte) error {
 		return s.opened(h)
 	case wire.FIN, wire.PSH, wire.UPD: // of a stream that is open, or was
 	}
-	m := s.member(h.StreamID)
+	m := s.stream(h.StreamID)
 	if h.Command == wire.PSH {
 		if h.Length == 0 {
 			return nil

@@ -54,19 +54,19 @@ type Session struct {
 	err      error // why the session ends or ended
 	broken   error // why nothing can be sent any more; set once
 	brokenAt time.Duration
-	members  map[uint32]*member // the streams that are open
-	theirs   int                // how many of them the peer has opened
+	members  map[uint32]*sessionStream // the streams that are open
+	theirs   int                       // how many of them the peer has opened
 	nextID   uint64
 
-	backlog   []*member     // streams to be accepted; nil if there are none
-	stopped   bool          // a Listener was closed: no stream is accepted any more
-	accepting sync.Cond     // backlog, stopped or phase changed
-	opening   sync.Cond     // ver, unsentSYN or phase changed
-	emptied   chan struct{} // if not nil, closed when members becomes empty
-	grace     *time.Timer   // runs after writing has failed
-	closing   chan struct{} // closed when Close is called or the session has ended
-	done      chan struct{} // closed when the session has ended
-	closeBy   time.Time     // when Close is to return
+	backlog   []*sessionStream // streams to be accepted; nil if there are none
+	stopped   bool             // a Listener was closed: no stream is accepted any more
+	accepting sync.Cond        // backlog, stopped or phase changed
+	opening   sync.Cond        // ver, unsentSYN or phase changed
+	emptied   chan struct{}    // if not nil, closed when members becomes empty
+	grace     *time.Timer      // runs after writing has failed
+	closing   chan struct{}    // closed when Close is called or the session has ended
+	done      chan struct{}    // closed when the session has ended
+	closeBy   time.Time        // when Close is to return
 }
 
 // The phases of a session's life, in their order.
@@ -165,7 +165,7 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 	}
 	s.latency = newLatency(&s.clock, s.budget, onOneHost(local, remote))
 	s.ver.Store(uint32(s.config.Version))
-	s.members = make(map[uint32]*member)
+	s.members = make(map[uint32]*sessionStream)
 	s.accepting.L = &s.mu
 	s.opening.L = &s.mu
 	s.reclaim.s = s
@@ -220,8 +220,8 @@ func (s *Session) adopt(v wire.Version) bool {
 // now is the time since the session began.
 func (s *Session) now() time.Duration { return s.clock.now() }
 
-// member returns the open stream id, or nil.
-func (s *Session) member(id uint32) *member {
+// stream returns the open stream id, or nil.
+func (s *Session) stream(id uint32) *sessionStream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.members[id]
@@ -249,7 +249,7 @@ func (s *Session) opened(h wire.Header) error {
 		}
 		return nil
 	}
-	m := s.newMember(h.StreamID, false)
+	m := s.newStream(h.StreamID, false)
 	s.theirs++
 	s.backlog = append(s.backlog, m)
 	s.accepting.Signal()
@@ -375,35 +375,35 @@ func (s *Session) log(msg string, args ...any) {
 	}
 }
 
-// newMember adds a stream. The caller holds s.mu, and calls the Core's Start without it.
-func (s *Session) newMember(id uint32, opens bool) *member {
-	m := &member{s: s}
+// newStream adds a stream. The caller holds s.mu, and calls the Core's Start without it.
+func (s *Session) newStream(id uint32, opens bool) *sessionStream {
+	m := &sessionStream{s: s}
 	m.flow.Owner = m
 	m.core.Init(&s.streams, m, id, opens)
 	s.members[id] = m
 	return m
 }
 
-// A member is a stream of a session: its core, and its place in the writer's lines. It
+// A sessionStream is a stream of a session: its core, and its place in the writer's lines. It
 // is the stream's way to the session.
-type member struct {
+type sessionStream struct {
 	s       *Session
 	flow    shaper.Flow
 	core    stream.Core
 	traffic streamTraffic
 }
 
-var _ stream.Notifier = (*member)(nil)
+var _ stream.Notifier = (*sessionStream)(nil)
 
-func (m *member) SendControl(u stream.Urgency) { m.s.out.send(&m.flow, shaper.Control, u) }
-func (m *member) SendData(u stream.Urgency)    { m.s.out.send(&m.flow, shaper.Data, u) }
-func (m *member) Flush()                       { m.s.out.flush() }
-func (m *member) SetWeight(weight int)         { m.s.out.setWeight(&m.flow, weight) }
-func (m *member) Now() time.Duration           { return m.s.now() }
+func (m *sessionStream) SendControl(u stream.Urgency) { m.s.out.send(&m.flow, shaper.Control, u) }
+func (m *sessionStream) SendData(u stream.Urgency)    { m.s.out.send(&m.flow, shaper.Data, u) }
+func (m *sessionStream) Flush()                       { m.s.out.flush() }
+func (m *sessionStream) SetWeight(weight int)         { m.s.out.setWeight(&m.flow, weight) }
+func (m *sessionStream) Now() time.Duration           { return m.s.now() }
 
 // take adds to b what the stream has to send in class c, and reports whether there is more. It is
 // called by the holder of the writer role.
-func (m *member) take(b *wire.Batch, c shaper.Class, n int) (more bool) {
+func (m *sessionStream) take(b *wire.Batch, c shaper.Class, n int) (more bool) {
 	if c == shaper.Control {
 		m.core.AppendControl(b)
 		return false
@@ -412,7 +412,7 @@ func (m *member) take(b *wire.Batch, c shaper.Class, n int) (more bool) {
 }
 
 // Opened lets a call of OpenStream go on.
-func (m *member) Opened() {
+func (m *sessionStream) Opened() {
 	if m.s.unsentSYN.Add(-1) == maxUnsentSYN-1 {
 		m.s.mu.Lock()
 		defer m.s.mu.Unlock()
@@ -421,7 +421,7 @@ func (m *member) Opened() {
 }
 
 // Finished takes the stream off the session.
-func (m *member) Finished() {
+func (m *sessionStream) Finished() {
 	s := m.s
 	id := m.core.Stream().ID()
 	s.mu.Lock()

@@ -105,7 +105,7 @@ func (w *stallWatch) expired() {
 // until half of what all of them hold is free.
 func (s *Session) abortStalled(round uint64) {
 	type stalled struct {
-		m      *member
+		m      *sessionStream
 		unread int
 	}
 	var all []stalled

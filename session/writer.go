@@ -321,7 +321,7 @@ func (w *writer) collect(b *wire.Batch) bool {
 		if f == &w.own {
 			more = w.takeOwn(b)
 		} else {
-			m := f.Owner.(*member)
+			m := f.Owner.(*sessionStream)
 			w.mu.Unlock()
 			more = m.take(b, c, n)
 			if c == shaper.Data && b.Len() > before {
