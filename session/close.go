@@ -40,14 +40,14 @@ func (s *Session) Close() error {
 	close(s.closing)
 	s.err = net.ErrClosed
 	s.backlog = nil
-	members := s.list()
+	streams := s.list()
 	s.wakeAll()
 	s.mu.Unlock()
 
-	for _, m := range members {
+	for _, m := range streams {
 		m.core.Abort(net.ErrClosed, stream.AbortRead)
 	}
-	flushed := s.flush(members)
+	flushed := s.flush(streams)
 	err := s.end(net.ErrClosed)
 	if !flushed {
 		err = ErrNotFlushed
@@ -65,7 +65,7 @@ func (s *Session) Shutdown(ctx context.Context) error {
 		s.phase = phaseShutdown
 		s.wakeAll()
 	}
-	for len(s.members) > 0 && s.phase == phaseShutdown {
+	for len(s.streams) > 0 && s.phase == phaseShutdown {
 		if s.emptied == nil {
 			s.emptied = make(chan struct{})
 		}
@@ -85,7 +85,7 @@ func (s *Session) Shutdown(ctx context.Context) error {
 
 // flush waits until the streams' data was handed to the transport, and a socket's peer has
 // acknowledged it, for at most CloseTimeout, and reports whether that was done.
-func (s *Session) flush(members []*sessionStream) bool {
+func (s *Session) flush(streams []*sessionStream) bool {
 	timeout := time.NewTimer(s.config.CloseTimeout)
 	defer timeout.Stop()
 	done := s.done
@@ -93,7 +93,7 @@ func (s *Session) flush(members []*sessionStream) bool {
 		freed, idle := s.out.idle()
 		if idle {
 			// What is left waits for the peer's window.
-			if members = unsent(members); len(members) == 0 || done == nil {
+			if streams = unsent(streams); len(streams) == 0 || done == nil {
 				break
 			}
 		}
@@ -133,10 +133,10 @@ func (s *Session) endWriting(done <-chan struct{}, timeout <-chan time.Time) boo
 	}
 }
 
-// unsent returns those of the members that have something to send.
-func unsent(members []*sessionStream) []*sessionStream {
+// unsent returns those of the streams that have something to send.
+func unsent(streams []*sessionStream) []*sessionStream {
 	var rest []*sessionStream
-	for _, m := range members {
+	for _, m := range streams {
 		if m.core.HasUnsent() {
 			rest = append(rest, m)
 		}
@@ -153,11 +153,11 @@ func (s *Session) snapshot() []*sessionStream {
 
 // list returns the streams. The caller holds s.mu.
 func (s *Session) list() []*sessionStream {
-	members := make([]*sessionStream, 0, len(s.members))
-	for _, m := range s.members {
-		members = append(members, m)
+	streams := make([]*sessionStream, 0, len(s.streams))
+	for _, m := range s.streams {
+		streams = append(streams, m)
 	}
-	return members
+	return streams
 }
 
 // wakeAll wakes all who wait for the session. The caller holds s.mu.
@@ -191,12 +191,12 @@ func (s *Session) end(reason error) error {
 	// A peer that closes the transport may be in the middle of a frame.
 	cut := reason != io.EOF && !errors.Is(reason, io.ErrUnexpectedEOF)
 	// With the lock held, so that whoever hears of the end finds it everywhere.
-	for _, m := range s.members {
+	for _, m := range s.streams {
 		cut = cut || m.core.HasUnsent()
 		m.core.Abort(cause, stream.AbortBoth)
 	}
 	s.cut.Store(cut)
-	clear(s.members)
+	clear(s.streams)
 	s.wakeAll()
 	if s.grace != nil {
 		s.grace.Stop()
@@ -240,11 +240,11 @@ func (s *Session) writeFailed(err error) {
 	}
 	err = s.explain(err)
 	s.broken, s.brokenAt = err, s.now()
-	members := s.list()
+	streams := s.list()
 	s.wakeAll()
 	s.grace = time.AfterFunc(writeGrace, s.graceOver)
 	s.mu.Unlock()
-	for _, m := range members {
+	for _, m := range streams {
 		m.core.Abort(err, stream.AbortWrite)
 	}
 	s.transport.interrupt()

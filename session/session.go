@@ -29,7 +29,7 @@ type Session struct {
 	config Config
 
 	ver        atomic.Uint32 // wire.Version; 0 until a server has learned it
-	streams    stream.Shared // what all streams have in common; Version is set with ver
+	shared     stream.Shared // what all streams have in common; Version is set with ver
 	budget     *flow.Share   // of unread data
 	sendBudget *flow.Share   // of data that was written, copied, and not sent yet
 	transport  transport     // how conn is used
@@ -54,7 +54,7 @@ type Session struct {
 	err      error // why the session ends or ended
 	broken   error // why nothing can be sent any more; set once
 	brokenAt time.Duration
-	members  map[uint32]*sessionStream // the streams that are open
+	streams  map[uint32]*sessionStream // the streams that are open
 	theirs   int                       // how many of them the peer has opened
 	nextID   uint64
 
@@ -62,7 +62,7 @@ type Session struct {
 	stopped   bool             // a Listener was closed: no stream is accepted any more
 	accepting sync.Cond        // backlog, stopped or phase changed
 	opening   sync.Cond        // ver, unsentSYN or phase changed
-	emptied   chan struct{}    // if not nil, closed when members becomes empty
+	emptied   chan struct{}    // if not nil, closed when streams becomes empty
 	grace     *time.Timer      // runs after writing has failed
 	closing   chan struct{}    // closed when Close is called or the session has ended
 	done      chan struct{}    // closed when the session has ended
@@ -154,7 +154,7 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 		s.sendBudget = flow.NewShare(s.config.MaxSendBuffer)
 	}
 	s.budget.SetMaxWindow(s.config.MaxStreamWindow)
-	s.streams = stream.Shared{
+	s.shared = stream.Shared{
 		Version:    wire.Version(s.config.Version),
 		MaxFrame:   s.config.MaxFrameSize,
 		Budget:     s.budget,
@@ -165,7 +165,7 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 	}
 	s.latency = newLatency(&s.clock, s.budget, onOneHost(local, remote))
 	s.ver.Store(uint32(s.config.Version))
-	s.members = make(map[uint32]*sessionStream)
+	s.streams = make(map[uint32]*sessionStream)
 	s.accepting.L = &s.mu
 	s.opening.L = &s.mu
 	s.reclaim.s = s
@@ -211,7 +211,7 @@ func (s *Session) version() wire.Version { return wire.Version(s.ver.Load()) }
 func (s *Session) adopt(v wire.Version) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.streams.Version = v
+	s.shared.Version = v
 	s.ver.Store(uint32(v))
 	s.opening.Broadcast()
 	return true
@@ -224,7 +224,7 @@ func (s *Session) now() time.Duration { return s.clock.now() }
 func (s *Session) stream(id uint32) *sessionStream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.members[id]
+	return s.streams[id]
 }
 
 // mine reports whether id is for this side to open.
@@ -236,7 +236,7 @@ func (s *Session) opened(h wire.Header) error {
 		return &ProtocolError{Header: h, Err: ErrStreamParity}
 	}
 	s.mu.Lock()
-	if _, ok := s.members[h.StreamID]; ok {
+	if _, ok := s.streams[h.StreamID]; ok {
 		s.mu.Unlock()
 		return &ProtocolError{Header: h, Err: ErrStreamInUse}
 	}
@@ -269,7 +269,7 @@ func (s *Session) full() bool {
 func (s *Session) keeps(id uint32) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.members[id] != nil && s.phase < phaseClosing
+	return s.streams[id] != nil && s.phase < phaseClosing
 }
 
 // addSent and addReceived note that n bytes went over the transport.
@@ -315,19 +315,19 @@ func (s *Session) Err() error {
 func (s *Session) NumStreams() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.members)
+	return len(s.streams)
 }
 
 // Addr returns the local address, as a net.Listener does.
-func (s *Session) Addr() net.Addr { return s.streams.LocalAddr }
+func (s *Session) Addr() net.Addr { return s.shared.LocalAddr }
 
 // LocalAddr returns the transport's local address. If the transport tells none, or a nil pointer, it
 // returns an address that says "smux".
-func (s *Session) LocalAddr() net.Addr { return s.streams.LocalAddr }
+func (s *Session) LocalAddr() net.Addr { return s.shared.LocalAddr }
 
 // RemoteAddr returns the transport's remote address. If the transport tells none, or a nil pointer, it
 // returns an address that says "smux".
-func (s *Session) RemoteAddr() net.Addr { return s.streams.RemoteAddr }
+func (s *Session) RemoteAddr() net.Addr { return s.shared.RemoteAddr }
 
 // noAddr is the address of a transport that does not tell.
 type noAddr struct{}
@@ -379,8 +379,8 @@ func (s *Session) log(msg string, args ...any) {
 func (s *Session) newStream(id uint32, opens bool) *sessionStream {
 	m := &sessionStream{s: s}
 	m.flow.Owner = m
-	m.core.Init(&s.streams, m, id, opens)
-	s.members[id] = m
+	m.core.Init(&s.shared, m, id, opens)
+	s.streams[id] = m
 	return m
 }
 
@@ -425,12 +425,12 @@ func (m *sessionStream) Finished() {
 	s := m.s
 	id := m.core.Stream().ID()
 	s.mu.Lock()
-	if s.members[id] == m {
-		delete(s.members, id)
+	if s.streams[id] == m {
+		delete(s.streams, id)
 		if !s.mine(id) {
 			s.theirs--
 		}
-		if len(s.members) == 0 && s.emptied != nil {
+		if len(s.streams) == 0 && s.emptied != nil {
 			close(s.emptied)
 			s.emptied = nil
 		}

@@ -80,7 +80,7 @@ func (w *stallWatch) resume() {
 
 // restart starts the clock anew. The caller holds w.mu.
 func (w *stallWatch) restart() {
-	w.round = w.s.streams.NextRound()
+	w.round = w.s.shared.NextRound()
 	w.received = w.s.stats.bytesReceived.Load()
 	w.ran = 0
 }
