@@ -17,11 +17,11 @@ import (
 // closed the transport between two frames. A nil ctx panics and changes nothing.
 func (s *Session) AcceptStream(ctx context.Context) (*stream.Stream, error) {
 	needContext(ctx)
-	var m *sessionStream
+	var st *sessionStream
 	var err error
 	ended := s.await(ctx, &s.accepting, func() bool {
-		m, err = s.accept()
-		return m != nil || err != nil
+		st, err = s.accept()
+		return st != nil || err != nil
 	})
 	switch {
 	case ended != nil:
@@ -29,7 +29,7 @@ func (s *Session) AcceptStream(ctx context.Context) (*stream.Stream, error) {
 	case err != nil:
 		return nil, s.opError("accept", err)
 	}
-	return m.core.Stream(), nil
+	return st.core.Stream(), nil
 }
 
 // accept returns the first stream of the backlog, or why there will be none. The caller holds s.mu.
@@ -38,13 +38,13 @@ func (s *Session) accept() (*sessionStream, error) {
 		return nil, net.ErrClosed
 	}
 	if len(s.backlog) > 0 {
-		m := s.backlog[0]
+		st := s.backlog[0]
 		s.backlog[0] = nil
 		s.backlog = s.backlog[1:]
 		if len(s.backlog) == 0 {
 			s.backlog = nil
 		}
-		return m, nil
+		return st, nil
 	}
 	switch {
 	case s.phase != phaseEnded:

@@ -44,8 +44,8 @@ func (s *Session) Close() error {
 	s.wakeAll()
 	s.mu.Unlock()
 
-	for _, m := range streams {
-		m.core.Abort(net.ErrClosed, stream.AbortRead)
+	for _, st := range streams {
+		st.core.Abort(net.ErrClosed, stream.AbortRead)
 	}
 	flushed := s.flush(streams)
 	err := s.end(net.ErrClosed)
@@ -136,9 +136,9 @@ func (s *Session) endWriting(done <-chan struct{}, timeout <-chan time.Time) boo
 // unsent returns those of the streams that have something to send.
 func unsent(streams []*sessionStream) []*sessionStream {
 	var rest []*sessionStream
-	for _, m := range streams {
-		if m.core.HasUnsent() {
-			rest = append(rest, m)
+	for _, st := range streams {
+		if st.core.HasUnsent() {
+			rest = append(rest, st)
 		}
 	}
 	return rest
@@ -154,8 +154,8 @@ func (s *Session) snapshot() []*sessionStream {
 // list returns the streams. The caller holds s.mu.
 func (s *Session) list() []*sessionStream {
 	streams := make([]*sessionStream, 0, len(s.streams))
-	for _, m := range s.streams {
-		streams = append(streams, m)
+	for _, st := range s.streams {
+		streams = append(streams, st)
 	}
 	return streams
 }
@@ -191,9 +191,9 @@ func (s *Session) end(reason error) error {
 	// A peer that closes the transport may be in the middle of a frame.
 	cut := reason != io.EOF && !errors.Is(reason, io.ErrUnexpectedEOF)
 	// With the lock held, so that whoever hears of the end finds it everywhere.
-	for _, m := range s.streams {
-		cut = cut || m.core.HasUnsent()
-		m.core.Abort(cause, stream.AbortBoth)
+	for _, st := range s.streams {
+		cut = cut || st.core.HasUnsent()
+		st.core.Abort(cause, stream.AbortBoth)
 	}
 	s.cut.Store(cut)
 	clear(s.streams)
@@ -244,8 +244,8 @@ func (s *Session) writeFailed(err error) {
 	s.wakeAll()
 	s.grace = time.AfterFunc(writeGrace, s.graceOver)
 	s.mu.Unlock()
-	for _, m := range streams {
-		m.core.Abort(err, stream.AbortWrite)
+	for _, st := range streams {
+		st.core.Abort(err, stream.AbortWrite)
 	}
 	s.transport.interrupt()
 }

@@ -36,8 +36,8 @@ func (s *Session) stopAccepting() {
 	s.backlog = nil
 	s.accepting.Broadcast()
 	s.mu.Unlock()
-	for _, m := range waiting {
-		_ = m.core.Stream().Close() // no application has seen it
+	for _, st := range waiting {
+		_ = st.core.Stream().Close() // no application has seen it
 	}
 	s.stats.streamsRefused.Add(uint64(len(waiting)))
 }

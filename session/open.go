@@ -17,11 +17,11 @@ import (
 // A nil ctx panics and changes nothing.
 func (s *Session) OpenStream(ctx context.Context) (*stream.Stream, error) {
 	needContext(ctx)
-	var m *sessionStream
+	var st *sessionStream
 	var err error
 	ended := s.await(ctx, &s.opening, func() bool {
-		m, err = s.open()
-		return m != nil || err != nil
+		st, err = s.open()
+		return st != nil || err != nil
 	})
 	switch {
 	case ended != nil:
@@ -30,8 +30,8 @@ func (s *Session) OpenStream(ctx context.Context) (*stream.Stream, error) {
 		return nil, s.opError("open", err)
 	}
 	s.stats.streamsOpened.Add(1)
-	m.core.Start()
-	return m.core.Stream(), nil
+	st.core.Start()
+	return st.core.Stream(), nil
 }
 
 // Open is OpenStream without a context, for the interfaces that want it.

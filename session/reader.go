@@ -14,7 +14,7 @@ import (
 //
 // Bytes are read into a staging buffer, which is decoded in place; its state is either
 // "at a header" (left is 0) or "in the payload of a PSH frame" (left bytes of it are to
-// come, for stream m). In a payload that is large, what is left is read straight into
+// come, for stream st). In a payload that is large, what is left is read straight into
 // memory that its stream lends, and behind it little more than the next header, so that the
 // payload after it can be read straight, too.
 //
@@ -28,10 +28,10 @@ type reader struct {
 	r, w    int                // it holds staging[r:w]
 
 	left  uint32         // of the payload
-	m     *sessionStream // whose it is; nil if it is thrown away
+	st    *sessionStream // whose it is; nil if it is thrown away
 	large bool           // the payload was large from the beginning
 	bulk  bool           // it was, or the one before it was
-	lent  bool           // targets returned memory that m lent
+	lent  bool           // targets returned memory that st lent
 
 	// A Read whose buffer is being filled waits for more as long as there is more
 	// to read at once; then, or when it has enough, it runs.
@@ -145,7 +145,7 @@ func (r *reader) rest() {
 	r.wake()
 	r.s.latency.beforeWait()
 	if r.left == 0 {
-		r.m = nil // an idle session must not hold a stream that is closed
+		r.st = nil // an idle session must not hold a stream that is closed
 	}
 	if r.staging != nil && r.r == r.w {
 		stagings.Put(r.staging)
@@ -186,8 +186,8 @@ func (r *reader) memory(brief bool) (direct, staged []byte) {
 	if r.left == 0 || !r.bulk {
 		return nil, staged
 	}
-	r.s.latency.beforeRead(&r.m.traffic)
-	direct = r.m.core.Reserve(int(r.left), brief)
+	r.s.latency.beforeRead(&r.st.traffic)
+	direct = r.st.core.Reserve(int(r.left), brief)
 	if direct == nil {
 		return nil, staged
 	}
@@ -212,7 +212,7 @@ func (r *reader) filled(n int) {
 	payload := min(n, int(r.left))
 	r.w += n - payload
 	r.left -= uint32(payload)
-	r.delivered(r.m.core.Commit(payload))
+	r.delivered(r.st.core.Commit(payload))
 }
 
 // wake has a Read go on whose buffer is partly filled.
@@ -231,8 +231,8 @@ func (r *reader) parse() (wait, error) {
 			data := r.staging[r.r : r.r+n]
 			r.r += n
 			r.left -= uint32(n)
-			if r.m != nil {
-				r.delivered(r.m.core.Deliver(data, r.bulk && r.left > 0))
+			if r.st != nil {
+				r.delivered(r.st.core.Deliver(data, r.bulk && r.left > 0))
 			}
 			continue
 		}
@@ -269,10 +269,10 @@ func (r *reader) delivered(became stream.Delivery) {
 	switch became {
 	case stream.Queued:
 	case stream.Filling:
-		r.filling = r.m
+		r.filling = r.st
 	case stream.Filled:
 		r.filling = nil
-		r.s.latency.onFilled(&r.m.traffic)
+		r.s.latency.onFilled(&r.st.traffic)
 	}
 }
 
@@ -287,33 +287,33 @@ func (r *reader) frame(h wire.Header, body []byte) error {
 		return s.opened(h)
 	case wire.FIN, wire.PSH, wire.UPD: // of a stream that is open, or was
 	}
-	m := s.stream(h.StreamID)
+	st := s.stream(h.StreamID)
 	if h.Command == wire.PSH {
 		if h.Length == 0 {
 			return nil
 		}
-		if m != r.filling {
+		if st != r.filling {
 			r.wake()
 		}
-		r.left, r.m, r.admitted = uint32(h.Length), m, false
+		r.left, r.st, r.admitted = uint32(h.Length), st, false
 		large := r.left >= directMin
-		r.bulk = m != nil && (large || r.bulk && r.large)
+		r.bulk = st != nil && (large || r.bulk && r.large)
 		r.large = large
-		if m != nil {
-			s.latency.onFrame(&m.traffic, int(h.Length))
+		if st != nil {
+			s.latency.onFrame(&st.traffic, int(h.Length))
 		}
 		return nil
 	}
-	if m == nil {
+	if st == nil {
 		return nil // late, or of a stream that was refused
 	}
 	if h.Command == wire.FIN {
-		m.core.HandleFIN()
+		st.core.HandleFIN()
 		return nil
 	}
 	u, err := wire.ParseWindowUpdate(body)
 	if err == nil {
-		err = m.core.HandleUpdate(u)
+		err = st.core.HandleUpdate(u)
 	}
 	if err != nil {
 		return &ProtocolError{Header: h, Err: err}

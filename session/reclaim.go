@@ -66,8 +66,8 @@ func (r *reclaimer) run() {
 
 // visit takes back what can be, and reports whether another visit could take more.
 func (r *reclaimer) visit() (again bool) {
-	for _, m := range r.s.snapshot() {
-		if m.core.Reclaim() {
+	for _, st := range r.s.snapshot() {
+		if st.core.Reclaim() {
 			again = true
 		}
 	}

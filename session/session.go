@@ -249,13 +249,13 @@ func (s *Session) opened(h wire.Header) error {
 		}
 		return nil
 	}
-	m := s.newStream(h.StreamID, false)
+	st := s.newStream(h.StreamID, false)
 	s.theirs++
-	s.backlog = append(s.backlog, m)
+	s.backlog = append(s.backlog, st)
 	s.accepting.Signal()
 	s.mu.Unlock()
 	s.stats.streamsAccepted.Add(1)
-	m.core.Start()
+	st.core.Start()
 	return nil
 }
 
@@ -377,11 +377,11 @@ func (s *Session) log(msg string, args ...any) {
 
 // newStream adds a stream. The caller holds s.mu, and calls the Core's Start without it.
 func (s *Session) newStream(id uint32, opens bool) *sessionStream {
-	m := &sessionStream{s: s}
-	m.flow.Owner = m
-	m.core.Init(&s.shared, m, id, opens)
-	s.streams[id] = m
-	return m
+	st := &sessionStream{s: s}
+	st.flow.Owner = st
+	st.core.Init(&s.shared, st, id, opens)
+	s.streams[id] = st
+	return st
 }
 
 // A sessionStream is a stream of a session: its core, and its place in the writer's lines. It
@@ -395,37 +395,37 @@ type sessionStream struct {
 
 var _ stream.Notifier = (*sessionStream)(nil)
 
-func (m *sessionStream) SendControl(u stream.Urgency) { m.s.out.send(&m.flow, shaper.Control, u) }
-func (m *sessionStream) SendData(u stream.Urgency)    { m.s.out.send(&m.flow, shaper.Data, u) }
-func (m *sessionStream) Flush()                       { m.s.out.flush() }
-func (m *sessionStream) SetWeight(weight int)         { m.s.out.setWeight(&m.flow, weight) }
-func (m *sessionStream) Now() time.Duration           { return m.s.now() }
+func (st *sessionStream) SendControl(u stream.Urgency) { st.s.out.send(&st.flow, shaper.Control, u) }
+func (st *sessionStream) SendData(u stream.Urgency)    { st.s.out.send(&st.flow, shaper.Data, u) }
+func (st *sessionStream) Flush()                       { st.s.out.flush() }
+func (st *sessionStream) SetWeight(weight int)         { st.s.out.setWeight(&st.flow, weight) }
+func (st *sessionStream) Now() time.Duration           { return st.s.now() }
 
 // take adds to b what the stream has to send in class c, and reports whether there is more. It is
 // called by the holder of the writer role.
-func (m *sessionStream) take(b *wire.Batch, c shaper.Class, n int) (more bool) {
+func (st *sessionStream) take(b *wire.Batch, c shaper.Class, n int) (more bool) {
 	if c == shaper.Control {
-		m.core.AppendControl(b)
+		st.core.AppendControl(b)
 		return false
 	}
-	return m.core.AppendData(b, n)
+	return st.core.AppendData(b, n)
 }
 
 // Opened lets a call of OpenStream go on.
-func (m *sessionStream) Opened() {
-	if m.s.unsentSYN.Add(-1) == maxUnsentSYN-1 {
-		m.s.mu.Lock()
-		defer m.s.mu.Unlock()
-		m.s.opening.Broadcast()
+func (st *sessionStream) Opened() {
+	if st.s.unsentSYN.Add(-1) == maxUnsentSYN-1 {
+		st.s.mu.Lock()
+		defer st.s.mu.Unlock()
+		st.s.opening.Broadcast()
 	}
 }
 
 // Finished takes the stream off the session.
-func (m *sessionStream) Finished() {
-	s := m.s
-	id := m.core.Stream().ID()
+func (st *sessionStream) Finished() {
+	s := st.s
+	id := st.core.Stream().ID()
 	s.mu.Lock()
-	if s.streams[id] == m {
+	if s.streams[id] == st {
 		delete(s.streams, id)
 		if !s.mine(id) {
 			s.theirs--

@@ -105,14 +105,14 @@ func (w *stallWatch) expired() {
 // until half of what all of them hold is free.
 func (s *Session) abortStalled(round uint64) {
 	type stalled struct {
-		m      *sessionStream
+		st     *sessionStream
 		unread int
 	}
 	var all []stalled
 	total := 0
-	for _, m := range s.snapshot() {
-		if n := m.core.Stalled(round); n > 0 {
-			all = append(all, stalled{m, n})
+	for _, st := range s.snapshot() {
+		if n := st.core.Stalled(round); n > 0 {
+			all = append(all, stalled{st, n})
 			total += n
 		}
 	}
@@ -123,14 +123,14 @@ func (s *Session) abortStalled(round uint64) {
 		if freed >= total-total/2 {
 			break
 		}
-		n := x.m.core.FailStalled(round)
+		n := x.st.core.FailStalled(round)
 		if n == 0 {
 			continue // it has been read after all
 		}
 		streams++
 		freed += n
 		if f := s.config.OnEvent; f != nil {
-			f(Event{Session: s, StreamID: x.m.core.Stream().ID(), Unread: n})
+			f(Event{Session: s, StreamID: x.st.core.Stream().ID(), Unread: n})
 		}
 	}
 	if streams > 0 {

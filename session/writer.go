@@ -321,11 +321,11 @@ func (w *writer) collect(b *wire.Batch) bool {
 		if f == &w.own {
 			more = w.takeOwn(b)
 		} else {
-			m := f.Owner.(*sessionStream)
+			st := f.Owner.(*sessionStream)
 			w.mu.Unlock()
-			more = m.take(b, c, n)
+			more = st.take(b, c, n)
 			if c == shaper.Data && b.Len() > before {
-				w.s.latency.onSent(&m.traffic)
+				w.s.latency.onSent(&st.traffic)
 			}
 			w.mu.Lock()
 		}

@@ -111,8 +111,8 @@ func (w *writeWatch) check() {
 // giveUpClosed throws away what closed streams have yet to send.
 func (s *Session) giveUpClosed() {
 	n := 0
-	for _, m := range s.snapshot() {
-		if m.core.GiveUp() {
+	for _, st := range s.snapshot() {
+		if st.core.GiveUp() {
 			n++
 		}
 	}
