@@ -36,7 +36,7 @@ func (t *portable) read() (wait, error) {
 			return waitNothing, err
 		case why == waitNothing && t.end != nil:
 			return waitNothing, t.end
-		case why == waitNothing && !r.pace.ready():
+		case why == waitNothing && !r.throttle.ready():
 			why = waitRate
 		}
 		if why != waitNothing {

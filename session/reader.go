@@ -37,7 +37,7 @@ type reader struct {
 	// to read at once; then, or when it has enough, it runs.
 	filling *sessionStream // whose Read waits like this
 
-	pace *pacer // limits the rate, if not nil
+	throttle *throttle // limits the rate, if not nil
 
 	admitted bool // the next payload was waited for, and may come whether there is room or not
 }
@@ -90,7 +90,7 @@ func (r *reader) await(why wait) error {
 		defer s.stalls.resume()
 		r.admitted = s.budget.Wait(s.closing)
 	case waitRate:
-		r.pace.wait()
+		r.throttle.wait()
 	case waitAnswers:
 		defer s.transport.watch()()
 		if !s.awaitAnswers() {
@@ -157,10 +157,10 @@ func (r *reader) rest() {
 // is not nil, and what follows into staged. If brief, the memory is used only until the
 // next call of filled, without waiting.
 func (r *reader) targets(brief bool) (direct, staged []byte) {
-	if r.pace != nil {
+	if r.throttle != nil {
 		direct, staged = r.memory(brief)
-		direct = direct[:min(len(direct), r.pace.piece)]
-		return direct, staged[:min(len(staged), r.pace.piece-len(direct))]
+		direct = direct[:min(len(direct), r.throttle.piece)]
+		return direct, staged[:min(len(staged), r.throttle.piece-len(direct))]
 	}
 	return r.memory(brief)
 }
@@ -200,8 +200,8 @@ func (r *reader) memory(brief bool) (direct, staged []byte) {
 
 // filled says that n bytes were read to the last targets.
 func (r *reader) filled(n int) {
-	if r.pace != nil {
-		r.pace.went(n)
+	if r.throttle != nil {
+		r.throttle.consume(n)
 	}
 	if !r.lent {
 		r.w += n

@@ -171,7 +171,7 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 	s.reclaim.s = s
 	s.stalls = newStallWatch(s)
 	s.budget.OnPressure(s.reclaim.ring)
-	s.in = &reader{s: s, pace: newPacer(s.config.ReceiveRate, s.done)}
+	s.in = &reader{s: s, throttle: newThrottle(s.config.ReceiveRate, s.done)}
 	s.transport = newTransport(conn, s.in, config.Portable)
 	s.latency.use(s.transport)
 	s.out = newWriter(s, scheduler)

@@ -31,8 +31,8 @@ type writer struct {
 	s      *Session
 	inline bool // the transport never waits in a write
 	watch  writeWatch
-	// pace, if not nil, limits the rate. Then only a goroutine ever holds the role.
-	pace *pacer
+	// throttle, if not nil, limits the rate. Then only a goroutine ever holds the role.
+	throttle *throttle
 
 	// What the goroutines run, bound once so that starting them allocates nothing.
 	calledFunc, handedFunc func()
@@ -62,7 +62,7 @@ type turn struct {
 }
 
 func newWriter(s *Session, sched shaper.Scheduler) *writer {
-	w := &writer{s: s, watch: writeWatch{s: s}, inline: s.transport.inline(), pace: newPacer(s.config.SendRate, s.done)}
+	w := &writer{s: s, watch: writeWatch{s: s}, inline: s.transport.inline(), throttle: newThrottle(s.config.SendRate, s.done)}
 	w.sched = guard(w, sched)
 	w.batcher, _ = w.sched.(shaper.Batcher)
 	w.own.Owner = s
@@ -156,7 +156,7 @@ func (w *writer) start(u stream.Urgency) {
 			}
 		}
 		w.mu.Unlock()
-	case u == stream.SendNow && w.inline && w.pace == nil:
+	case u == stream.SendNow && w.inline && w.throttle == nil:
 		w.role = roleHeld
 		w.mu.Unlock()
 		w.s.latency.beforeBatch()
@@ -220,8 +220,8 @@ func (w *writer) run(o *sending, limit int) (largest int) {
 			}
 			o.rest = o.rest[:0]
 		}
-		if w.pace != nil {
-			w.pace.wait()
+		if w.throttle != nil {
+			w.throttle.wait()
 		}
 		if !w.collect(o.batch) {
 			w.freeSending(o)
@@ -230,7 +230,7 @@ func (w *writer) run(o *sending, limit int) (largest int) {
 		n := o.batch.Len()
 		largest = max(largest, n)
 		var err error
-		if w.pace == nil {
+		if w.throttle == nil {
 			err = w.write(o)
 		} else {
 			err = w.writePaced(o)
@@ -248,12 +248,12 @@ func (w *writer) writePaced(o *sending) error {
 	o.rest = o.batch.AppendRest(o.rest[:0], 0)
 	o.batch.Release()
 	for p := o.rest; len(p) > 0; {
-		piece := p[:min(len(p), w.pace.piece)]
-		w.pace.wait()
+		piece := p[:min(len(p), w.throttle.piece)]
+		w.throttle.wait()
 		if err := w.writeAll(piece); err != nil {
 			return err
 		}
-		w.pace.went(len(piece))
+		w.throttle.consume(len(piece))
 		p = p[len(piece):]
 	}
 	o.rest = o.rest[:0]
@@ -302,8 +302,8 @@ func (w *writer) collect(b *wire.Batch) bool {
 	w.mu.Lock()
 	for w.err == nil && !b.Full() {
 		room := math.MaxInt
-		if w.pace != nil {
-			if room = w.pace.piece - b.Len() - wire.HeaderSize; room <= 0 && b.Len() > 0 {
+		if w.throttle != nil {
+			if room = w.throttle.piece - b.Len() - wire.HeaderSize; room <= 0 && b.Len() > 0 {
 				break
 			}
 		}
