@@ -66,13 +66,13 @@ func (s *Session) Shutdown(ctx context.Context) error {
 		s.wakeAll()
 	}
 	for len(s.streams) > 0 && s.phase == phaseShutdown {
-		if s.emptied == nil {
-			s.emptied = make(chan struct{})
+		if s.drained == nil {
+			s.drained = make(chan struct{})
 		}
-		emptied := s.emptied
+		drained := s.drained
 		s.mu.Unlock()
 		select {
-		case <-emptied:
+		case <-drained:
 		case <-s.done:
 		case <-ctx.Done():
 			return s.opError("shutdown", ctx.Err())
@@ -107,10 +107,10 @@ func (s *Session) flush(streams []*sessionStream) bool {
 			return false
 		}
 	}
-	if s.cut.Load() || s.out.incomplete() {
+	if s.abrupt.Load() || s.out.incomplete() {
 		return false
 	}
-	return s.transport.settle(s.done, timeout.C) || s.ended() && !s.cut.Load()
+	return s.transport.settle(s.done, timeout.C) || s.ended() && !s.abrupt.Load()
 }
 
 // endWriting has nothing more sent, and waits until nobody sends. It reports false if done or timeout
@@ -189,17 +189,17 @@ func (s *Session) end(reason error) error {
 		cause = s.explain(io.ErrUnexpectedEOF) // to a stream, io.EOF is FIN and nothing else
 	}
 	// A peer that closes the transport may be in the middle of a frame.
-	cut := reason != io.EOF && !errors.Is(reason, io.ErrUnexpectedEOF)
+	abrupt := reason != io.EOF && !errors.Is(reason, io.ErrUnexpectedEOF)
 	// With the lock held, so that whoever hears of the end finds it everywhere.
 	for _, st := range s.streams {
-		cut = cut || st.core.HasUnsent()
+		abrupt = abrupt || st.core.HasUnsent()
 		st.core.Abort(cause, stream.AbortBoth)
 	}
-	s.cut.Store(cut)
+	s.abrupt.Store(abrupt)
 	clear(s.streams)
 	s.wakeAll()
-	if s.grace != nil {
-		s.grace.Stop()
+	if s.graceTimer != nil {
+		s.graceTimer.Stop()
 	}
 	close(s.done)
 	s.mu.Unlock()
@@ -239,10 +239,10 @@ func (s *Session) writeFailed(err error) {
 		return
 	}
 	err = s.explain(err)
-	s.broken, s.brokenAt = err, s.now()
+	s.writeErr, s.writeErrAt = err, s.now()
 	streams := s.list()
 	s.wakeAll()
-	s.grace = time.AfterFunc(writeGrace, s.graceOver)
+	s.graceTimer = time.AfterFunc(writeGrace, s.graceExpired)
 	s.mu.Unlock()
 	for _, st := range streams {
 		st.core.Abort(err, stream.AbortWrite)
@@ -250,18 +250,18 @@ func (s *Session) writeFailed(err error) {
 	s.transport.interrupt()
 }
 
-// graceOver ends the session when nothing was read for writeGrace after writing has failed. While the
+// graceExpired ends the session when nothing was read for writeGrace after writing has failed. While the
 // application has yet to make room there may be more to read: for that it has CloseTimeout, from the
 // last time on that something was read.
-func (s *Session) graceOver() {
-	progress := max(s.brokenAt, s.clock.lastReceived())
+func (s *Session) graceExpired() {
+	progress := max(s.writeErrAt, s.clock.lastReceived())
 	if s.clock.quiet() >= writeGrace || s.now()-progress >= s.config.CloseTimeout {
-		s.end(s.broken)
+		s.end(s.writeErr)
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.phase < phaseEnded {
-		s.grace.Reset(writeGrace)
+		s.graceTimer.Reset(writeGrace)
 	}
 }

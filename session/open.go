@@ -50,8 +50,8 @@ func (s *Session) open() (*sessionStream, error) {
 		return nil, ErrShutdown
 	case s.phase > phaseShutdown:
 		return nil, s.err
-	case s.broken != nil:
-		return nil, s.broken
+	case s.writeErr != nil:
+		return nil, s.writeErr
 	case s.nextID > math.MaxUint32:
 		return nil, ErrIDsExhausted
 	case s.ver.Load() == 0 || s.unsentSYN.Load() >= maxUnsentSYN:

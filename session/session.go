@@ -44,29 +44,29 @@ type Session struct {
 	stalls  *stallWatch
 
 	unsentSYN atomic.Int32 // streams that were opened and wait for the transport
-	cut       atomic.Bool  // the session has ended otherwise than by the peer's closing a
+	abrupt    atomic.Bool  // the session has ended otherwise than by the peer's closing a
 	// transport to which all was handed
 
 	// mu guards what follows. No other lock is taken under it, but for those of the
 	// writer and the streams in end; none of their holders ever takes mu.
-	mu       sync.Mutex
-	phase    phase
-	err      error // why the session ends or ended
-	broken   error // why nothing can be sent any more; set once
-	brokenAt time.Duration
-	streams  map[uint32]*sessionStream // the streams that are open
-	theirs   int                       // how many of them the peer has opened
-	nextID   uint64
+	mu          sync.Mutex
+	phase       phase
+	err         error // why the session ends or ended
+	writeErr    error // why nothing can be sent any more; set once
+	writeErrAt  time.Duration
+	streams     map[uint32]*sessionStream // the streams that are open
+	peerStreams int                       // how many of them the peer has opened
+	nextID      uint64
 
-	backlog   []*sessionStream // streams to be accepted; nil if there are none
-	stopped   bool             // a Listener was closed: no stream is accepted any more
-	accepting sync.Cond        // backlog, stopped or phase changed
-	opening   sync.Cond        // ver, unsentSYN or phase changed
-	emptied   chan struct{}    // if not nil, closed when streams becomes empty
-	grace     *time.Timer      // runs after writing has failed
-	closing   chan struct{}    // closed when Close is called or the session has ended
-	done      chan struct{}    // closed when the session has ended
-	closeBy   time.Time        // when Close is to return
+	backlog    []*sessionStream // streams to be accepted; nil if there are none
+	stopped    bool             // a Listener was closed: no stream is accepted any more
+	accepting  sync.Cond        // backlog, stopped or phase changed
+	opening    sync.Cond        // ver, unsentSYN or phase changed
+	drained    chan struct{}    // if not nil, closed when streams becomes empty
+	graceTimer *time.Timer      // runs after writing has failed
+	closing    chan struct{}    // closed when Close is called or the session has ended
+	done       chan struct{}    // closed when the session has ended
+	closeBy    time.Time        // when Close is to return
 }
 
 // The phases of a session's life, in their order.
@@ -227,12 +227,12 @@ func (s *Session) stream(id uint32) *sessionStream {
 	return s.streams[id]
 }
 
-// mine reports whether id is for this side to open.
-func (s *Session) mine(id uint32) bool { return id%2 == 1 == s.client }
+// isLocal reports whether id is for this side to open.
+func (s *Session) isLocal(id uint32) bool { return id%2 == 1 == s.client }
 
 // opened acts on a SYN.
 func (s *Session) opened(h wire.Header) error {
-	if s.mine(h.StreamID) {
+	if s.isLocal(h.StreamID) {
 		return &ProtocolError{Header: h, Err: ErrStreamParity}
 	}
 	s.mu.Lock()
@@ -250,7 +250,7 @@ func (s *Session) opened(h wire.Header) error {
 		return nil
 	}
 	st := s.newStream(h.StreamID, false)
-	s.theirs++
+	s.peerStreams++
 	s.backlog = append(s.backlog, st)
 	s.accepting.Signal()
 	s.mu.Unlock()
@@ -262,7 +262,7 @@ func (s *Session) opened(h wire.Header) error {
 // full reports whether a stream that the peer opens exceeds a limit. The caller holds s.mu.
 func (s *Session) full() bool {
 	limit := s.config.AcceptBacklog
-	return s.theirs >= s.config.MaxStreams || limit > 0 && len(s.backlog) >= limit
+	return s.peerStreams >= s.config.MaxStreams || limit > 0 && len(s.backlog) >= limit
 }
 
 // keeps reports whether data of stream id is kept for a reader.
@@ -427,12 +427,12 @@ func (st *sessionStream) Finished() {
 	s.mu.Lock()
 	if s.streams[id] == st {
 		delete(s.streams, id)
-		if !s.mine(id) {
-			s.theirs--
+		if !s.isLocal(id) {
+			s.peerStreams--
 		}
-		if len(s.streams) == 0 && s.emptied != nil {
-			close(s.emptied)
-			s.emptied = nil
+		if len(s.streams) == 0 && s.drained != nil {
+			close(s.drained)
+			s.drained = nil
 		}
 	}
 	s.mu.Unlock()
