@@ -97,7 +97,7 @@ func newLink(kind string, proxied bool) (*link, error) {
 	l.ends = [2]io.ReadWriteCloser{a, b}
 	switch kind {
 	case "portable":
-		l.ends = [2]io.ReadWriteCloser{portable{a}, portable{b}}
+		l.ends = [2]io.ReadWriteCloser{portable{a, a.(*net.TCPConn)}, portable{b, b.(*net.TCPConn)}}
 	case "tls":
 		cert, err := certificate()
 		if err != nil {
@@ -109,8 +109,14 @@ func newLink(kind string, proxied bool) (*link, error) {
 	return l, nil
 }
 
-// portable is a connection that a session knows nothing of but that it reads, writes and closes.
-type portable struct{ io.ReadWriteCloser }
+// portable is a connection that a session knows nothing of but that it reads, writes and closes, and that
+// its way out can be closed alone. Without that, what was written may be lost at Close.
+type portable struct {
+	io.ReadWriteCloser
+	closeWriter
+}
+
+type closeWriter interface{ CloseWrite() error }
 
 // dialed returns the two ends of a connection.
 func dialed(network, address string) (client, server net.Conn, err error) {

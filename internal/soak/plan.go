@@ -207,7 +207,8 @@ func (e *ends) draw(d draw, p *plan, streams int) {
 		e.MaxStreamWindow = flow.InitialWindow + int(d.upTo(32<<20))
 	}
 	e.CloseTimeout = time.Minute
-	if p.Disturbance != calm && p.Disturbance != shutdown {
+	waits := p.Transport == "portable" && p.Disturbance == closing // until the peer has read everything
+	if p.Disturbance != calm && p.Disturbance != shutdown && !waits {
 		e.CloseTimeout = time.Duration(50+d.upTo(5000)) * time.Millisecond
 	}
 	if d.chance(0.1) {

@@ -53,7 +53,7 @@ func (p *proxy) pass(dst, src net.Conn) {
 			}
 		}
 		if err != nil {
-			if c, ok := dst.(interface{ CloseWrite() error }); ok {
+			if c, ok := dst.(closeWriter); ok {
 				_ = c.CloseWrite()
 			}
 			return

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -106,9 +105,6 @@ func runStorm(p *plan, st storm, size int) error {
 	}
 	defer s.Close()
 	err = st.run(c, s, size)
-	if n := c.Stats().StreamsRefused + s.Stats().StreamsRefused; n > 0 {
-		err = errors.Join(err, fmt.Errorf("%d streams were refused", n))
-	}
 	totals.streams.Add(int64(2 * size))
 	return err
 }
@@ -162,6 +158,9 @@ func messages(c, s *session.Session, size, senders int, nap time.Duration) error
 	}
 	accepting.Wait() // until the session has ended and the backlog is empty
 	handling.Wait()
+	if n := s.Stats().StreamsRefused; n > 0 {
+		fail(fmt.Errorf("%d streams were refused", n))
+	}
 	if n := arrived.Load(); n != int64(size) {
 		fail(fmt.Errorf("%d of %d messages arrived", n, size))
 	}
@@ -203,7 +202,10 @@ func requests(c, s *session.Session, size int) error {
 		})
 	}
 	all.Wait()
-	transport.CloseIdleConnections()
+	if n := s.Stats().StreamsRefused; n > 0 {
+		errs = append(errs, fmt.Errorf("%d streams were refused", n))
+	}
+	transport.CloseIdleConnections() // and those that the transport has dialed and not used
 	server.Close()
 	serving.Wait()
 	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
