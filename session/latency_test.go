@@ -32,12 +32,12 @@ type latencyRig struct {
 	others time.Duration
 }
 
-// rigged runs f with a latency of a session that has just sent and received something.
-func rigged(t *testing.T, oneHost bool, f func(r *latencyRig)) {
+// rigged runs f with a latency of a session within this machine that has just sent and received something.
+func rigged(t *testing.T, f func(r *latencyRig)) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := &activityClock{begin: time.Now()}
 		r := &latencyRig{conn: new(fakeTransport), others: 2 * time.Microsecond}
-		r.latency = newLatency(clock, flow.NewShare(1<<20), oneHost)
+		r.latency = newLatency(clock, flow.NewShare(1<<20), true)
 		r.use(r.conn)
 		r.gosched = func() {
 			r.yields++
@@ -74,7 +74,7 @@ func (r *latencyRig) send(n int) {
 // Others that compute for 20 ms in a yield are not yielded to for 80 ms after it. While a sender yields nothing is
 // sent.
 func TestLatencyYieldsLessToOthersThatCompute(t *testing.T) {
-	rigged(t, true, func(r *latencyRig) {
+	rigged(t, func(r *latencyRig) {
 		r.others = 20 * time.Millisecond
 		for i, tt := range []struct {
 			wait time.Duration
@@ -90,7 +90,7 @@ func TestLatencyYieldsLessToOthersThatCompute(t *testing.T) {
 
 // A yield in which nobody has run is repeated once.
 func TestLatencyYieldsTwiceIfNobodyRan(t *testing.T) {
-	rigged(t, true, func(r *latencyRig) {
+	rigged(t, func(r *latencyRig) {
 		r.others = 0
 		if got := r.yielded(r.yield); got != 2 {
 			t.Errorf("the scheduler was called %d times, want 2", got)
@@ -130,7 +130,7 @@ func TestBulkWriteGivesWayBesideTraffic(t *testing.T) {
 		{"a message, but sending little", first, 0, minBulkBatch - 1, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			rigged(t, true, func(r *latencyRig) {
+			rigged(t, func(r *latencyRig) {
 				tt.beside(r)
 				time.Sleep(tt.after)
 				write := func() {
@@ -161,7 +161,7 @@ func TestShortBatchesAreCoalesced(t *testing.T) {
 	}{
 		{100, 0, 1}, {100, coalesceFor - 1, 1}, {100, coalesceFor, 0}, {maxShortBatch, 0, 0},
 	} {
-		rigged(t, true, func(r *latencyRig) {
+		rigged(t, func(r *latencyRig) {
 			r.send(tt.last)
 			time.Sleep(tt.after)
 			if got := r.yielded(r.beforeBatch); got != tt.want {
@@ -173,7 +173,7 @@ func TestShortBatchesAreCoalesced(t *testing.T) {
 
 // A sender reads inline if nothing was read for 15 us, and yields to the Reads that this has woken.
 func TestSenderReadsInlineIfNothingWasRead(t *testing.T) {
-	rigged(t, true, func(r *latencyRig) {
+	rigged(t, func(r *latencyRig) {
 		for i, tt := range []struct {
 			wait         time.Duration
 			receive      bool
@@ -201,7 +201,7 @@ func TestSenderReadsInlineIfNothingWasRead(t *testing.T) {
 
 // A Read that was woken, and will get more, runs before the reader goes on, once.
 func TestWokenReadRunsBeforeMoreIsRead(t *testing.T) {
-	rigged(t, true, func(r *latencyRig) {
+	rigged(t, func(r *latencyRig) {
 		var a, b streamTraffic
 		r.onFrame(&a, 32<<10)
 		r.onFilled(&a)

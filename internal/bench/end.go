@@ -74,6 +74,7 @@ func (e *end) dialTo(addr string) (net.Conn, error) {
 		return net.Dial("unix", addr)
 	case farLink:
 		return dialLink(e.Link, addr)
+	case loopback:
 	}
 	return net.Dial("tcp", addr)
 }
