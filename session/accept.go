@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
 )
 
 // AcceptStream waits for the peer to open a stream and returns it, in the order in which they were
@@ -53,6 +54,41 @@ func (s *Session) accept() (*sessionStream, error) {
 		return nil, io.EOF
 	}
 	return nil, endError{s.err}
+}
+
+// handleSYN opens a stream for the peer, or refuses it.
+func (s *Session) handleSYN(h wire.Header) error {
+	if s.isLocal(h.StreamID) {
+		return &ProtocolError{Header: h, Err: ErrStreamParity}
+	}
+	s.mu.Lock()
+	if _, ok := s.streams[h.StreamID]; ok {
+		s.mu.Unlock()
+		return &ProtocolError{Header: h, Err: ErrStreamInUse}
+	}
+	if s.phase != phaseOpen || s.stopped || s.isFull() {
+		refuse := s.phase <= phaseShutdown
+		s.mu.Unlock()
+		if refuse {
+			s.stats.streamsRefused.Add(1)
+			s.out.refuse(h.StreamID)
+		}
+		return nil
+	}
+	st := s.newStream(h.StreamID, false)
+	s.peerStreams++
+	s.backlog = append(s.backlog, st)
+	s.accepting.Signal()
+	s.mu.Unlock()
+	s.stats.streamsAccepted.Add(1)
+	st.core.Start()
+	return nil
+}
+
+// isFull reports whether a stream that the peer opens exceeds a limit. The caller holds s.mu.
+func (s *Session) isFull() bool {
+	limit := s.config.AcceptBacklog
+	return s.peerStreams >= s.config.MaxStreams || limit > 0 && len(s.backlog) >= limit
 }
 
 // Accept is AcceptStream without a context, as a net.Listener has it.

@@ -70,7 +70,7 @@ func (t *socket) readInlineLocked() (woke bool) {
 		t.interrupt()
 	}
 	woke = t.r.s.latency.hasWoken()
-	t.r.rest()
+	t.r.beforeWait()
 	return woke
 }
 

@@ -59,7 +59,7 @@ func (t *portable) read() (wait, error) {
 			err = io.ErrNoProgress
 		}
 		t.end = err
-		r.filled(n)
+		r.noteRead(n)
 	}
 }
 

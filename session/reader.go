@@ -1,16 +1,15 @@
 package session
 
 import (
-	"io"
 	"net"
 	"sync"
 	"time"
 
-	"github.com/smuxkit/smuxkit/stream"
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// A reader is the way in of a session: it decodes frames and hands their payloads to the streams.
+// A reader is the way in of a session. It reads bytes, here, decodes frames and hands their payloads to the
+// streams (frames.go).
 //
 // Bytes are read into a staging buffer, which is decoded in place; its state is either
 // "at a header" (left is 0) or "in the payload of a PSH frame" (left bytes of it are to
@@ -27,11 +26,11 @@ type reader struct {
 	staging *[stagingSize]byte // nil while there is nothing in it
 	r, w    int                // it holds staging[r:w]
 
-	left  uint32         // of the payload
-	st    *sessionStream // whose it is; nil if it is thrown away
-	large bool           // the payload was large from the beginning
-	bulk  bool           // it was, or the one before it was
-	lent  bool           // targets returned memory that st lent
+	left   uint32         // of the payload
+	st     *sessionStream // whose it is; nil if it is thrown away
+	large  bool           // the payload had minDirect bytes or more from the beginning
+	direct bool           // it is read straight: it is large, or a short one behind a large one
+	lent   bool           // targets returned memory that st lent
 
 	// A Read whose buffer is being filled waits for more as long as there is more
 	// to read at once; then, or when it has enough, it runs.
@@ -54,9 +53,9 @@ const (
 
 const (
 	stagingSize = 64 << 10
-	// directMin is the length from which what is left of a payload is read
+	// minDirect is the length from which what is left of a payload is read
 	// straight to its stream.
-	directMin = 8 << 10
+	minDirect = 8 << 10
 	// ahead is how much is read together with, and behind, such a payload: the next
 	// header, a short payload that ends a Write, and one more header.
 	ahead = 64
@@ -137,11 +136,8 @@ func (s *Session) awaitAnswers() bool {
 	}
 }
 
-// clean reports whether the reader stands between two frames.
-func (r *reader) clean() bool { return r.left == 0 && r.r == r.w }
-
-// rest gives the staging buffer back if it is empty: the reader is about to wait.
-func (r *reader) rest() {
+// beforeWait gives the staging buffer back if it is empty: the reader is about to wait.
+func (r *reader) beforeWait() {
 	r.wake()
 	r.s.latency.beforeWait()
 	if r.left == 0 {
@@ -155,7 +151,7 @@ func (r *reader) rest() {
 
 // targets returns where the next bytes are to be read: the payload into direct, if that
 // is not nil, and what follows into staged. If brief, the memory is used only until the
-// next call of filled, without waiting.
+// next call of noteRead, without waiting.
 func (r *reader) targets(brief bool) (direct, staged []byte) {
 	if r.throttle != nil {
 		direct, staged = r.memory(brief)
@@ -179,11 +175,11 @@ func (r *reader) memory(brief bool) (direct, staged []byte) {
 		r.r = 0
 	}
 	staged = r.staging[r.w:]
-	if r.left == 0 && r.bulk {
+	if r.left == 0 && r.direct {
 		// Likely, another large payload comes behind this header.
 		return nil, staged[:max(1, ahead-r.w)]
 	}
-	if r.left == 0 || !r.bulk {
+	if r.left == 0 || !r.direct {
 		return nil, staged
 	}
 	r.s.latency.beforeRead(&r.st.traffic)
@@ -198,8 +194,8 @@ func (r *reader) memory(brief bool) (direct, staged []byte) {
 	return direct, staged[:ahead]
 }
 
-// filled says that n bytes were read to the last targets.
-func (r *reader) filled(n int) {
+// noteRead says that n bytes were read to the last targets.
+func (r *reader) noteRead(n int) {
 	if r.throttle != nil {
 		r.throttle.consume(n)
 	}
@@ -208,11 +204,11 @@ func (r *reader) filled(n int) {
 		return
 	}
 	r.lent = false
-	// Lend promised the payload's rest, or less and nothing behind it.
+	// Reserve promised the payload's rest, or less and nothing behind it.
 	payload := min(n, int(r.left))
 	r.w += n - payload
 	r.left -= uint32(payload)
-	r.delivered(r.st.core.Commit(payload))
+	r.noteDelivery(r.st.core.Commit(payload))
 }
 
 // wake has a Read go on whose buffer is partly filled.
@@ -221,112 +217,6 @@ func (r *reader) wake() {
 		r.filling.core.Wake()
 		r.filling = nil
 	}
-}
-
-// parse decodes what is staged, until it has to wait.
-func (r *reader) parse() (wait, error) {
-	for r.r < r.w {
-		if r.left > 0 {
-			n := min(int(r.left), r.w-r.r)
-			data := r.staging[r.r : r.r+n]
-			r.r += n
-			r.left -= uint32(n)
-			if r.st != nil {
-				r.delivered(r.st.core.Deliver(data, r.bulk && r.left > 0))
-			}
-			continue
-		}
-		if r.w-r.r < wire.HeaderSize {
-			return waitNothing, nil
-		}
-		h, err := wire.ParseHeader(r.staging[r.r:r.w])
-		if err != nil {
-			return waitNothing, &ProtocolError{Header: h, Err: versionError(err, h.Version, r.s.version())}
-		}
-		if v := r.s.version(); h.Version != v && (v != 0 || !r.s.adopt(h.Version)) {
-			return waitNothing, &ProtocolError{Header: h, Err: versionError(wire.ErrVersionMismatch, h.Version, v)}
-		}
-		size := wire.HeaderSize
-		if h.Command == wire.UPD {
-			if size += wire.UpdateSize; r.w-r.r < size {
-				return waitNothing, nil
-			}
-		}
-		if why := r.mustWait(h); why != waitNothing {
-			return why, nil
-		}
-		body := r.staging[r.r+wire.HeaderSize : r.r+size]
-		r.r += size
-		if err := r.frame(h, body); err != nil {
-			return waitNothing, err
-		}
-	}
-	return waitNothing, nil
-}
-
-// delivered deals with what became of a piece of payload.
-func (r *reader) delivered(became stream.Delivery) {
-	switch became {
-	case stream.Queued:
-	case stream.Filling:
-		r.filling = r.st
-	case stream.Filled:
-		r.filling = nil
-		r.s.latency.onFilled(&r.st.traffic)
-	}
-}
-
-// frame acts on one frame; of PSH, the payload is still to come.
-func (r *reader) frame(h wire.Header, body []byte) error {
-	s := r.s
-	s.stats.framesReceived.Add(1)
-	switch h.Command {
-	case wire.NOP:
-		return nil
-	case wire.SYN:
-		return s.opened(h)
-	case wire.FIN, wire.PSH, wire.UPD: // of a stream that is open, or was
-	}
-	st := s.stream(h.StreamID)
-	if h.Command == wire.PSH {
-		if h.Length == 0 {
-			return nil
-		}
-		if st != r.filling {
-			r.wake()
-		}
-		r.left, r.st, r.admitted = uint32(h.Length), st, false
-		large := r.left >= directMin
-		r.bulk = st != nil && (large || r.bulk && r.large)
-		r.large = large
-		if st != nil {
-			s.latency.onFrame(&st.traffic, int(h.Length))
-		}
-		return nil
-	}
-	if st == nil {
-		return nil // late, or of a stream that was refused
-	}
-	if h.Command == wire.FIN {
-		st.core.HandleFIN()
-		return nil
-	}
-	u, err := wire.ParseWindowUpdate(body)
-	if err == nil {
-		err = st.core.HandleUpdate(u)
-	}
-	if err != nil {
-		return &ProtocolError{Header: h, Err: err}
-	}
-	return nil
-}
-
-// cause makes err, with which reading ended, the reason for the session's end.
-func (r *reader) cause(err error) error {
-	if err == io.EOF && !r.clean() {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }
 
 // close ends the reader.

@@ -207,14 +207,13 @@ func (s *Session) read() {
 // version returns the protocol's version, or 0 if it is not known yet.
 func (s *Session) version() wire.Version { return wire.Version(s.ver.Load()) }
 
-// adopt takes v, the version of the first frame received.
-func (s *Session) adopt(v wire.Version) bool {
+// setVersion takes the version of the first frame received.
+func (s *Session) setVersion(v wire.Version) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.shared.Version = v
 	s.ver.Store(uint32(v))
 	s.opening.Broadcast()
-	return true
 }
 
 // now is the time since the session began.
@@ -229,41 +228,6 @@ func (s *Session) stream(id uint32) *sessionStream {
 
 // isLocal reports whether id is for this side to open.
 func (s *Session) isLocal(id uint32) bool { return id%2 == 1 == s.client }
-
-// opened acts on a SYN.
-func (s *Session) opened(h wire.Header) error {
-	if s.isLocal(h.StreamID) {
-		return &ProtocolError{Header: h, Err: ErrStreamParity}
-	}
-	s.mu.Lock()
-	if _, ok := s.streams[h.StreamID]; ok {
-		s.mu.Unlock()
-		return &ProtocolError{Header: h, Err: ErrStreamInUse}
-	}
-	if s.phase != phaseOpen || s.stopped || s.full() {
-		refuse := s.phase <= phaseShutdown
-		s.mu.Unlock()
-		if refuse {
-			s.stats.streamsRefused.Add(1)
-			s.out.refuse(h.StreamID)
-		}
-		return nil
-	}
-	st := s.newStream(h.StreamID, false)
-	s.peerStreams++
-	s.backlog = append(s.backlog, st)
-	s.accepting.Signal()
-	s.mu.Unlock()
-	s.stats.streamsAccepted.Add(1)
-	st.core.Start()
-	return nil
-}
-
-// full reports whether a stream that the peer opens exceeds a limit. The caller holds s.mu.
-func (s *Session) full() bool {
-	limit := s.config.AcceptBacklog
-	return s.peerStreams >= s.config.MaxStreams || limit > 0 && len(s.backlog) >= limit
-}
 
 // keeps reports whether data of stream id is kept for a reader.
 func (s *Session) keeps(id uint32) bool {

@@ -75,12 +75,12 @@ func (t *socket) readable(fd uintptr) (done bool) {
 		}
 		var empty bool
 		if t.why, empty = t.step(fd); t.why != waitNothing {
-			t.r.rest()
+			t.r.beforeWait()
 			return true
 		}
 		if empty {
 			if t.end = t.r.s.out.failure(); t.end == nil {
-				t.r.rest()
+				t.r.beforeWait()
 				return false
 			}
 			// What the peer had sent has been read.
@@ -104,7 +104,7 @@ func (t *socket) step(fd uintptr) (why wait, empty bool) {
 	if n > 0 {
 		r.s.addReceived(n)
 	}
-	r.filled(n)
+	r.noteRead(n)
 	switch {
 	case err != nil:
 		t.end = err

@@ -1,0 +1,149 @@
+package session
+
+import (
+	"io"
+
+	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// What the reader does with the bytes that are staged.
+
+// parse decodes what is staged, until it has to wait.
+func (r *reader) parse() (wait, error) {
+	for r.r < r.w {
+		if r.left > 0 {
+			r.deliverStaged()
+			continue
+		}
+		h, size, err := r.nextHeader()
+		if err != nil || size == 0 {
+			return waitNothing, err
+		}
+		if why := r.mustWait(h); why != waitNothing {
+			return why, nil
+		}
+		body := r.staging[r.r+wire.HeaderSize : r.r+size]
+		r.r += size
+		if err := r.handleFrame(h, body); err != nil {
+			return waitNothing, err
+		}
+	}
+	return waitNothing, nil
+}
+
+// nextHeader returns the header that is staged, and the size of its frame without the payload of a PSH, or 0 if
+// not all of that is staged.
+func (r *reader) nextHeader() (h wire.Header, size int, err error) {
+	staged := r.staging[r.r:r.w]
+	if len(staged) < wire.HeaderSize {
+		return h, 0, nil
+	}
+	h, err = wire.ParseHeader(staged)
+	v := r.s.version()
+	if err == nil && v != 0 && h.Version != v {
+		err = wire.ErrVersionMismatch
+	}
+	if err != nil {
+		return h, 0, &ProtocolError{Header: h, Err: versionError(err, h.Version, v)}
+	}
+	if v == 0 {
+		r.s.setVersion(h.Version)
+	}
+	size = wire.HeaderSize
+	if h.Command == wire.UPD {
+		size += wire.UpdateSize
+	}
+	if len(staged) < size {
+		size = 0
+	}
+	return h, size, nil
+}
+
+// deliverStaged hands over what is staged of the payload.
+func (r *reader) deliverStaged() {
+	n := min(int(r.left), r.w-r.r)
+	data := r.staging[r.r : r.r+n]
+	r.r += n
+	r.left -= uint32(n)
+	if r.st != nil {
+		r.noteDelivery(r.st.core.Deliver(data, r.direct && r.left > 0))
+	}
+}
+
+// noteDelivery deals with what became of a piece of payload.
+func (r *reader) noteDelivery(became stream.Delivery) {
+	switch became {
+	case stream.Queued:
+	case stream.Filling:
+		r.filling = r.st
+	case stream.Filled:
+		r.filling = nil
+		r.s.latency.onFilled(&r.st.traffic)
+	}
+}
+
+// handleFrame acts on one frame; of PSH, the payload is still to come.
+func (r *reader) handleFrame(h wire.Header, body []byte) error {
+	s := r.s
+	s.stats.framesReceived.Add(1)
+	switch h.Command {
+	case wire.NOP:
+	case wire.SYN:
+		return s.handleSYN(h)
+	case wire.PSH:
+		r.handlePSH(h)
+	case wire.FIN:
+		if st := s.stream(h.StreamID); st != nil {
+			st.core.HandleFIN()
+		}
+	case wire.UPD:
+		return s.handleUPD(h, body)
+	}
+	return nil
+}
+
+// handlePSH begins a payload. One for a stream that is not open comes late, or was refused, and is thrown away.
+func (r *reader) handlePSH(h wire.Header) {
+	if h.Length == 0 {
+		return
+	}
+	st := r.s.stream(h.StreamID)
+	if st != r.filling {
+		r.wake()
+	}
+	r.left, r.st, r.admitted = uint32(h.Length), st, false
+	large := r.left >= minDirect
+	r.direct = st != nil && (large || r.direct && r.large)
+	r.large = large
+	if st != nil {
+		r.s.latency.onFrame(&st.traffic, int(h.Length))
+	}
+}
+
+// handleUPD gives a stream a new window.
+func (s *Session) handleUPD(h wire.Header, body []byte) error {
+	st := s.stream(h.StreamID)
+	if st == nil {
+		return nil
+	}
+	u, err := wire.ParseWindowUpdate(body)
+	if err == nil {
+		err = st.core.HandleUpdate(u)
+	}
+	if err != nil {
+		return &ProtocolError{Header: h, Err: err}
+	}
+	return nil
+}
+
+// isClean reports whether the reader stands between two frames.
+func (r *reader) isClean() bool { return r.left == 0 && r.r == r.w }
+
+// cause makes err, with which reading ended, the reason for the session's end.
+func (r *reader) cause(err error) error {
+	if err == io.EOF && !r.isClean() {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
