@@ -108,3 +108,11 @@ func isEOF(err error) bool {
 	}
 	return err == io.EOF
 }
+
+// opError wraps err, which ended op, as package net does. io.EOF stays bare.
+func (s *Session) opError(op string, err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	return &net.OpError{Op: op, Net: "smux", Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: err}
+}

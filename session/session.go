@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/smuxkit/smuxkit/flow"
-	"github.com/smuxkit/smuxkit/shaper"
 	"github.com/smuxkit/smuxkit/stream"
 	"github.com/smuxkit/smuxkit/wire"
 )
@@ -219,23 +217,6 @@ func (s *Session) setVersion(v wire.Version) {
 // now is the time since the session began.
 func (s *Session) now() time.Duration { return s.clock.now() }
 
-// stream returns the open stream id, or nil.
-func (s *Session) stream(id uint32) *sessionStream {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.streams[id]
-}
-
-// isLocal reports whether id is for this side to open.
-func (s *Session) isLocal(id uint32) bool { return id%2 == 1 == s.client }
-
-// keeps reports whether data of stream id is kept for a reader.
-func (s *Session) keeps(id uint32) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.streams[id] != nil && s.phase < phaseClosing
-}
-
 // addSent and addReceived note that n bytes went over the transport.
 func (s *Session) addSent(n int) {
 	s.stats.bytesSent.Add(uint64(n))
@@ -282,40 +263,6 @@ func (s *Session) NumStreams() int {
 	return len(s.streams)
 }
 
-// Addr returns the local address, as a net.Listener does.
-func (s *Session) Addr() net.Addr { return s.shared.LocalAddr }
-
-// LocalAddr returns the transport's local address. If the transport tells none, or a nil pointer, it
-// returns an address that says "smux".
-func (s *Session) LocalAddr() net.Addr { return s.shared.LocalAddr }
-
-// RemoteAddr returns the transport's remote address. If the transport tells none, or a nil pointer, it
-// returns an address that says "smux".
-func (s *Session) RemoteAddr() net.Addr { return s.shared.RemoteAddr }
-
-// noAddr is the address of a transport that does not tell.
-type noAddr struct{}
-
-func (noAddr) Network() string { return "smux" }
-func (noAddr) String() string  { return "smux" }
-
-func transportAddr(conn any, which string) (a net.Addr) {
-	switch which {
-	case "LocalAddr":
-		if c, ok := conn.(interface{ LocalAddr() net.Addr }); ok {
-			a = c.LocalAddr()
-		}
-	case "RemoteAddr":
-		if c, ok := conn.(interface{ RemoteAddr() net.Addr }); ok {
-			a = c.RemoteAddr()
-		}
-	}
-	if a == nil || isNil(a) {
-		return noAddr{}
-	}
-	return a
-}
-
 // needContext panics if ctx is nil. A call does it first, so that a caller that recovers finds
 // nothing changed.
 func needContext(ctx context.Context) {
@@ -324,80 +271,9 @@ func needContext(ctx context.Context) {
 	}
 }
 
-// opError wraps err, which ended op, as package net does. io.EOF stays bare.
-func (s *Session) opError(op string, err error) error {
-	if err == nil || err == io.EOF {
-		return err
-	}
-	return &net.OpError{Op: op, Net: "smux", Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: err}
-}
-
 func (s *Session) log(msg string, args ...any) {
 	if l := s.config.Logger; l != nil {
 		args = append(args, "local", fmt.Sprint(s.LocalAddr()), "remote", fmt.Sprint(s.RemoteAddr()))
 		l.Log(context.Background(), slog.LevelInfo, msg, args...)
 	}
-}
-
-// newStream adds a stream. The caller holds s.mu, and calls the Core's Start without it.
-func (s *Session) newStream(id uint32, opens bool) *sessionStream {
-	st := &sessionStream{s: s}
-	st.flow.Owner = st
-	st.core.Init(&s.shared, st, id, opens)
-	s.streams[id] = st
-	return st
-}
-
-// A sessionStream is a stream of a session: its core, and its place in the writer's lines. It
-// is the stream's way to the session.
-type sessionStream struct {
-	s       *Session
-	flow    shaper.Flow
-	core    stream.Core
-	traffic streamTraffic
-}
-
-var _ stream.Notifier = (*sessionStream)(nil)
-
-func (st *sessionStream) SendControl(u stream.Urgency) { st.s.out.send(&st.flow, shaper.Control, u) }
-func (st *sessionStream) SendData(u stream.Urgency)    { st.s.out.send(&st.flow, shaper.Data, u) }
-func (st *sessionStream) Flush()                       { st.s.out.flush() }
-func (st *sessionStream) SetWeight(weight int)         { st.s.out.setWeight(&st.flow, weight) }
-func (st *sessionStream) Now() time.Duration           { return st.s.now() }
-
-// take adds to b what the stream has to send in class c, and reports whether there is more. It is
-// called by the holder of the writer role.
-func (st *sessionStream) take(b *wire.Batch, c shaper.Class, n int) (more bool) {
-	if c == shaper.Control {
-		st.core.AppendControl(b)
-		return false
-	}
-	return st.core.AppendData(b, n)
-}
-
-// Opened lets a call of OpenStream go on.
-func (st *sessionStream) Opened() {
-	if st.s.unsentSYN.Add(-1) == maxUnsentSYN-1 {
-		st.s.mu.Lock()
-		defer st.s.mu.Unlock()
-		st.s.opening.Broadcast()
-	}
-}
-
-// Finished takes the stream off the session.
-func (st *sessionStream) Finished() {
-	s := st.s
-	id := st.core.Stream().ID()
-	s.mu.Lock()
-	if s.streams[id] == st {
-		delete(s.streams, id)
-		if !s.isLocal(id) {
-			s.peerStreams--
-		}
-		if len(s.streams) == 0 && s.drained != nil {
-			close(s.drained)
-			s.drained = nil
-		}
-	}
-	s.mu.Unlock()
 }
