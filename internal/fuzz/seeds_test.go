@@ -116,9 +116,8 @@ var scheduleSeeds = []string{
 
 	// Two ends that are closed, with more to send than the other's window has room for.
 	`sessions 2 off 1000 0 0 0 no 0s 0 0
-	open client; open client; open client; open client; open client; stall client; stall server; write 4 opener 1000
-	write 4 opener 1000; write 4 opener 1000; write 4 acceptor 1000; write 4 acceptor 1000; write 4 acceptor 1000
-	close 4 opener; close 4 acceptor; sleep 1s`,
+	open client; sleep 1s; write 0 opener 1; write 0 opener 9000; write 0 opener 9000; write 0 acceptor 1
+	write 0 acceptor 9000; write 0 acceptor 9000; close 0 opener; close 0 acceptor; sleep 1s`,
 	`sessions 2 off 1048576 0 0 0 no 1ms 0 0
 	open client; write 0 opener 150000; write 0 opener 150000; sleep 1s; closewrite 0 acceptor; sleep 1s; close 0 opener
 	sleep 40s; sleep 40s`,
