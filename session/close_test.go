@@ -199,9 +199,19 @@ func TestSessionCloseReturnsHoweverMuchThePeerSends(t *testing.T) {
 }
 
 // A TCP socket that is closed with data unread sends a reset, and what its peer's host has not
-// acknowledged by then is lost.
+// acknowledged by then is lost. On systems other than Linux, so is what the peer has not read.
 func TestASessionClosedRightAfterWriteStillDeliversWithUnreadDataInItsTransport(t *testing.T) {
+	for _, portable := range []bool{false, true} {
+		t.Run(fmt.Sprintf("portable %v", portable), func(t *testing.T) {
+			deliverWithUnreadData(t, &session.Config{Portable: portable, CloseTimeout: time.Minute})
+		})
+	}
+}
+
+func deliverWithUnreadData(t *testing.T, common *session.Config) {
 	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+		cfg := *common
+		cfg.Version = version
 		ca, cb := tr.Pair(t)
 		if s, ok := ca.(*net.TCPConn); ok {
 			// The kernel is to hold much for the peer that its host does not take yet.
@@ -209,7 +219,7 @@ func TestASessionClosedRightAfterWriteStillDeliversWithUnreadDataInItsTransport(
 				t.Fatal(err)
 			}
 		}
-		c, peer := scriptedOver(t, ca, cb, &session.Config{Version: version})
+		c, peer := scriptedOver(t, ca, cb, &cfg)
 		st := openWide(t, c, peer, version)
 		flood(t, tr, peer, version)
 		// And it reads nothing until the session is being closed.
@@ -296,7 +306,7 @@ func TestASessionOverTLSClosedRightAfterWriteStillDeliversToAPeerThatWrites(t *t
 	const size = 300_000
 	for i := range 10 {
 		ca, cb := testutil.TCPPair(t)
-		cfg := &session.Config{Version: 1 + i%2}
+		cfg := &session.Config{Version: 1 + i%2, CloseTimeout: time.Minute}
 		c := client(t, tls.Client(ca, &tls.Config{RootCAs: roots, ServerName: "example.com"}), cfg)
 		s := server(t, tls.Server(cb, &tls.Config{Certificates: certified.TLS.Certificates}), cfg)
 		out, in := open(t, c, s)

@@ -140,7 +140,7 @@ func (s stuckHalf) CloseWrite() error {
 }
 
 // A CloseWrite that blocks, as that of TLS may, holds up Close no longer than CloseTimeout.
-func TestATransportWhoseCloseWriteBlocksHoldsUpCloseForABoundedTime(t *testing.T) {
+func TestACloseWriteThatBlocksHoldsUpCloseForABoundedTime(t *testing.T) {
 	versions(t, func(t *testing.T, version int) {
 		ours, theirs := testutil.SimPair(t, simnet.Link{})
 		conn := stuckHalf{ours, make(chan struct{})}
