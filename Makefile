@@ -14,6 +14,8 @@ soak: ## sessions at random, every byte checked, for MINUTES (1)
 	@MINUTES=$(MINUTES) .ci/soak
 storms: ## streams as fast as they can come, TIMES in a row (20), beside busy processes
 	@TIMES=$(TIMES) .ci/storms
+vuln: ## known vulnerabilities; fetches their database from the network
+	@.ci/vuln
 bench: ## all peers side by side, under ten minutes; writes docs/performance.md
 	@cd internal/bench && go run .
 bench-quick: ## the same in about a minute; prints only
