@@ -85,7 +85,7 @@ func newHostileModel(client bool, version int, data []byte) *hostileModel {
 				return m // the input ends here
 			}
 			// Nothing was sent; a figure that is far beyond counts as an old one.
-			if u, _ := wire.ParseWindowUpdate(payload); st != nil && int32(u.Consumed) > 0 {
+			if u, _ := wire.ParseWindowUpdate(payload); st != nil && int32(-u.Consumed) < 0 {
 				m.wrong, m.unsure = &h, st.overrun
 				return m
 			}
