@@ -22,7 +22,8 @@ import (
 // it means that the transport took it. Then, if the transport has a method CloseWrite, as TCP, TLS and Unix
 // connections have, Close calls that, and reads and drops what arrives until the peer has closed the
 // transport, too, or CloseTimeout has passed: a socket that is closed with unread data is reset, and what the
-// peer has not read is lost. Sessions of this package close at once when their peer has.
+// peer has not read is lost. Sessions of this package close at once when their peer has; with a peer that does
+// not, Close takes CloseTimeout.
 //
 // The error is ErrNotFlushed if not everything was sent, and otherwise that of closing the transport. Close waits
 // for the transport's Close no longer than CloseTimeout, or 0.1 s if sending has used that up; the error is
