@@ -33,6 +33,7 @@ type stallWatch struct {
 	received uint64        // by the session, when the clock started
 	ran      time.Duration // for how long the clock ran, without the present pause
 	paused   bool
+	aborting bool          // streams are being aborted, and what they held is being replaced
 	since    time.Duration // if paused: from then on
 	timer    *time.Timer   // ends the present pause's wait
 }
@@ -54,8 +55,7 @@ func (w *stallWatch) pause() {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	replaced := w.s.stats.bytesReceived.Load() - w.received
-	if w.round == 0 || replaced >= uint64(w.s.budget.Used()/2) {
+	if w.round == 0 || !w.aborting && w.isReplaced() {
 		w.restart()
 	}
 	w.paused, w.since = true, w.s.now()
@@ -78,6 +78,12 @@ func (w *stallWatch) resume() {
 	w.ran += w.s.now() - w.since
 }
 
+// isReplaced reports whether half of what the session holds has been replaced since the clock started.
+// The caller holds w.mu.
+func (w *stallWatch) isReplaced() bool {
+	return w.s.stats.bytesReceived.Load()-w.received >= uint64(w.s.budget.Used()/2)
+}
+
 // restart starts the clock anew. The caller holds w.mu.
 func (w *stallWatch) restart() {
 	w.round = w.s.shared.NextRound()
@@ -97,8 +103,18 @@ func (w *stallWatch) expired() {
 	w.restart()
 	w.since = now
 	w.timer.Reset(w.timeout)
+	w.aborting = true
 	w.mu.Unlock()
 	w.s.abortStalled(round)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.aborting = false
+	// The clock starts when all is replaced: streams that come after its start are spared.
+	if w.paused && w.s.budget.Full() && w.isReplaced() {
+		w.restart()
+		w.since = w.s.now()
+		w.timer.Reset(w.timeout)
+	}
 }
 
 // abortStalled aborts streams from which nothing was taken since the round began: those that hold most,
