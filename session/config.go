@@ -133,7 +133,8 @@ type Config struct {
 
 	// LingerTimeout limits how long a stream that was closed keeps data that does not leave: as
 	// the transport takes no byte, or, in version 2, as the peer makes no room and may have forgotten
-	// the stream (docs/protocol.md). Then the data is thrown away, without a FIN. The default is 60 s.
+	// the stream (docs/protocol.md). Then the data is thrown away, without a FIN; in the first case
+	// the session ends with ErrLingerTimeout when the transport takes data again. The default is 60 s.
 	LingerTimeout time.Duration
 
 	// WriteTimeout ends the session with ErrWriteTimeout when the transport has taken no byte for

@@ -33,6 +33,11 @@ var ErrKeepAlive error = timeoutError("keep-alive timeout: nothing was received 
 // Config.WriteTimeout. It is a net.Error as ErrKeepAlive is.
 var ErrWriteTimeout error = timeoutError("write timeout: the transport takes no data")
 
+// ErrLingerTimeout is why a session ends that has thrown away data of closed streams, as its transport had
+// taken no byte for Config.LingerTimeout. The session ends when the transport takes data again. The
+// error is a net.Error as ErrKeepAlive is.
+var ErrLingerTimeout error = timeoutError("linger timeout: data of closed streams was thrown away while the transport took none")
+
 // ErrAnswerTimeout is why a session ends whose peer opens streams that are refused, and lets 1,024 refusals wait
 // for 30 s while the transport takes no byte. It is a net.Error as ErrKeepAlive is.
 var ErrAnswerTimeout error = timeoutError("answer timeout: the peer opens streams and takes no refusals")

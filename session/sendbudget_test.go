@@ -13,6 +13,7 @@ import (
 
 	"github.com/smuxkit/smuxkit/flow"
 	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
 	"github.com/smuxkit/smuxkit/session"
 	"github.com/smuxkit/smuxkit/wire"
 )
@@ -141,5 +142,39 @@ func TestWriteTimeoutEndsASessionWhoseTransportTakesNothing(t *testing.T) {
 		wantErr(t, "Write", (<-written).err, session.ErrWriteTimeout)
 		_, err := st.Read(make([]byte, 1))
 		wantErr(t, "Read", err, session.ErrWriteTimeout)
+	})
+}
+
+// A reader that pauses for longer than LingerTimeout gets all that was written, or an error: a stream
+// that was given up does not keep its reader waiting for ever. One that was closed a moment before keeps
+// its data.
+func TestPauseOfTheReaderIsNoSilentLoss(t *testing.T) {
+	each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+		for _, pause := range []time.Duration{session.DefaultLingerTimeout + time.Second, 3 * session.DefaultLingerTimeout} {
+			c, s := sessions(t, tr, session.Config{Version: version, MaxReceiveBuffer: 64 << 10})
+			out1, in1 := open(t, c, s)
+			out2, in2 := open(t, c, s)
+			go func() { _, _ = in1.Write(make([]byte, 1<<20)); _ = in1.Close() }()
+			time.Sleep(time.Second)
+			if _, err := in2.Write(make([]byte, 3000)); err != nil {
+				t.Fatal(err)
+			}
+			wantErr(t, "Close", in2.Close(), nil)
+			time.Sleep(pause) // the client reads nothing
+			go func() { _, _ = io.Copy(io.Discard, out1) }()
+			got := background(func() (int64, error) { return io.Copy(io.Discard, out2) })
+			select {
+			case r := <-got:
+				if r.err == nil && r.value != 3000 {
+					t.Errorf("read %d bytes of 3,000, and no error", r.value)
+				}
+				if r.err != nil && pause < 2*session.DefaultLingerTimeout {
+					t.Errorf("after a pause of %v: %v", pause, r.err)
+				}
+			case <-time.After(time.Hour):
+				t.Errorf("after a pause of %v reading does not end", pause)
+			}
+			_, _ = c.Close(), s.Close()
+		}
 	})
 }

@@ -272,7 +272,9 @@ func (w *writer) writeAll(p []byte) error {
 		if err != nil {
 			return err
 		}
-		w.watch.tookSome()
+		if err := w.watch.tookSome(); err != nil {
+			return err
+		}
 		p = p[n:]
 	}
 	return nil
@@ -286,6 +288,9 @@ func (w *writer) write(o *sending) error {
 		defer w.watch.end()
 	}
 	n, err := w.s.transport.write(b)
+	if err == nil && !w.inline {
+		err = w.watch.tookSome()
+	}
 	if err == nil && n < b.Len() {
 		o.rest = b.AppendRest(o.rest[:0], n)
 	}

@@ -7,7 +7,9 @@ import (
 
 // A writeWatch notices that the transport takes no data although some waits. Then what closed
 // streams have yet to send is thrown away after Config.LingerTimeout, since nobody else would ever
-// end it, and the session ends after Config.WriteTimeout, if that is set.
+// end it, and the session ends after Config.WriteTimeout, if that is set. A session that has thrown
+// data away ends as soon as its transport takes data again: its peer would wait for ever for the rest of
+// the streams, and no frame can say that it does not come.
 //
 // Its timer runs only while a write waits, and is set at most once in the shorter of the two times.
 type writeWatch struct {
@@ -19,6 +21,7 @@ type writeWatch struct {
 	armed   bool          // timer runs
 	timer   *time.Timer
 	stopped bool
+	gaveUp  bool // data of closed streams was thrown away
 }
 
 // begin is called before a write that may wait for the transport.
@@ -38,11 +41,15 @@ func (w *writeWatch) begin() {
 	}
 }
 
-// tookSome notes that the transport has taken a part.
-func (w *writeWatch) tookSome() {
+// tookSome notes that the transport has taken a part or all. The error says that the session must end.
+func (w *writeWatch) tookSome() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.since = w.s.now()
+	if w.gaveUp {
+		return ErrLingerTimeout
+	}
+	return nil
 }
 
 // end is called after the write.
@@ -108,6 +115,12 @@ func (w *writeWatch) check() {
 	}
 }
 
+func (w *writeWatch) noteGaveUp() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.gaveUp = true
+}
+
 // giveUpClosed throws away what closed streams have yet to send.
 func (s *Session) giveUpClosed() {
 	n := 0
@@ -117,6 +130,7 @@ func (s *Session) giveUpClosed() {
 		}
 	}
 	if n > 0 {
+		s.out.watch.noteGaveUp()
 		s.out.lose()
 		s.log("the transport takes no data: data of closed streams was thrown away", "streams", n)
 	}

@@ -29,6 +29,7 @@ type sendHalf struct {
 	wroteSinceRead bool // this side has written since it last read
 	lost           bool // data that Write accepted was thrown away
 	lingering      bool // the timer of startLinger runs
+	marked         bool // the next GiveUp takes the stream
 
 	window   flow.SendWindow // the peer's; here it leaves no gap in the memory
 	unsent   int32           // bytes in pending
@@ -385,12 +386,17 @@ func (s *Stream) peerMayRead() bool {
 }
 
 // GiveUp throws away what a stream that was closed has yet to send, and reports whether there was
-// something: its session can send nothing.
+// something: its session can send nothing. The first call only marks the stream, so that one that
+// was closed a moment ago keeps its data until the next.
 func (c *Core) GiveUp() bool {
 	s := &c.s
 	s.mu.Lock()
 	defer s.unlock()
 	if s.closed == notClosed || s.send.unsent == 0 {
+		return false
+	}
+	if !s.send.marked {
+		s.send.marked = true
 		return false
 	}
 	s.giveUp()
