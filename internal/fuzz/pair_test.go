@@ -131,13 +131,13 @@ type conduit struct {
 	ends [2]*end // who opened it, who accepted it or nil
 }
 
-// An end is one end of a stream, with a goroutine that reads and one that writes.
+// An end is one end of a stream. It reads and writes in the background.
 type end struct {
 	conduit       *conduit
 	which         int // in conduit.ends
 	side          *side
 	st            *stream.Stream
-	reads, writes chan func()
+	reads, writes worker
 	work          sync.WaitGroup
 
 	mu          sync.Mutex
@@ -246,7 +246,7 @@ func (p *pair) free(s *side) {
 func (p *pair) adopt(s *side, st *stream.Stream) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := &end{side: s, st: st, reads: make(chan func(), maxInput), writes: make(chan func(), maxInput)}
+	e := &end{side: s, st: st}
 	for _, known := range p.flows {
 		if known.id == st.ID() {
 			e.conduit = known
@@ -263,17 +263,46 @@ func (p *pair) adopt(s *side, st *stream.Stream) {
 	e.conduit.mu.Lock()
 	e.conduit.ends[e.which] = e
 	e.conduit.mu.Unlock()
-	for _, queue := range []chan func(){e.reads, e.writes} {
-		e.work.Go(func() {
-			for do := range queue {
-				do()
-			}
-		})
-	}
 	if p.calming {
 		e.conclude()
 	}
 }
+
+// A worker does one thing after the other, in a goroutine that lives as long as there is something to do.
+type worker struct {
+	mu      sync.Mutex
+	tasks   []func()
+	running bool
+}
+
+func (w *worker) do(group *sync.WaitGroup, task func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tasks = append(w.tasks, task)
+	if !w.running {
+		w.running = true
+		group.Go(w.run)
+	}
+}
+
+func (w *worker) run() {
+	for {
+		w.mu.Lock()
+		if len(w.tasks) == 0 {
+			w.running = false
+			w.mu.Unlock()
+			return
+		}
+		task := w.tasks[0]
+		w.tasks = w.tasks[1:]
+		w.mu.Unlock()
+		task()
+	}
+}
+
+// read and write have the end do something after what it was told before.
+func (e *end) read(task func())  { e.reads.do(&e.work, task) }
+func (e *end) write(task func()) { e.writes.do(&e.work, task) }
 
 // end returns an end that the program names, or nil.
 func (p *pair) end(s step) *end {
@@ -391,19 +420,19 @@ func (e *end) act(s step) {
 	switch s.name {
 	case "read":
 		size := s.arg(2)
-		e.reads <- func() { e.read(size) }
+		e.read(func() { e.readSome(size) })
 	case "writeto":
-		e.reads <- e.readAll
+		e.read(e.readAll)
 	case "also":
 		e.also(s.args[2].text, s.arg(3))
 	case "write":
 		size := p.spend(s.arg(2))
-		e.writes <- func() { e.write(size) }
+		e.write(func() { e.writeSome(size) })
 	case "readfrom":
 		size := p.spend(s.arg(2))
-		e.writes <- func() { e.writeFrom(size) }
+		e.write(func() { e.writeFrom(size) })
 	case "closewrite":
-		e.writes <- e.closeWrite
+		e.write(e.closeWrite)
 	case "cutwrite":
 		e.closeWrite()
 	case "closeread":
@@ -430,17 +459,17 @@ func (e *end) also(what string, size int) {
 	defer e.mu.Unlock()
 	if what == "read" {
 		e.readsMixed = true
-		e.work.Go(func() { e.read(size) })
+		e.work.Go(func() { e.readSome(size) })
 		return
 	}
 	size = e.side.p.spend(size)
 	e.writesMixed = true
-	e.work.Go(func() { e.write(size) })
+	e.work.Go(func() { e.writeSome(size) })
 }
 
-// read, readAll, write and writeFrom go on until they have done all, or fail. One after a failure does
+// readSome, readAll, writeSome and writeFrom go on until they have done all, or fail. One after a failure does
 // nothing; a deadline is none.
-func (e *end) read(size int) {
+func (e *end) readSome(size int) {
 	buf := make([]byte, min(size, 40_000))
 	for size > 0 && !e.hasFailed(&e.readErr) {
 		n, err := e.st.Read(buf[:min(size, len(buf))])
@@ -526,7 +555,7 @@ func (e *end) offset() int {
 	return e.written
 }
 
-func (e *end) write(size int) {
+func (e *end) writeSome(size int) {
 	if !e.hasFailed(&e.writeErr) {
 		n, err := e.st.Write(e.pattern().bytes(e.offset(), size))
 		e.wrote(n, size, err)
@@ -568,10 +597,8 @@ func (e *end) close() {
 // caller holds p.mu.
 func (e *end) conclude() {
 	_ = e.st.SetDeadline(time.Time{})
-	e.writes <- e.closeWrite
-	e.reads <- e.readAll
-	close(e.writes)
-	close(e.reads)
+	e.write(e.closeWrite)
+	e.read(e.readAll)
 }
 
 // finish lets everything come to its end, and looks at what it was.
