@@ -214,7 +214,8 @@ func (e *ends) draw(d draw, p *plan, streams int) {
 	if d.chance(0.1) {
 		e.Stall = time.Duration(1+d.upTo(500)) * time.Millisecond
 	}
-	e.Probe, e.GiveUp = keepalive.DefaultInterval, time.Minute
+	// Probes that come seldom: each would help a session on that has got stuck.
+	e.Probe, e.GiveUp = 10*time.Minute, time.Hour
 	if d.chance(0.4) {
 		e.Probe = time.Duration(1+d.upTo(100)) * time.Millisecond
 	}

@@ -73,7 +73,7 @@ func (r *round) run() []string {
 	p := r.p
 	limit := 2 * time.Minute
 	if p.Spinners > 0 || testutil.Race {
-		limit *= 3
+		limit *= 2
 	}
 	defer hung(limit, reproduction{p})()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(p.Procs))
