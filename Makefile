@@ -26,4 +26,4 @@ help:
 MINUTES ?= 1
 TIMES ?= 20
 
-.PHONY: test lint portable interop fuzz soak storms bench bench-quick help
+.PHONY: test lint portable interop fuzz soak storms vuln bench bench-quick help
