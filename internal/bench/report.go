@@ -162,27 +162,38 @@ func (l *line) format(v float64) string {
 	return strconv.FormatFloat(l.round(v), 'f', -1, 64)
 }
 
-// report renders everything as markdown.
+// report renders everything as markdown: what a reader wants first, then where the figures come
+// from, then all of them. No table is wider than a page.
 func report(header string, rs []*row, ps []*peer, res results) string {
 	var b strings.Builder
+	if lines := overview(rs, ps, res); len(lines) > 1 {
+		fmt.Fprintf(&b, "![%s](%s)\n\n%s\n%s\n\n", chartTitle, chartFile, markdown(lines), overviewNote)
+	}
 	b.WriteString(header)
+	works := [][]string{{"row", "work"}}
+	for _, r := range rs {
+		works = append(works, []string{r.name, r.work})
+	}
+	fmt.Fprintf(&b, "\n### Rows\n\n%s", markdown(works))
 	for _, t := range tables {
-		lines := [][]string{t.header(ps)}
+		values, ratios := [][]string{t.header(ps)}, [][]string{ratioHeader}
 		for _, r := range rs {
 			for _, l := range r.lines {
 				if l.table == t {
-					lines = append(lines, l.fields(r, ps, res[r.name]))
+					v := l.judge(res[r.name], ps)
+					values = append(values, l.values(r, ps, res[r.name], v))
+					ratios = append(ratios, []string{r.name, l.name(), v.best, v.overBest, v.overRaw, v.target, v.met})
 				}
 			}
 		}
-		if len(lines) == 1 {
+		if len(values) == 1 {
 			continue
 		}
 		fmt.Fprintf(&b, "\n### %s\n\n", t.title)
 		if t.note != "" {
 			fmt.Fprintf(&b, "%s\n\n", t.note)
 		}
-		b.WriteString(markdown(lines))
+		fmt.Fprintf(&b, "%s\n%s", markdown(values), markdown(ratios))
 	}
 	if notes := notes(rs, ps, res); len(notes) > 0 {
 		b.WriteString("\n### Notes\n\n")
@@ -193,21 +204,24 @@ func report(header string, rs []*row, ps []*peer, res results) string {
 	return b.String()
 }
 
+var ratioHeader = []string{"row", "figure", "best peer", "ours / best peer", "ours / raw", "target", "met"}
+
 func (t *table) header(ps []*peer) []string {
-	h := []string{"row", "work", "unit"}
+	h := []string{"row", "figure"}
 	for _, p := range ps {
 		h = append(h, p.name)
 	}
-	return append(h, "best peer", "ours / best peer", "ours / raw", "target", "met")
+	return h
 }
 
-func (l *line) fields(r *row, ps []*peer, cells map[string]*cell) []string {
-	work := r.work
-	if l.label != "" {
-		work += ": " + l.label
-	}
-	v := l.judge(cells, ps)
-	f := []string{r.name, work, l.unit}
+// name says what the line measures, and in which unit.
+func (l *line) name() string {
+	return strings.Join(slices.DeleteFunc([]string{l.label, l.unit}, func(s string) bool { return s == "" }), ", ")
+}
+
+// values is the line with each peer's figure, or why there is none.
+func (l *line) values(r *row, ps []*peer, cells map[string]*cell, v verdict) []string {
+	f := []string{r.name, l.name()}
 	for _, p := range ps {
 		text := "-"
 		if value, ok := v.values[p.name]; ok {
@@ -217,7 +231,7 @@ func (l *line) fields(r *row, ps []*peer, cells map[string]*cell) []string {
 		}
 		f = append(f, text)
 	}
-	return append(f, v.best, v.overBest, v.overRaw, v.target, v.met)
+	return f
 }
 
 // notes says what the tables cannot.
@@ -277,7 +291,8 @@ const (
 )
 
 // save puts text between the marks in file, and leaves what is around them as it
-// is. A file without marks gets them at its end; a missing file is made.
+// is. A file without marks gets them at its end; a missing file is made. The chart is
+// written next to the file.
 func save(file, text string) error {
 	old, err := os.ReadFile(file)
 	if os.IsNotExist(err) {
@@ -286,6 +301,11 @@ func save(file, text string) error {
 	}
 	if err != nil {
 		return err
+	}
+	if bars := chartBars(text); len(bars) > 0 {
+		if err := os.WriteFile(filepath.Join(filepath.Dir(file), chartFile), chart(bars), 0o644); err != nil {
+			return err
+		}
 	}
 	return os.WriteFile(file, []byte(splice(string(old), text)), 0o644)
 }
