@@ -32,6 +32,7 @@ func server(l net.Listener) {
 		}
 		s, err := session.Server(conn, nil) // version 1 or 2, as the client has it
 		if err != nil {
+			conn.Close() // it is still ours
 			log.Print(err)
 			continue
 		}
@@ -66,6 +67,7 @@ func client(addr string) (string, error) {
 	}
 	s, err := session.Client(conn, nil)
 	if err != nil {
+		conn.Close()
 		return "", err
 	}
 	defer s.Close() // and conn with it
