@@ -17,7 +17,7 @@ const (
 
 	overviewNote = `Best other: the best of the other implementations, raw TCP not counted. Times better, for version 1 /
 version 2: smuxkit's throughput as a multiple of the best other's, or the best other's time or memory
-as a multiple of smuxkit's. Above 1, smuxkit is better.`
+as a multiple of smuxkit's. Above 1, smuxkit is better. The tables below call smuxkit ours-v1 and ours-v2.`
 )
 
 // overview returns the lines of the speed table with ours and the best of the others.
