@@ -9,9 +9,8 @@ import (
 // errScheduler is why a session ends whose scheduler panics.
 var errScheduler = errors.New("session: the scheduler panicked")
 
-// guard returns sched so that a panic in it leaves w.mu, which all its callers hold, unlocked, and ends
-// the session: what a scheduler knows after that is anybody's guess. Schedulers of this module need no
-// guard.
+// guard returns sched so that a panic in it ends the session: what a scheduler knows after that is anybody's
+// guess. Its callers, which hold w.mu, release it by defer. Schedulers of this module need no guard.
 func guard(w *writer, sched shaper.Scheduler) shaper.Scheduler {
 	switch s := sched.(type) {
 	case *shaper.Fair:
@@ -30,8 +29,7 @@ type guarded struct {
 // check is deferred by each call of the scheduler's.
 func (g guarded) check(returned *bool) {
 	if !*returned {
-		g.w.mu.Unlock()
-		g.w.s.end(errScheduler)
+		go g.w.s.end(errScheduler) // which takes w.mu
 	}
 }
 

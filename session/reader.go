@@ -3,7 +3,6 @@ package session
 import (
 	"net"
 	"sync"
-	"time"
 
 	"github.com/smuxkit/smuxkit/wire"
 )
@@ -112,28 +111,6 @@ func (r *reader) mustWait(h wire.Header) wait {
 		return waitAnswers
 	}
 	return waitNothing
-}
-
-// awaitAnswers waits until answers have left. It reports false if the transport took nothing for answerTimeout:
-// two peers that both wait like this would wait for ever.
-func (s *Session) awaitAnswers() bool {
-	leave := s.out.answersLeave()
-	timer := time.NewTimer(answerTimeout)
-	defer timer.Stop()
-	for {
-		select {
-		case <-leave:
-			return true
-		case <-s.done:
-			return true
-		case <-timer.C:
-			waited := s.out.watch.waited()
-			if waited >= answerTimeout {
-				return false
-			}
-			timer.Reset(answerTimeout - waited)
-		}
-	}
 }
 
 // beforeWait gives the staging buffer back if it is empty: the reader is about to wait.

@@ -32,7 +32,12 @@ func (st *sessionStream) take(b *wire.Batch, c shaper.Class, n int) (more bool) 
 		st.core.AppendControl(b)
 		return false
 	}
-	return st.core.AppendData(b, n)
+	before := b.Len()
+	more = st.core.AppendData(b, n)
+	if b.Len() > before {
+		st.s.latency.onSent(&st.traffic)
+	}
+	return more
 }
 
 // Opened lets a call of OpenStream go on.

@@ -1,0 +1,127 @@
+package session
+
+import (
+	"io"
+	"sync"
+
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// How the holder of the writer role writes a batch.
+
+// outgoing is what the holder works with.
+type outgoing struct {
+	batch *wire.Batch
+	rest  []byte // of a batch that could not be written at once
+}
+
+var (
+	vectoredPool = sync.Pool{New: func() any { return &outgoing{batch: wire.NewBatch(true)} }}
+	copyingPool  = sync.Pool{New: func() any { return &outgoing{batch: wire.NewBatch(false)} }}
+)
+
+// pool returns where the batches come from that suit the transport.
+func (w *writer) pool() *sync.Pool {
+	if w.inline {
+		return &vectoredPool
+	}
+	return &copyingPool
+}
+
+func (w *writer) newOutgoing() *outgoing { return w.pool().Get().(*outgoing) }
+
+func (w *writer) freeOutgoing(o *outgoing) {
+	o.batch.Release()
+	o.rest = o.rest[:0]
+	w.pool().Put(o)
+}
+
+// write writes the batch and leaves in o.rest what a full socket did not take.
+func (w *writer) write(o *outgoing) error {
+	if w.throttle != nil {
+		return w.writeThrottled(o)
+	}
+	b := o.batch
+	if !w.inline {
+		w.watch.begin()
+		defer w.watch.end()
+	}
+	n, err := w.s.transport.write(b)
+	if err == nil && !w.inline {
+		err = w.watch.tookSome()
+	}
+	if err == nil && n < b.Len() {
+		o.rest = b.AppendRest(o.rest[:0], n)
+	}
+	b.Release()
+	if n > 0 {
+		w.s.addSent(n)
+	}
+	return err
+}
+
+// writeThrottled writes the batch in pieces, as the rate allows.
+func (w *writer) writeThrottled(o *outgoing) error {
+	o.rest = o.batch.AppendRest(o.rest[:0], 0)
+	o.batch.Release()
+	for p := o.rest; len(p) > 0; {
+		piece := p[:min(len(p), w.throttle.piece)]
+		w.throttle.wait()
+		if err := w.writeAll(piece); err != nil {
+			return err
+		}
+		w.throttle.consume(len(piece))
+		p = p[len(piece):]
+	}
+	o.rest = o.rest[:0]
+	return nil
+}
+
+// writeRest writes what is left of a batch.
+func (w *writer) writeRest(o *outgoing) error {
+	if len(o.rest) == 0 {
+		return nil
+	}
+	err := w.writeAll(o.rest)
+	o.rest = o.rest[:0]
+	return err
+}
+
+// writeAll writes p, and waits as long as that takes.
+func (w *writer) writeAll(p []byte) error {
+	w.watch.begin()
+	defer w.watch.end()
+	for len(p) > 0 {
+		n, err := w.s.transport.writeSome(p)
+		if n > 0 {
+			w.s.addSent(n)
+		}
+		if err != nil {
+			return err
+		}
+		if err := w.watch.tookSome(); err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	return nil
+}
+
+// fail ends the way out after a failed write.
+func (w *writer) fail(o *outgoing, err error) {
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF // to a stream, io.EOF is FIN and nothing else
+	}
+	w.stop(err)
+	w.drop(o)
+	w.s.writeFailed(err)
+}
+
+// drop gives up the role without having sent o.
+func (w *writer) drop(o *outgoing) {
+	w.mu.Lock()
+	w.lost = true
+	w.free()
+	w.mu.Unlock()
+	w.freeOutgoing(o)
+}
