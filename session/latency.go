@@ -17,7 +17,7 @@ import (
 // # Why a Go program needs it
 //
 // A Go program runs its goroutines on as many processors as GOMAXPROCS says. Four habits of the scheduler
-// and one of the kernel add to the time that a message takes:
+// add to the time that a message takes:
 //
 //   - A readable socket wakes nobody by itself. A processor asks the kernel which sockets are readable when
 //     it has nothing else to run, and a thread in the background does so after 10 ms. While all
@@ -29,8 +29,6 @@ import (
 //     a socket with room never blocks.
 //   - The goroutine that was made runnable last is run first, and the one that woke it stays where it is: a
 //     reader that finds more data each time runs on while those that it woke wait.
-//   - The kernel locks a TCP socket in each system call. The thread of a second call sleeps until then,
-//     and its processor stands still with it.
 //
 // # What is done about it
 //

@@ -2,47 +2,7 @@
 
 package session
 
-import "sync"
-
 // What latency has a socket do.
-
-// A turnLock lets one goroutine at a time into a system call on a TCP socket. A nil turnLock lets in all.
-//
-// The kernel locks a TCP socket in each such call. The thread of another one would sleep until then, and the
-// processor with it, and when it wakes the socket may be locked again: where one goroutine wrote without end,
-// another that wanted to read slept for up to 0.4 ms. A goroutine can wait in a better way.
-type turnLock struct{ mu sync.Mutex }
-
-// turnSpins is for how long enter tries before it waits: some microseconds, which is what most of these
-// system calls take.
-const turnSpins = 4000
-
-// newTurnLock returns nil if there are no turns.
-func (l *latency) newTurnLock() *turnLock {
-	if l == nil {
-		return nil
-	}
-	return new(turnLock)
-}
-
-// enter is called before a system call that reads or writes, and leave after it.
-func (t *turnLock) enter() {
-	if t == nil {
-		return
-	}
-	for range turnSpins {
-		if t.mu.TryLock() {
-			return
-		}
-	}
-	t.mu.Lock()
-}
-
-func (t *turnLock) leave() {
-	if t != nil {
-		t.mu.Unlock()
-	}
-}
 
 // inlineSteps bounds what is read inline at once.
 const inlineSteps = 4

@@ -31,7 +31,6 @@ type socket struct {
 	conn net.Conn
 	rc   syscall.RawConn
 	tcp  bool
-	turn *turnLock // of a TCP socket: a Unix socket's directions have a lock each in the kernel
 
 	// mu guards the session's reader and what follows: the session's goroutine has it but while it waits
 	// for data, and then a goroutine that sends may read.
@@ -97,9 +96,6 @@ func newSocket(conn io.ReadWriteCloser, r *reader) *socket {
 	}
 	t := &socket{conn: c, rc: rc, tcp: tcp, r: r}
 	t.readFunc = t.readable
-	if tcp && r != nil {
-		t.turn = r.s.latency.newTurnLock()
-	}
 	return t
 }
 
@@ -160,9 +156,7 @@ var vectors = sync.Pool{New: func() any {
 func (v *vector) tryOnce(fd uintptr) bool {
 	v.msg.Iov = &v.iov[0]
 	setLen(&v.msg.Iovlen, v.used)
-	v.t.turn.enter()
 	r, _, errno := syscall.RawSyscall(syscall.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&v.msg)), syscall.MSG_DONTWAIT)
-	v.t.turn.leave()
 	if errno == 0 {
 		v.n = int(r)
 	} else if errno != syscall.EAGAIN && errno != syscall.EINTR {
@@ -174,9 +168,7 @@ func (v *vector) tryOnce(fd uintptr) bool {
 // tryAgain writes what the socket takes of p, and reports whether that is anything.
 func (v *vector) tryAgain(fd uintptr) bool {
 	for {
-		v.t.turn.enter()
 		r, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&v.p[0])), uintptr(len(v.p)), syscall.MSG_DONTWAIT, 0, 0)
-		v.t.turn.leave()
 		switch errno {
 		case 0:
 			v.n = int(r)
@@ -256,13 +248,11 @@ func (t *socket) tryRead(fd uintptr, p, q []byte) (n int, wouldBlock bool, err e
 	for {
 		var r uintptr
 		var errno syscall.Errno
-		t.turn.enter()
 		if used == 1 {
 			r, _, errno = syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(iov[0].Base)), uintptr(iov[0].Len), syscall.MSG_DONTWAIT, 0, 0)
 		} else {
 			r, _, errno = syscall.RawSyscall(syscall.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&msg)), syscall.MSG_DONTWAIT)
 		}
-		t.turn.leave()
 		switch errno {
 		case 0:
 			return int(r), false, nil
