@@ -10,12 +10,15 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// AcceptStream waits for the peer to open a stream and returns it, in the order in which they were
-// opened. Streams that wait for AcceptStream receive data and count against Config.MaxStreams; one that
-// its peer has closed meanwhile is still returned, with its data. AcceptStream fails with ctx's error; with
-// net.ErrClosed once this side has closed the session or a [Session.Listener]; and when the session has ended for another
-// reason, with that, after the streams that had arrived were accepted: with a bare io.EOF if the peer
-// closed the transport between two frames. A nil ctx panics and changes nothing.
+// AcceptStream returns the next stream that the peer has opened, in the order in which the peer opened them. It
+// blocks until there is one, ctx ends, or the session does.
+//
+// A stream that waits for AcceptStream receives data and counts against [Config].MaxStreams. If the peer closes it
+// meanwhile, AcceptStream still returns it, with its data.
+//
+// AcceptStream fails with ctx's error; with [net.ErrClosed] after this side has closed the session or a
+// [Session.Listener]; or with the reason for the session's end, once the waiting streams have been accepted. If the
+// peer closed the transport between two frames, that reason is a bare io.EOF. A nil ctx panics and changes nothing.
 func (s *Session) AcceptStream(ctx context.Context) (*stream.Stream, error) {
 	needContext(ctx)
 	var st *sessionStream
@@ -33,9 +36,10 @@ func (s *Session) AcceptStream(ctx context.Context) (*stream.Stream, error) {
 	return st.core.Stream(), nil
 }
 
-// accept returns the first stream of the backlog, or why there will be none. The caller holds s.mu.
+// accept returns the first stream of the backlog, or why there will be none, or neither if the caller has to wait.
+// The caller holds s.mu.
 func (s *Session) accept() (*sessionStream, error) {
-	if s.stopped || s.phase == phaseClosing || s.phase == phaseEnded && s.err == net.ErrClosed {
+	if s.acceptStopped || s.phase == phaseClosing || s.phase == phaseEnded && s.err == net.ErrClosed {
 		return nil, net.ErrClosed
 	}
 	if len(s.backlog) > 0 {
@@ -56,7 +60,8 @@ func (s *Session) accept() (*sessionStream, error) {
 	return nil, endError{s.err}
 }
 
-// handleSYN opens a stream for the peer, or refuses it.
+// handleSYN adds the stream that the peer opens to the backlog, or refuses it. Once the session is closing, it does
+// neither.
 func (s *Session) handleSYN(h wire.Header) error {
 	if s.isLocal(h.StreamID) {
 		return &ProtocolError{Header: h, Err: ErrStreamParity}
@@ -66,7 +71,7 @@ func (s *Session) handleSYN(h wire.Header) error {
 		s.mu.Unlock()
 		return &ProtocolError{Header: h, Err: ErrStreamInUse}
 	}
-	if s.phase != phaseOpen || s.stopped || s.isFull() {
+	if s.phase != phaseOpen || s.acceptStopped || s.isFull() {
 		refuse := s.phase <= phaseShutdown
 		s.mu.Unlock()
 		if refuse {
@@ -85,13 +90,13 @@ func (s *Session) handleSYN(h wire.Header) error {
 	return nil
 }
 
-// isFull reports whether a stream that the peer opens exceeds a limit. The caller holds s.mu.
+// isFull reports whether one more stream of the peer would exceed a limit. The caller holds s.mu.
 func (s *Session) isFull() bool {
 	limit := s.config.AcceptBacklog
 	return s.peerStreams >= s.config.MaxStreams || limit > 0 && len(s.backlog) >= limit
 }
 
-// Accept is AcceptStream without a context, as a net.Listener has it.
+// Accept is [Session.AcceptStream] without a context. It makes the Session a net.Listener.
 func (s *Session) Accept() (net.Conn, error) {
 	st, err := s.AcceptStream(context.Background())
 	if err != nil {
@@ -105,8 +110,8 @@ var (
 	_ io.Closer    = (*Session)(nil)
 )
 
-// endError is the end of a session to Accept. It hides that its cause may say that it is
-// temporary, as then net/http and others would call Accept again for ever.
+// An endError is what Accept returns when the session has ended. Its Temporary is always false, whatever that of its
+// cause: net/http and others call Accept again, for ever, after an error that is temporary.
 type endError struct{ error }
 
 func (e endError) Unwrap() error { return e.error }
@@ -118,9 +123,9 @@ func (e endError) Timeout() bool {
 
 func (e endError) Temporary() bool { return false }
 
-// await waits until ready returns true, and returns nil; or until ctx ends, and returns its error. ready is called
-// with s.mu held, which the caller does not hold, and again whenever c has been woken. ctx is the
-// application's: its methods are called without the lock.
+// await waits until ready returns true, or ctx ends. It returns nil in the first case and ctx's error in the
+// second. It calls ready with s.mu held, first at once and then each time c is woken. The caller does not hold
+// s.mu. The application may have implemented ctx, so its methods are called without the lock.
 func (s *Session) await(ctx context.Context, c *sync.Cond, ready func() bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -139,7 +144,7 @@ func (s *Session) await(ctx context.Context, c *sync.Cond, ready func() bool) er
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			ended = err
-			c.Broadcast() // so that nobody misses what this call alone may have been woken for
+			c.Broadcast() // all: a Signal for a new stream may have woken this call, which will not take it
 		})
 		defer stop()
 	}

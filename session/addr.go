@@ -2,25 +2,26 @@ package session
 
 import "net"
 
-// Addr returns the local address, as a net.Listener does.
+// Addr returns the local address, as [Session.LocalAddr] does. It makes the Session a net.Listener.
 func (s *Session) Addr() net.Addr { return s.shared.LocalAddr }
 
-// LocalAddr returns the transport's local address. If the transport tells none, or a nil pointer, it
-// returns an address that says "smux".
+// LocalAddr returns the local address of the transport. If the transport has none, both parts of the address are
+// "smux".
 func (s *Session) LocalAddr() net.Addr { return s.shared.LocalAddr }
 
-// RemoteAddr returns the transport's remote address. If the transport tells none, or a nil pointer, it
-// returns an address that says "smux".
+// RemoteAddr returns the remote address of the transport. If the transport has none, both parts of the address are
+// "smux".
 func (s *Session) RemoteAddr() net.Addr { return s.shared.RemoteAddr }
 
-// noAddr is the address of a transport that does not tell.
+// noAddr is the address of a transport that has none.
 type noAddr struct{}
 
 func (noAddr) Network() string { return "smux" }
 func (noAddr) String() string  { return "smux" }
 
-func transportAddr(conn any, which string) (a net.Addr) {
-	switch which {
+// transportAddr returns what conn's method with the given name returns, or noAddr if that is nil or a nil pointer.
+func transportAddr(conn any, method string) (a net.Addr) {
+	switch method {
 	case "LocalAddr":
 		if c, ok := conn.(interface{ LocalAddr() net.Addr }); ok {
 			a = c.LocalAddr()

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// An activityClock tells the time since the session began, and when its transport was last used.
-// All methods may be called concurrently.
+// An activityClock tells the time since the session began, and when the session last sent and received. All methods
+// may be called concurrently.
 type activityClock struct {
 	begin          time.Time
-	sent, received atomic.Int64 // when bytes last went, in nanoseconds since begin
+	sent, received atomic.Int64 // when bytes were last sent and received, in nanoseconds since begin
 
-	// The session leaves its transport unread for a while when it has to wait for something else.
+	// The reader pauses while it waits for something other than data: then silence says nothing about the peer.
 	paused  atomic.Bool
-	resumed atomic.Int64 // when it last read on
+	resumed atomic.Int64 // when it last resumed, in nanoseconds since begin
 }
 
 // now returns the time since the session began.
@@ -22,23 +22,23 @@ func (c *activityClock) now() time.Duration { return time.Since(c.begin) }
 func (c *activityClock) noteSent()     { c.sent.Store(int64(c.now())) }
 func (c *activityClock) noteReceived() { c.received.Store(int64(c.now())) }
 
-// lastSent and lastReceived return when bytes last went.
+// lastSent and lastReceived return when bytes were last sent and received.
 func (c *activityClock) lastSent() time.Duration     { return time.Duration(c.sent.Load()) }
 func (c *activityClock) lastReceived() time.Duration { return time.Duration(c.received.Load()) }
 
-// pauseReading notes that the transport is not read from now on, and resumeReading that it is again.
+// pauseReading notes that the reader pauses, and resumeReading that it resumes.
 func (c *activityClock) pauseReading() { c.paused.Store(true) }
 
 func (c *activityClock) resumeReading() {
 	c.resumed.Store(int64(c.now()))
-	c.paused.Store(false) // last: whoever finds reading resumed finds since when
+	c.paused.Store(false) // last, so that one who finds reading resumed also finds since when
 }
 
-// readPaused reports whether the transport is left unread, and lastResumed when it was last read again.
+// readPaused reports whether the reader pauses. lastResumed returns when it last resumed.
 func (c *activityClock) readPaused() bool           { return c.paused.Load() }
 func (c *activityClock) lastResumed() time.Duration { return time.Duration(c.resumed.Load()) }
 
-// quiet returns for how long nothing has been received while the transport was read.
+// quiet returns for how long nothing has been received although the transport was read.
 func (c *activityClock) quiet() time.Duration {
 	if c.readPaused() {
 		return 0

@@ -12,23 +12,23 @@ import (
 	"github.com/smuxkit/smuxkit/stream"
 )
 
-// Close closes the session: no call on it or its streams succeeds any more, and those that are blocked
-// end, with net.ErrClosed. What had been written before is sent first, for at most
-// Config.CloseTimeout; then the transport is closed, and the peer finds streams that were not
-// closed ended without a FIN.
+// Close sends what was written, closes the transport, and ends the session. Calls on the session and its
+// streams fail with [net.ErrClosed], also those that are blocked. Streams that are still open get no FIN: the
+// peer reads io.ErrUnexpectedEOF from them.
 //
-// Sent means, on Linux, that the peer's host has it if the transport is a
-// TCP socket or has one below it that it tells of by a method NetConn, as *tls.Conn does. Elsewhere
-// it means that the transport took it. Then, if the transport has a method CloseWrite, as TCP, TLS and Unix
-// connections have, Close calls that, and reads and drops what arrives until the peer has closed the
-// transport, too, or CloseTimeout has passed: a socket that is closed with unread data is reset, and what the
-// peer has not read is lost. Sessions of this package close at once when their peer has; with a peer that does
-// not, Close takes CloseTimeout.
+// Close takes at most [Config].CloseTimeout to send the data. When the data counts as sent depends on the transport:
 //
-// The error is ErrNotFlushed if not everything was sent, and otherwise that of closing the transport. Close waits
-// for the transport's Close no longer than CloseTimeout, or 0.1 s if sending has used that up; the error is
-// then os.ErrDeadlineExceeded.
-// Closing again waits for the first Close and returns nil.
+//   - On Linux, over a TCP socket, the peer's host has acknowledged it. The same holds for a transport with a
+//     method NetConn that returns a *net.TCPConn, such as a *tls.Conn.
+//   - Over another transport with a method CloseWrite, Close calls CloseWrite, and the peer has then closed the
+//     transport as well. Close reads and drops what arrives meanwhile: a socket that is closed with unread data
+//     is reset, and the peer loses what it has not read. A session of this package closes as soon as its peer
+//     has. If the peer does not close, Close takes CloseTimeout.
+//   - Over any other transport, and over a Unix socket on Linux, the transport has taken it.
+//
+// Close returns [ErrNotFlushed] if some of the data was not sent, and otherwise the error of closing the
+// transport. It waits for the transport's Close method for the rest of CloseTimeout, or 0.1 s if less is left,
+// and then returns os.ErrDeadlineExceeded. A second Close waits for the first one and returns nil.
 func (s *Session) Close() error {
 	s.mu.Lock()
 	if s.phase >= phaseClosing {
@@ -41,7 +41,7 @@ func (s *Session) Close() error {
 	close(s.closing)
 	s.err = net.ErrClosed
 	s.backlog = nil
-	streams := s.list()
+	streams := s.listStreams()
 	s.wakeAll()
 	s.mu.Unlock()
 
@@ -56,9 +56,12 @@ func (s *Session) Close() error {
 	return s.opError("close", err)
 }
 
-// Shutdown closes the session gracefully: no more streams can be opened, by either side; those that are
-// open go on, and when all of them are closed, the session is. If ctx ends before, Shutdown returns
-// its error and leaves the session so; Close ends it. A nil ctx panics and changes nothing.
+// Shutdown waits until all streams are closed, and then closes the session, as [Session.Close] does. From the
+// call on, no stream can be opened: [Session.OpenStream] fails with [ErrShutdown], and streams that the peer
+// opens are refused. Streams that are open go on, and those that wait for AcceptStream can still be accepted.
+//
+// If ctx ends first, Shutdown returns its error and leaves the session in this state; Close ends it. A nil ctx
+// panics and changes nothing.
 func (s *Session) Shutdown(ctx context.Context) error {
 	needContext(ctx)
 	s.mu.Lock()
@@ -84,8 +87,8 @@ func (s *Session) Shutdown(ctx context.Context) error {
 	return s.Close()
 }
 
-// flush waits until the streams' data was handed to the transport, and a socket's peer has
-// acknowledged it, for at most CloseTimeout, and reports whether that was done.
+// flush sends the data of the streams, and waits until it counts as sent (see Close), for at most CloseTimeout.
+// It reports whether all of it was sent.
 func (s *Session) flush(streams []*sessionStream) bool {
 	timeout := time.NewTimer(s.config.CloseTimeout)
 	defer timeout.Stop()
@@ -93,7 +96,7 @@ func (s *Session) flush(streams []*sessionStream) bool {
 	for {
 		freed, idle := s.out.idle()
 		if idle {
-			// What is left waits for the peer's window.
+			// The data that is left waits for room in the peer's window.
 			if streams = unsent(streams); len(streams) == 0 || done == nil {
 				break
 			}
@@ -101,8 +104,8 @@ func (s *Session) flush(streams []*sessionStream) bool {
 		select {
 		case <-freed:
 		case <-done:
-			// A peer may close the transport as soon as it has read everything, which a
-			// write that is just about to return does not know.
+			// The peer may have read everything and closed the transport, while the last write is
+			// about to return. So look once more whether the writer is idle.
 			done = nil
 		case <-timeout.C:
 			return false
@@ -111,11 +114,11 @@ func (s *Session) flush(streams []*sessionStream) bool {
 	if s.abrupt.Load() || s.out.incomplete() {
 		return false
 	}
-	return s.transport.settle(s.done, timeout.C) || s.ended() && !s.abrupt.Load()
+	return s.transport.awaitDelivery(s.done, timeout.C) || s.ended() && !s.abrupt.Load()
 }
 
-// endWriting has nothing more sent, and waits until nobody sends. It reports false if done or timeout
-// came first.
+// endWriting stops the writer and waits until nobody holds its role. It reports false if done or timeout came
+// first.
 func (s *Session) endWriting(done <-chan struct{}, timeout <-chan time.Time) bool {
 	s.keepalive.stop()
 	s.out.stop(net.ErrClosed)
@@ -145,15 +148,15 @@ func unsent(streams []*sessionStream) []*sessionStream {
 	return rest
 }
 
-// snapshot returns the streams.
+// snapshot returns the streams that are open now.
 func (s *Session) snapshot() []*sessionStream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.list()
+	return s.listStreams()
 }
 
-// list returns the streams. The caller holds s.mu.
-func (s *Session) list() []*sessionStream {
+// listStreams is snapshot for a caller that holds s.mu.
+func (s *Session) listStreams() []*sessionStream {
 	streams := make([]*sessionStream, 0, len(s.streams))
 	for _, st := range s.streams {
 		streams = append(streams, st)
@@ -161,14 +164,14 @@ func (s *Session) list() []*sessionStream {
 	return streams
 }
 
-// wakeAll wakes all who wait for the session. The caller holds s.mu.
+// wakeAll wakes the calls of AcceptStream and OpenStream. The caller holds s.mu.
 func (s *Session) wakeAll() {
 	s.accepting.Broadcast()
 	s.opening.Broadcast()
 }
 
-// end ends the session for a reason, unless it has ended, and returns the error of closing
-// the transport.
+// end ends the session, for the given reason, and returns the error of closing the transport. If the session has
+// ended already, it does nothing.
 func (s *Session) end(reason error) error {
 	s.mu.Lock()
 	if s.phase == phaseEnded {
@@ -187,11 +190,11 @@ func (s *Session) end(reason error) error {
 	s.out.stop(err)
 	cause := err
 	if isEOF(err) {
-		cause = s.explain(io.ErrUnexpectedEOF) // to a stream, io.EOF is FIN and nothing else
+		cause = s.explain(io.ErrUnexpectedEOF) // a stream reports io.EOF after a FIN alone
 	}
-	// A peer that closes the transport may be in the middle of a frame.
+	// The peer may close the transport in the middle of a frame, and still have read all that was sent to it.
 	abrupt := reason != io.EOF && !errors.Is(reason, io.ErrUnexpectedEOF)
-	// With the lock held, so that whoever hears of the end finds it everywhere.
+	// The streams end under the lock, so that a caller who learns of the end finds no stream that goes on.
 	for _, st := range s.streams {
 		abrupt = abrupt || st.core.HasUnsent()
 		st.core.Abort(cause, stream.AbortBoth)
@@ -217,7 +220,7 @@ func (s *Session) end(reason error) error {
 	return cerr
 }
 
-// closeConn closes the transport, and waits for that until Close is to return, but at least for a moment.
+// closeConn closes the transport. It waits for that until closeBy, or for closeGrace if that is longer.
 func (s *Session) closeConn() error {
 	closed := make(chan error, 1)
 	go func() { closed <- s.conn.Close() }()
@@ -227,12 +230,12 @@ func (s *Session) closeConn() error {
 	case err := <-closed:
 		return err
 	case <-timeout.C:
-		return fmt.Errorf("closing the transport: %w", os.ErrDeadlineExceeded)
+		return fmt.Errorf("session: closing the transport: %w", os.ErrDeadlineExceeded)
 	}
 }
 
-// writeFailed ends the session after a failed write, for reason err: the streams' writes at once, and
-// the rest when what the peer had sent has been read.
+// writeFailed begins the end of the session after a failed write. Writes fail with err at once. Reading goes on, so
+// that streams get what the peer had sent before; graceExpired then ends the session. It is called once at most.
 func (s *Session) writeFailed(err error) {
 	s.mu.Lock()
 	if s.phase == phaseEnded {
@@ -241,7 +244,7 @@ func (s *Session) writeFailed(err error) {
 	}
 	err = s.explain(err)
 	s.writeErr, s.writeErrAt = err, s.now()
-	streams := s.list()
+	streams := s.listStreams()
 	s.wakeAll()
 	s.graceTimer = time.AfterFunc(writeGrace, s.graceExpired)
 	s.mu.Unlock()
@@ -251,9 +254,11 @@ func (s *Session) writeFailed(err error) {
 	s.transport.interrupt()
 }
 
-// graceExpired ends the session when nothing was read for writeGrace after writing has failed. While the
-// application has yet to make room there may be more to read: for that it has CloseTimeout, from the
-// last time on that something was read.
+// graceExpired ends the session when nothing has been received for writeGrace after writing failed. While reading
+// is paused, there may be more to receive: then the session ends CloseTimeout after it last received something.
+//
+// It reads writeErr and writeErrAt without the lock: writeFailed, which alone sets them, did so before it started
+// this timer.
 func (s *Session) graceExpired() {
 	progress := max(s.writeErrAt, s.clock.lastReceived())
 	if s.clock.quiet() >= writeGrace || s.now()-progress >= s.config.CloseTimeout {

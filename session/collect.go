@@ -5,25 +5,24 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// How the holder of the writer role fills a batch.
+// This file has how the holder of the writer role fills a batch.
 
-// A turn is what the scheduler gave a stream, and what came of it.
+// A turn is a stream's turn to send: what the scheduler allows, and how the stream used it.
 type turn struct {
 	f    *shaper.Flow
 	c    shaper.Class
-	n    int  // the bytes it is meant for
-	sent int  // the bytes that were added to the batch
+	n    int  // how many bytes the scheduler allows
+	sent int  // how many bytes the stream has added to the batch
 	more bool // the stream has more to send
 }
 
-// collect fills b with what is in line. If there is nothing, the role becomes free
-// and collect returns false.
+// collect fills b from the scheduler's queue. If the queue is empty, it gives the role up and returns false.
 func (w *writer) collect(b *wire.Batch) bool {
 	var t turn
 	for {
 		switch w.nextStep(&t, b) {
 		case stepTurn:
-			w.take(&t, b)
+			w.appendTurn(&t, b)
 		case stepWrite:
 			return true
 		case stepFree:
@@ -36,19 +35,19 @@ func (w *writer) collect(b *wire.Batch) bool {
 type step uint8
 
 const (
-	stepTurn  step = iota // add what a stream has to send
-	stepWrite             // the batch goes out
-	stepFree              // nothing is to be written, and the role is free
+	stepTurn  step = iota // add the frames of one turn
+	stepWrite             // write the batch
+	stepFree              // do nothing: the role is free
 )
 
-// nextStep settles t, if it has been a turn, and makes it the next one, if there is one.
+// nextStep tells the scheduler how the stream used t, if t is a turn, and then makes t the next turn, if there is one.
 func (w *writer) nextStep(t *turn, b *wire.Batch) step {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
 	case t.f == nil:
 	case t.sent == 0 && t.more && b.Full():
-		w.heldTurn = *t
+		w.heldTurn = *t // the batch had no room for it: it begins the next one
 	default:
 		w.sched.Sent(t.f, t.c, t.sent, t.more)
 	}
@@ -63,15 +62,15 @@ func (w *writer) nextStep(t *turn, b *wire.Batch) step {
 	return stepFree
 }
 
-// isFull reports whether b is to be sent before more is added.
+// isFull reports whether b has to be written before more is added.
 func (w *writer) isFull(b *wire.Batch) bool {
 	return b.Full() || w.throttle != nil && b.Len() > 0 && w.room(b) <= 0
 }
 
-// room returns how much payload the rate allows in b. There is a throttle.
+// room returns how much more payload the rate allows in b. It is called only if there is a throttle.
 func (w *writer) room(b *wire.Batch) int { return w.throttle.piece - b.Len() - wire.HeaderSize }
 
-// popTurn makes t the next turn. The caller holds w.mu.
+// popTurn makes t the next turn, and reports whether there is one. The caller holds w.mu.
 func (w *writer) popTurn(t *turn, b *wire.Batch) bool {
 	if w.heldTurn.f != nil {
 		*t, w.heldTurn = w.heldTurn, turn{}
@@ -85,16 +84,16 @@ func (w *writer) popTurn(t *turn, b *wire.Batch) bool {
 	return t.f != nil
 }
 
-// take adds to b what is sent in turn t.
-func (w *writer) take(t *turn, b *wire.Batch) {
+// appendTurn adds the frames of turn t to b, and notes in t how many bytes they have.
+func (w *writer) appendTurn(t *turn, b *wire.Batch) {
 	n, before := t.n, b.Len()
 	if w.throttle != nil {
 		n = min(n, max(1, w.room(b)))
 	}
 	if st, ok := t.f.Owner.(*sessionStream); ok {
-		t.more = st.take(b, t.c, n)
+		t.more = st.appendFrames(b, t.c, n)
 	} else {
-		t.more = w.takeOwn(b)
+		t.more = w.appendOwn(b)
 	}
 	t.sent = b.Len() - before
 }

@@ -14,24 +14,23 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// Defaults of the fields of Config.
+// The defaults of Config. The fields' comments state the values.
 const (
 	// DefaultMaxFrameSize is the largest payload that every deployed peer accepts.
 	DefaultMaxFrameSize = 32760
-	// DefaultMaxReceiveBuffer holds twice what is under way on a path of 1 Gbit/s and
-	// 100 ms, and the first 262,144 bytes of 128 streams.
+	// DefaultMaxReceiveBuffer holds twice the data in flight on a path of 1 Gbit/s and 100 ms. It also holds
+	// the first 262,144 bytes of 128 streams.
 	DefaultMaxReceiveBuffer = 32 << 20
-	// DefaultMaxStreamWindow lets one stream fill a path of 1 Gbit/s and 100 ms,
-	// which takes 12.5 MB.
+	// DefaultMaxStreamWindow lets one stream fill a path of 1 Gbit/s and 100 ms, which takes 12.5 MB.
 	DefaultMaxStreamWindow = 16 << 20
-	// DefaultMaxStreams bounds the memory of a peer's streams to 64 MiB: one that waits
-	// with a byte of data takes 950 bytes (BenchmarkWaitingStream), less than 1 KiB.
+	// DefaultMaxStreams bounds the memory of the peer's streams to 64 MiB: a stream that waits to be accepted
+	// with one byte of data takes 950 bytes (BenchmarkWaitingStream), less than 1 KiB.
 	DefaultMaxStreams = 64 << 10
 	// DefaultMaxSendBuffer holds what 128 streams copy of their Writes at most.
 	DefaultMaxSendBuffer = 16 << 20
-	// DefaultCloseTimeout is how long Close waits for a peer that takes no data or does not close.
+	// DefaultCloseTimeout is for a peer that takes no data, or does not close.
 	DefaultCloseTimeout = 5 * time.Second
-	// DefaultLingerTimeout is how long a closed stream keeps data that does not leave.
+	// DefaultLingerTimeout is for a closed stream whose data cannot be sent.
 	DefaultLingerTimeout = time.Minute
 )
 
@@ -43,125 +42,124 @@ const (
 	maxStreamWindow  = 1 << 30
 )
 
-// Config says how a session is to work. The zero value of each field, and a nil
-// Config, mean the default. A Config may be used for many sessions, also at once,
-// and must not be changed once it was used.
+// Config configures a session. A nil Config, and the zero value of each field, mean the default. Many sessions may
+// use one Config, also at the same time. It must not be changed once a session has used it.
 //
-// KeepAlive, OnEvent, Logger and the methods of the transport may call anything on the session and
-// its streams, Close included: the session holds no lock while it calls them. Most of them run on a
-// goroutine of the session, so that one that blocks holds the session up.
+// The session calls KeepAlive, OnEvent, Logger and the methods of the transport without holding a lock, so they may
+// call anything on the session and its streams, Close included. Most of these calls come from a goroutine of the
+// session: one that blocks holds the session up.
 type Config struct {
-	// Version is the version of the protocol: 1, or 2 for flow control of each stream.
-	// The default is 2 for a client; a server takes the version of the first frame that it
-	// receives.
+	// Version is the version of the protocol: 1, or 2, which has flow control for each stream. By default a client
+	// uses 2, and a server takes the version of the first frame that it receives.
 	//
-	// The protocol has no negotiation: toward another implementation that accepted the
-	// connection, set its version. xtaci/smux and its forks have 1 unless their configuration
-	// says 2; the Rust crates smux 0.2 and async_smux 0.3 need 1. Some peers of another version
-	// say nothing: then the session ends by KeepAlive, with an error that asks for the version.
+	// The protocol does not negotiate the version: a client must set that of its server. xtaci/smux and its
+	// forks have 1 unless their configuration says 2. The Rust crates smux 0.2 and async_smux 0.3 need 1. Some
+	// peers with another version say nothing. Then KeepAlive ends the session, with an error that asks for the
+	// version.
 	Version int
 
-	// KeepAlive says when to probe the peer and when to give it up. The default is
-	// keepalive.Periodic{}: 10 s and 30 s. keepalive.Off{} does neither. Sessions with the
-	// same Config share the policy: [keepalive.Policy] says what that means for one with state.
+	// KeepAlive decides when to probe the peer, and when to end the session because the peer is silent. The
+	// default is keepalive.Periodic{}, which probes after 10 s and gives up after 30 s; keepalive.Off{} does
+	// neither. Sessions with the same Config share the policy: see [keepalive.Policy] for one with state.
 	KeepAlive keepalive.Policy
 
-	// MaxFrameSize is the most payload bytes of a frame that is sent, from 1 to
-	// 65,535. The default is 32,760; the Rust crate smux accepts no more.
+	// MaxFrameSize is the largest payload of the frames that are sent, in bytes, from 1 to 65,535. The default is
+	// 32,760. The Rust crate smux accepts no larger ones.
 	MaxFrameSize int
 
-	// MaxReceiveBuffer is the most bytes that are held for the application to
-	// read, of all streams. When it is reached the transport is not read until the
-	// application has read some; one frame may exceed it. At least 65,536; the
-	// default is 32 MiB. In version 2, a stream fails with flow.ErrWindow if its peer
-	// exceeds the stream's window by more than an eighth of MaxReceiveBuffer, or 64 KiB
-	// if that is more, or 256 MiB if that is less. An eighth of Budget is meant where one is used.
+	// MaxReceiveBuffer limits the data that the session holds until the application reads it, in bytes, for all
+	// streams together. At the limit the session does not read the transport until the application has read
+	// some data; one frame may exceed the limit. At least 65,536; the default is 32 MiB.
+	//
+	// In version 2, it also bounds how far a peer may send beyond a stream's window: by an eighth of
+	// MaxReceiveBuffer, but at least 64 KiB and at most 256 MiB. Beyond that, the stream fails with
+	// [flow.ErrWindow]. If Budget is set, its size counts instead.
 	MaxReceiveBuffer int
 
-	// Budget, if not nil, is used in place of MaxReceiveBuffer. Several sessions
-	// may share one, and then hold no more than that together.
+	// Budget, if not nil, replaces MaxReceiveBuffer. Several sessions may share a Budget, which then limits all
+	// of them together.
 	Budget *flow.Budget
 
-	// MaxSendBuffer limits the memory for data that Write has copied and that was not sent yet,
-	// in bytes, of all streams, closed ones included. When it is used up, Write copies
-	// nothing: it returns when the data was sent from the caller's buffer. So no stream waits for
-	// another one's data. At least 1,024; the default is 16 MiB.
+	// MaxSendBuffer limits the memory for data that Write has copied and the session has not sent, in bytes, for
+	// all streams together, closed ones included. At the limit Write does not copy: it returns when the data has
+	// been sent from the caller's buffer. So no stream waits for the data of another one. At least 1,024; the
+	// default is 16 MiB.
 	MaxSendBuffer int
 
-	// SendBudget, if not nil, is used in place of MaxSendBuffer. Several sessions may share
-	// one, and then hold no more than that together. It must not be the Budget.
+	// SendBudget, if not nil, replaces MaxSendBuffer. Several sessions may share a SendBudget, which then limits
+	// all of them together. It must not be the same as Budget.
 	SendBudget *flow.Budget
 
-	// MaxStreamWindow is how far the receive window of one stream may grow, in version 2. It
-	// starts at 262,144 bytes and grows as the path and the reader need. From
-	// 262,144 to 2^30; the default is 16 MiB.
+	// MaxStreamWindow limits the receive window of a stream in version 2, in bytes. The window begins with
+	// 262,144 bytes, and grows as far as the path and the reader can use it. From 262,144 to 2^30; the default
+	// is 16 MiB.
 	MaxStreamWindow int
 
-	// StallTimeout ends stalls: it aborts streams that nobody reads when their unread data has
-	// used up MaxReceiveBuffer, or Budget, and has kept the session from reading the transport for so
-	// long. Those from which the application took nothing in that time are aborted, the ones
-	// that hold most first, until half of what they hold is free. Their Reads and Writes fail
-	// with stream.ErrStalled, their peer sees them closed, and OnEvent is called. Data of the
-	// others can go on. Reads that make little room now and then do not put this off: when half of
-	// what the session holds has been read and replaced, the time starts anew.
+	// StallTimeout aborts streams that nobody reads, if they stop the others. It runs while the session does not
+	// read the transport because its receive buffer is full. When it has passed, the session aborts streams from
+	// which the application has taken no data in that time, those with most data first, until it has freed half
+	// of the data that such streams hold. Read and Write of an aborted stream fail with [stream.ErrStalled], the
+	// peer sees the stream closed, and OnEvent is called.
 	//
-	// A peer of version 1 can always stall a session, one of version 2 if it opens many
-	// streams. The default, 0, is never: all wait until the application reads. Less than a
-	// millisecond is taken for a millisecond.
+	// Reads that make a little room now and then do not restart StallTimeout. It restarts once half of the data
+	// that the session holds has been read and replaced.
+	//
+	// A peer can always stall a session of version 1. In version 2 it needs many streams to do so. By default,
+	// StallTimeout is off and all streams wait until the application reads. It is at least a millisecond.
 	StallTimeout time.Duration
 
-	// SendRate and ReceiveRate limit how much goes over the transport, headers
-	// included. The transport is read no faster than ReceiveRate, so that its own flow
-	// control holds the peer back. The default is no limit.
+	// SendRate and ReceiveRate limit the rate of the transport in each direction, headers included. The session
+	// reads the transport no faster than ReceiveRate, so that the transport's flow control slows the peer down.
+	// By default there is no limit.
 	SendRate, ReceiveRate flow.Rate
 
-	// AcceptBacklog limits the streams that wait for AcceptStream. At the limit each
-	// new stream is refused: its opener reads io.EOF and no data. The default, 0, is
-	// no limit beside MaxStreams.
+	// AcceptBacklog limits the streams that wait for AcceptStream. At the limit the session refuses each new
+	// stream: its opener reads io.EOF and no data. By default, MaxStreams is the only limit.
 	AcceptBacklog int
 
-	// MaxStreams limits the streams that the peer has open at once, those that wait for
-	// AcceptStream included. At the limit each new stream is refused: its opener
-	// reads io.EOF and no data. The default is 65,536. All streams that wait for AcceptStream
-	// take at most 1 KiB of memory for each of MaxStreams, and twice MaxReceiveBuffer
-	// for their unread data: 128 MiB by default.
+	// MaxStreams limits the streams that the peer has open at the same time, those that wait for AcceptStream
+	// included. At the limit the session refuses each new stream: its opener reads io.EOF and no data. The default
+	// is 65,536.
+	//
+	// All streams that wait for AcceptStream take at most 1 KiB of memory for each of MaxStreams, and twice
+	// MaxReceiveBuffer for their unread data. By default that is 128 MiB.
 	MaxStreams int
 
-	// CloseTimeout limits how long Close waits until what was written is sent, and the peer has closed the
-	// transport where Close waits for that. The default is 5 s.
+	// CloseTimeout limits how long [Session.Close] takes to send the data, and to wait for the peer to close the
+	// transport where it does so. The default is 5 s.
 	CloseTimeout time.Duration
 
-	// LingerTimeout limits how long a stream that was closed keeps data that does not leave: as
-	// the transport takes no byte, or, in version 2, as the peer makes no room and may have forgotten
-	// the stream (docs/protocol.md). Then the data is thrown away, without a FIN; in the first case
-	// the session ends with ErrLingerTimeout when the transport takes data again. The default is 60 s.
+	// LingerTimeout limits how long a closed stream keeps data that cannot be sent, for one of two reasons. Then
+	// the stream throws the data away, and sends no FIN.
+	//
+	//   - The transport takes no byte. When it takes data again, the session ends with ErrLingerTimeout.
+	//   - In version 2, the peer's window is full, and the peer may have forgotten the stream (docs/protocol.md).
+	//
+	// The default is 60 s.
 	LingerTimeout time.Duration
 
-	// WriteTimeout ends the session with ErrWriteTimeout when the transport has taken no byte for
-	// that long, although some waited. On sockets each byte counts; on any other transport, one
-	// Write of up to 64 KiB must return within that time. The default, 0, is never: a
-	// peer may stop reading for as long as it likes.
+	// WriteTimeout ends the session with [ErrWriteTimeout] if data waits and the transport has taken no byte for
+	// that long. On sockets each byte counts. On any other transport each Write, of up to 64 KiB, must return
+	// in that time. It is off by default: the peer may stop reading for as long as it likes.
 	WriteTimeout time.Duration
 
-	// Portable has the session use conn by its own methods alone, Read, Write and Close among them, as
-	// everywhere but on Linux. By default, a session on Linux uses a *net.TCPConn or *net.UnixConn by
-	// system calls of its own, which take less time and memory (see "Sockets on Linux" in the package's
-	// documentation). It makes no difference to any other conn, nor to the peer.
+	// Portable makes a session on Linux use a *net.TCPConn or *net.UnixConn through its methods alone. By default
+	// such a session makes system calls of its own, which take less time and memory (see "Sockets on Linux" in
+	// the package's documentation). Portable does not affect any other conn, other systems, or the peer.
 	Portable bool
 
-	// NewScheduler returns the scheduler of one session, which decides whose frame is
-	// sent next. Client and Server call it once. The default is shaper.NewFair.
+	// NewScheduler returns the scheduler of one session, which decides which stream sends next. Client and Server
+	// call NewScheduler once. The default is [shaper.NewFair].
 	//
-	// The scheduler is called under a lock of the session: it must not call the session or
-	// its streams. If it panics, the session ends.
+	// The session calls the scheduler under a lock: the scheduler must not call the session or its streams. If it
+	// panics, the session ends.
 	NewScheduler func() shaper.Scheduler
 
-	// OnEvent, if not nil, is called for each stream that StallTimeout has aborted. It must not
-	// block.
+	// OnEvent, if not nil, is called for each stream that StallTimeout has aborted. It must not block.
 	OnEvent func(Event)
 
-	// Logger, if not nil, gets a line when a session begins; when it ends, and why; and when
-	// StallTimeout has aborted streams. Nothing else is ever logged.
+	// Logger, if not nil, gets a record when the session begins, when it ends, with the reason, and when it throws
+	// data away: that of streams which StallTimeout has aborted, or of closed streams after LingerTimeout.
 	Logger *slog.Logger
 }
 
@@ -195,8 +193,8 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// Validate returns nil if c, which may be nil, can be used, and otherwise an error
-// that names every field that is wrong, its value, and what is allowed.
+// Validate returns nil if c, which may be nil, is valid. Otherwise its error names each bad field, the field's value,
+// and the values that are allowed. [Client] and [Server] call it.
 func (c *Config) Validate() error {
 	d := c.withDefaults()
 	var errs []error

@@ -1,15 +1,14 @@
-// Package session carries many streams over one connection, as the smux protocol has it.
+// Package session multiplexes streams over one connection, using the smux protocol.
 //
-// A [Session] is made over one transport by [Client] on the side that dialed and by [Server]
-// on the side that accepted. The transport is anything reliable and ordered: a TCP or TLS
-// connection, a Unix socket, a pipe, any io.ReadWriteCloser. Either side opens streams and
-// accepts those of the other. A [stream.Stream] is a net.Conn with half-close, and
-// [Session.Listener] returns a net.Listener, so what works over TCP works over a session: net/http and
-// gRPC among others.
+// A [Session] runs over one transport. [Client] starts it on the side that dialed, [Server] on the side that accepted.
+// The transport may be anything reliable and ordered: a TCP or TLS connection, a Unix socket, a pipe, any
+// io.ReadWriteCloser. Both sides may open streams, and accept those that the other side opens. A [stream.Stream] is
+// a net.Conn with half-close, and [Session.Listener] returns a net.Listener. So what works over TCP works over a
+// session, net/http and gRPC among others.
 //
-// A session runs one goroutine, which reads. What is written goes out from the call that
-// writes it where that needs no waiting, and otherwise from a goroutine that lasts as long as
-// there is something to send. Nothing is logged unless [Config] has a Logger.
+// A session runs one goroutine, which reads. A call of Write sends its data by itself if it need not wait.
+// Otherwise a second goroutine sends, until there is nothing more to send. The session logs nothing unless
+// [Config] has a Logger.
 //
 // # Quick start
 //
@@ -30,7 +29,7 @@
 //	for {
 //		st, err := s.AcceptStream(ctx)
 //		if err != nil {
-//			return err // io.EOF once the client has gone
+//			return err // io.EOF if the client has closed the connection
 //		}
 //		go serve(st)
 //	}
@@ -41,74 +40,62 @@
 //	server.Shutdown(ctx) // stops accepting, and waits for the answers in flight
 //	s.Shutdown(ctx)      // waits until all streams are closed, and closes the session
 //
-// The examples below are whole programs.
+// The examples below are complete programs.
 //
-// # Defaults
+// # Configuration
 //
-// A nil Config, and a zero field in one, mean the default:
+// A nil [Config], and the zero value of each of its fields, mean the default. The fields' comments state the defaults.
 //
-//	Version           2 for a client; for a server, that of the first frame it receives
-//	KeepAlive         keepalive.Periodic{}: probes after 10 s, gives up after 30 s
-//	MaxFrameSize      32,760 bytes of payload
-//	MaxReceiveBuffer  32 MiB of unread data, all streams together
-//	MaxStreamWindow   16 MiB, for version 2; a stream begins with 256 KiB
-//	AcceptBacklog     no limit on the streams that wait for AcceptStream, but MaxStreams
-//	MaxStreams        65,536 streams that the peer may have open
-//	MaxSendBuffer     16 MiB for what was written and not sent, all streams together
-//	CloseTimeout      5 s for Close to send what was written
-//	LingerTimeout     60 s for a closed stream whose data does not leave
-//	WriteTimeout      none: a transport may take no data for as long as it likes
-//
-// Version 2 has flow control for each stream; version 1 has none, so that a stream nobody reads
-// stops all of them once MaxReceiveBuffer is full, unless Config.StallTimeout is set. Use
-// version 1 only toward a peer that speaks no other.
+// Version 2 of the protocol has flow control for each stream. Version 1 has none: a stream that nobody reads stops all
+// streams once Config.MaxReceiveBuffer is full, unless Config.StallTimeout is set. Use version 1 only toward a
+// peer that speaks no other.
 //
 // # Errors
 //
-// Errors are those of package net. A call fails with a *net.OpError, whose Net is "smux",
-// around the cause; match the cause with errors.Is and errors.As:
+// Calls fail as those of package net do: with a *net.OpError, whose Net is "smux", around the cause. Match the cause
+// with errors.Is and errors.As:
 //
-//	io.EOF                   from Read: the peer's FIN, and nothing else (returned bare);
-//	                         from AcceptStream: the peer closed the transport between frames
-//	io.ErrUnexpectedEOF      the transport ended and the stream had no FIN
+//	io.EOF                   from Read: the peer's FIN, and nothing else (not in a *net.OpError);
+//	                         from AcceptStream: the peer closed the transport between two frames
+//	io.ErrUnexpectedEOF      the transport ended before the stream's FIN
 //	net.ErrClosed            this side closed the stream or the session
 //	os.ErrDeadlineExceeded   a deadline has passed; also a net.Error with Timeout() true
 //	stream.ErrPeerClosed     from Write: the peer has closed both directions
 //	stream.ErrStalled        Config.StallTimeout has aborted the stream
-//	ErrKeepAlive             the peer was silent for too long; a time-out, too
-//	ErrAnswerTimeout         the peer opens streams and takes no refusals; a time-out, too
-//	*ProtocolError           the peer sent what the protocol does not allow; it says what
+//	flow.ErrWindow           the peer sent too far beyond the stream's window
+//	ErrKeepAlive             the peer was silent for too long
+//	ErrWriteTimeout          the transport took no data for Config.WriteTimeout
+//	ErrLingerTimeout         the transport took no data for Config.LingerTimeout, and data was thrown away
+//	ErrAnswerTimeout         the peer opens streams and does not read the refusals
+//	*ProtocolError           the peer broke the protocol; the error says how
 //	ErrShutdown              from OpenStream: this side has called Shutdown
-//	ErrIDsExhausted          from OpenStream: all stream ids of this side were used
-//	ErrNotFlushed            from Close: not all that was written could be sent
+//	ErrIDsExhausted          from OpenStream: this side has used up its stream ids
+//	ErrNotFlushed            from Close: some of the written data was not sent
 //
-// A context's error is passed on as it is, in a *net.OpError. [Session.Err] says why a session has
-// ended, [Session.Done] when.
+// A context's error is in a *net.OpError as well. [Session.Done] tells when the session has ended, [Session.Err] why.
 //
 // # Sockets on Linux
 //
-// On Linux (but on 386), a session reads and writes a *net.TCPConn or *net.UnixConn by system calls of its
-// own, without the conn's Read and Write. They never wait for the network, copy large data straight between
-// the socket and the buffers of the application's calls, and hold no buffer while nothing arrives. The Go
-// scheduler is not told of them, which docs/performance.md measures. [Config].Portable turns them off.
+// On Linux (except on 386), a session uses a *net.TCPConn or *net.UnixConn by system calls of its own, in place of
+// the conn's Read and Write. These calls never wait for the network, copy large data straight between the socket
+// and the buffers of the application's calls, and need no buffer while nothing arrives. The Go scheduler does not
+// know of them; docs/performance.md has measurements. [Config].Portable turns them off.
 //
-// A page fault in such a call keeps a Go processor until the page is there, as a page fault in Go code
-// does. A garbage collection that starts meanwhile waits for it, and all goroutines with it. So
-// do not pass to Write or Read memory that takes long to fault in, such as a mapped file on a slow disk. Read the file
-// instead, with io.Copy(st, file) for example: the scheduler knows of a read from a file. Portable is
-// no remedy: then Go code copies the data, with the same page fault.
+// A page fault in such a call keeps a Go processor until the page is there, as a page fault in Go code does. A garbage
+// collection that starts meanwhile waits for it, and so do all goroutines. So do not pass memory to Write or Read
+// that takes long to fault in, such as a mapped file on a slow disk. Read the file instead, for example with
+// io.Copy(st, file): the scheduler knows of a read from a file. Portable does not help, because then Go code
+// copies the data, with the same page fault.
 //
 // # Compatibility
 //
-// The protocol is that of github.com/xtaci/smux, versions 1 and 2; the module's internal/interop
-// runs both implementations against each other in all roles. There is no negotiation: the two
-// ends have to be set to the same version, except that a Server with Version 0 takes that of its
-// client. A Client speaks version 2 unless [Config].Version is 1, which it has to be toward a server of
-// xtaci/smux with its default configuration. If this side has opened streams and no frame ever came, the
-// error with which the session ends asks for the version.
+// The protocol is that of github.com/xtaci/smux, versions 1 and 2. The module's internal/interop runs both
+// implementations against each other in all roles. The two ends must be set to the same version, because the
+// protocol does not negotiate it; only a Server with Version 0 takes the version of its client. A Client uses
+// version 2 unless [Config].Version is 1. Set 1 toward a server of xtaci/smux with its default configuration. If
+// this side has opened streams and no frame ever arrived, the error that ends the session asks for the version.
 //
-// The defaults keep within what the Rust crates smux 0.2 and async_smux 0.3 accept, as their
-// sources have it (no test here runs them): frames of at most 32,768 bytes with their header, ids
-// of the right parity, no data in control frames. Use version 1 with them. docs/protocol.md has the rest,
-// and says what to set toward which peer.
+// The defaults keep within what the Rust crates smux 0.2 and async_smux 0.3 accept, according to their sources (no
+// test here runs them): frames of at most 32,768 bytes with their header, ids of the right parity, no data in
+// control frames. Use version 1 with them. docs/protocol.md has the details, and says what to set toward which peer.
 package session

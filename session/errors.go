@@ -5,64 +5,62 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 
 	"github.com/smuxkit/smuxkit/wire"
 )
 
 var (
-	// ErrIDsExhausted is why a stream cannot be opened once the session has used all
-	// the stream ids of its side. The open streams go on.
-	ErrIDsExhausted = errors.New("stream ids exhausted")
-	// ErrShutdown is why a stream cannot be opened after Shutdown was called.
-	ErrShutdown = errors.New("session is shutting down")
-	// ErrNotFlushed is why Close fails if it could not send all that had been written.
-	ErrNotFlushed = errors.New("session closed before everything written was sent")
-	// ErrStreamParity is the violation of a SYN with an id that is this side's to
-	// open: a client opens odd ids, a server even ones.
-	ErrStreamParity = errors.New("SYN with a stream id of the receiver's parity")
-	// ErrStreamInUse is the violation of a SYN with the id of an open stream.
-	ErrStreamInUse = errors.New("SYN with a stream id in use")
+	// ErrIDsExhausted is returned by OpenStream once this side has used up its stream ids. Open streams go on.
+	ErrIDsExhausted = errors.New("session: stream ids are used up")
+	// ErrShutdown is returned by OpenStream after Shutdown was called.
+	ErrShutdown = errors.New("session: shutting down")
+	// ErrNotFlushed is returned by Close if some of the data that had been written was not sent.
+	ErrNotFlushed = errors.New("session: closed before all data was sent")
+	// ErrStreamParity is the Err of a [ProtocolError]: a SYN has an id that is this side's to open.
+	ErrStreamParity = errors.New("session: SYN with a stream id of the receiver's parity")
+	// ErrStreamInUse is the Err of a [ProtocolError]: a SYN has the id of an open stream.
+	ErrStreamInUse = errors.New("session: SYN with a stream id in use")
 )
 
-// ErrKeepAlive is why a session ends whose peer was given up by the keep-alive
-// policy. It is a net.Error with Timeout() true. It does not match os.ErrDeadlineExceeded: a call that
-// is made again after a deadline would get it for ever.
-var ErrKeepAlive error = timeoutError("keep-alive timeout: nothing was received from the peer")
+// The reasons for which a session ends after a time has passed. Each is a net.Error with Timeout() true. None
+// matches os.ErrDeadlineExceeded: a caller that sets a new deadline and tries again would get it for ever.
+var (
+	// ErrKeepAlive says that the keep-alive policy has given up the peer.
+	ErrKeepAlive error = timeoutError("session: keep-alive timeout: nothing was received from the peer")
+	// ErrWriteTimeout says that the transport has taken no byte for Config.WriteTimeout.
+	ErrWriteTimeout error = timeoutError("session: write timeout: the transport takes no data")
+	// ErrLingerTimeout says that the session has thrown away data of closed streams, because the transport had
+	// taken no byte for Config.LingerTimeout. The session ends when the transport takes data again.
+	ErrLingerTimeout error = timeoutError("session: linger timeout: data of closed streams was thrown away while the transport took none")
+	// ErrAnswerTimeout says that the peer opens streams and does not read the refusals: 1,024 of them have
+	// waited while the transport took no byte for 30 s.
+	ErrAnswerTimeout error = timeoutError("session: answer timeout: the peer opens streams and takes no refusals")
+)
 
-// ErrWriteTimeout is why a session ends whose transport has taken no byte for
-// Config.WriteTimeout. It is a net.Error as ErrKeepAlive is.
-var ErrWriteTimeout error = timeoutError("write timeout: the transport takes no data")
-
-// ErrLingerTimeout is why a session ends that has thrown away data of closed streams, as its transport had
-// taken no byte for Config.LingerTimeout. The session ends when the transport takes data again. The
-// error is a net.Error as ErrKeepAlive is.
-var ErrLingerTimeout error = timeoutError("linger timeout: data of closed streams was thrown away while the transport took none")
-
-// ErrAnswerTimeout is why a session ends whose peer opens streams that are refused, and lets 1,024 refusals wait
-// for 30 s while the transport takes no byte. It is a net.Error as ErrKeepAlive is.
-var ErrAnswerTimeout error = timeoutError("answer timeout: the peer opens streams and takes no refusals")
-
-// A ProtocolError is why a session ends whose peer broke the protocol.
+// A ProtocolError is the reason for a session's end if the peer broke the protocol.
 type ProtocolError struct {
-	// Header is that of the offending frame.
+	// Header is the header of the frame that is wrong.
 	Header wire.Header
-	// Err is what is wrong with it: an error of package wire or flow, or one that wraps
-	// such an error; ErrStreamParity or ErrStreamInUse.
+	// Err says what is wrong. It is or wraps an error of package wire or flow, or it is [ErrStreamParity] or
+	// [ErrStreamInUse].
 	Err error
 }
 
 func (e *ProtocolError) Error() string {
+	const prefix = "session: "
+	cause := strings.TrimPrefix(e.Err.Error(), prefix)
 	var h *wire.HeaderError
-	if errors.As(e.Err, &h) {
-		return "peer broke the protocol: " + e.Err.Error()
+	if errors.As(e.Err, &h) { // its text has the header
+		return prefix + "peer broke the protocol: " + cause
 	}
-	return fmt.Sprintf("peer broke the protocol: %v: %v", e.Header, e.Err)
+	return fmt.Sprintf("%speer broke the protocol: %v: %v", prefix, e.Header, cause)
 }
 
 // Unwrap returns e.Err.
 func (e *ProtocolError) Unwrap() error { return e.Err }
 
-// A timeoutError ends a session whose peer or transport has let a time pass. It is a net.Error, as
+// A timeoutError is the reason for a session's end after a time has passed. It is a net.Error, as
 // syscall.ETIMEDOUT is.
 type timeoutError string
 
@@ -70,8 +68,8 @@ func (e timeoutError) Error() string { return string(e) }
 func (timeoutError) Timeout() bool   { return true }
 func (timeoutError) Temporary() bool { return false }
 
-// versionError returns err, which is about the version of a frame, with that version and the
-// session's, if that is known.
+// versionError adds the version of the frame and that of the session to err, if err is about versions and the
+// session's is known.
 func versionError(err error, got, have wire.Version) error {
 	if have == 0 || !errors.Is(err, wire.ErrVersion) {
 		return err
@@ -79,8 +77,8 @@ func versionError(err error, got, have wire.Version) error {
 	return fmt.Errorf("%w: the frame has version %d, this session has version %d", err, got, have)
 }
 
-// A silenceError is the end of a session whose peer never sent a frame, though this side opened
-// streams. Several peers that are set to another version say nothing at all.
+// A silenceError wraps the reason for a session's end if this side has opened streams and the peer never sent a
+// frame. Some peers do that if they are set to another version.
 type silenceError struct {
 	endError
 	version wire.Version // this side's
@@ -90,7 +88,8 @@ func (e silenceError) Error() string {
 	return fmt.Sprintf("%v: no frame was ever received: does the peer speak version %d?", e.error, e.version)
 }
 
-// explain returns err, with which the session or its way out ends, as a silenceError if it is one.
+// explain returns err, the reason for which the session or its writing ends. It wraps err in a silenceError if the
+// peer never sent a frame, and err does not say why by itself.
 func (s *Session) explain(err error) error {
 	if s.stats.framesReceived.Load() > 0 || s.stats.streamsOpened.Load() == 0 {
 		return err
@@ -106,7 +105,8 @@ func (s *Session) explain(err error) error {
 	return silenceError{endError{err}, s.version()}
 }
 
-// isEOF reports whether err, why a session ended, is that the peer closed the transport between two frames.
+// isEOF reports whether err, the reason for a session's end, says that the peer closed the transport between two
+// frames.
 func isEOF(err error) bool {
 	if e, ok := err.(silenceError); ok {
 		err = e.error
@@ -114,7 +114,7 @@ func isEOF(err error) bool {
 	return err == io.EOF
 }
 
-// opError wraps err, which ended op, as package net does. io.EOF stays bare.
+// opError returns err, with which op failed, in a *net.OpError, as package net does. io.EOF stays bare.
 func (s *Session) opError(op string, err error) error {
 	if err == nil || err == io.EOF {
 		return err

@@ -140,11 +140,11 @@ func TestAProtocolErrorTellsTheFrameAndWhatIsWrongWithIt(t *testing.T) {
 	}{
 		{
 			&session.ProtocolError{Header: wire.Header{Version: 1, Command: wire.SYN, StreamID: 4}, Err: session.ErrStreamParity},
-			"peer broke the protocol: v1 SYN stream=4 length=0: SYN with a stream id of the receiver's parity",
+			"session: peer broke the protocol: v1 SYN stream=4 length=0: SYN with a stream id of the receiver's parity",
 		},
 		{
 			&session.ProtocolError{Header: wire.Header{Version: 9}, Err: wire.Header{Version: 9}.Validate()},
-			"peer broke the protocol: wire: version is neither 1 nor 2: Version(9) SYN stream=0 length=0 [0900000000000000]",
+			"session: peer broke the protocol: wire: version is neither 1 nor 2: Version(9) SYN stream=0 length=0 [0900000000000000]",
 		},
 	} {
 		if diff := cmp.Diff(c.want, c.err.Error()); diff != "" {

@@ -7,9 +7,10 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// What the reader does with the bytes that are staged.
+// This file has what the reader does with the bytes that are staged.
 
-// parse decodes what is staged, until it has to wait.
+// parse handles the frames that are staged, until it needs more bytes, or has to wait for something else, which it
+// returns.
 func (r *reader) parse() (wait, error) {
 	for r.r < r.w {
 		if r.left > 0 {
@@ -32,7 +33,7 @@ func (r *reader) parse() (wait, error) {
 	return waitNothing, nil
 }
 
-// nextHeader returns the header that is staged, and the size of its frame without the payload of a PSH, or 0 if
+// nextHeader returns the header that is staged, and the size of the frame without the payload of a PSH. The size is 0 if
 // not all of that is staged.
 func (r *reader) nextHeader() (h wire.Header, size int, err error) {
 	staged := r.staging[r.r:r.w]
@@ -60,7 +61,7 @@ func (r *reader) nextHeader() (h wire.Header, size int, err error) {
 	return h, size, nil
 }
 
-// deliverStaged hands over what is staged of the payload.
+// deliverStaged hands the staged part of the payload to its stream.
 func (r *reader) deliverStaged() {
 	n := min(int(r.left), r.w-r.r)
 	data := r.staging[r.r : r.r+n]
@@ -71,7 +72,7 @@ func (r *reader) deliverStaged() {
 	}
 }
 
-// noteDelivery deals with what became of a piece of payload.
+// noteDelivery notes what the stream did with a piece of payload.
 func (r *reader) noteDelivery(became stream.Delivery) {
 	switch became {
 	case stream.Queued:
@@ -83,7 +84,7 @@ func (r *reader) noteDelivery(became stream.Delivery) {
 	}
 }
 
-// handleFrame acts on one frame; of PSH, the payload is still to come.
+// handleFrame handles one frame. The payload of a PSH follows later.
 func (r *reader) handleFrame(h wire.Header, body []byte) error {
 	s := r.s
 	s.stats.framesReceived.Add(1)
@@ -103,14 +104,15 @@ func (r *reader) handleFrame(h wire.Header, body []byte) error {
 	return nil
 }
 
-// handlePSH begins a payload. One for a stream that is not open comes late, or was refused, and is thrown away.
+// handlePSH begins a payload. If its stream is not open, the payload is thrown away: the stream has been closed, or
+// was refused.
 func (r *reader) handlePSH(h wire.Header) {
 	if h.Length == 0 {
 		return
 	}
 	st := r.s.stream(h.StreamID)
 	if st != r.filling {
-		r.wake()
+		r.wakeFilling()
 	}
 	r.left, r.st, r.admitted = uint32(h.Length), st, false
 	large := r.left >= minDirect
@@ -121,7 +123,7 @@ func (r *reader) handlePSH(h wire.Header) {
 	}
 }
 
-// handleUPD gives a stream a new window.
+// handleUPD gives a stream its new send window.
 func (s *Session) handleUPD(h wire.Header, body []byte) error {
 	st := s.stream(h.StreamID)
 	if st == nil {
@@ -137,10 +139,10 @@ func (s *Session) handleUPD(h wire.Header, body []byte) error {
 	return nil
 }
 
-// isClean reports whether the reader stands between two frames.
+// isClean reports whether the last byte that was read ends a frame.
 func (r *reader) isClean() bool { return r.left == 0 && r.r == r.w }
 
-// cause makes err, with which reading ended, the reason for the session's end.
+// cause returns the reason for the session's end if reading ended with err.
 func (r *reader) cause(err error) error {
 	if err == io.EOF && !r.isClean() {
 		return io.ErrUnexpectedEOF

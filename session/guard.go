@@ -6,11 +6,11 @@ import (
 	"github.com/smuxkit/smuxkit/shaper"
 )
 
-// errScheduler is why a session ends whose scheduler panics.
+// errScheduler is the reason for a session's end if its scheduler panics.
 var errScheduler = errors.New("session: the scheduler panicked")
 
-// guard returns sched so that a panic in it ends the session: what a scheduler knows after that is anybody's
-// guess. Its callers, which hold w.mu, release it by defer. Schedulers of this module need no guard.
+// guard wraps sched so that a panic in it ends the session, because the state of the scheduler is unknown after that.
+// The callers of the scheduler hold w.mu and release it by defer. This module's scheduler needs no guard.
 func guard(w *writer, sched shaper.Scheduler) shaper.Scheduler {
 	switch s := sched.(type) {
 	case *shaper.Fair:
@@ -21,15 +21,16 @@ func guard(w *writer, sched shaper.Scheduler) shaper.Scheduler {
 	return guarded{w, sched}
 }
 
+// A guarded is a scheduler that guard has wrapped.
 type guarded struct {
 	w     *writer
 	sched shaper.Scheduler
 }
 
-// check is deferred by each call of the scheduler's.
+// check ends the session unless the scheduler has returned. Each method defers it.
 func (g guarded) check(returned *bool) {
 	if !*returned {
-		go g.w.s.end(errScheduler) // which takes w.mu
+		go g.w.s.end(errScheduler) // in a goroutine, because it takes w.mu
 	}
 }
 
@@ -70,6 +71,7 @@ func (g guarded) Empty() (empty bool) {
 	return empty
 }
 
+// A guardedBatcher is a guarded whose scheduler is a shaper.Batcher.
 type guardedBatcher struct {
 	guarded
 	batcher shaper.Batcher

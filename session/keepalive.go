@@ -7,12 +7,13 @@ import (
 	"github.com/smuxkit/smuxkit/keepalive"
 )
 
-// A keepaliveTimer asks the keep-alive policy what to do. An idle session needs no goroutine for it.
+// A keepaliveTimer asks the keep-alive policy what to do, at the times that the policy wants. Between them it
+// needs no goroutine.
 type keepaliveTimer struct {
 	s *Session
 
-	mu      sync.Mutex    // guards what follows
-	due     time.Duration // when the policy is to be asked next
+	mu      sync.Mutex    // guards the fields below
+	due     time.Duration // when to ask next; 0: not by the timer
 	timer   *time.Timer
 	stopped bool
 }
@@ -22,11 +23,11 @@ func (t *keepaliveTimer) start(s *Session) {
 	t.ask()
 }
 
-// ask asks the policy and does what it says. It runs once at the start and then by the timer, which
-// it sets itself: so the policy is asked by one goroutine at a time.
+// ask asks the policy and does what it says. It runs once at the start, and then each time the timer fires. It sets
+// the timer itself, so one goroutine at a time asks the policy.
 //
-// The policy is the application's. No lock is held while it is asked: it may call the session, and
-// may panic.
+// The application may have implemented the policy. So ask holds no lock while it calls Next, which may call the
+// session, and may panic.
 func (t *keepaliveTimer) ask() {
 	activity, ok := t.activity()
 	if !ok {
@@ -47,7 +48,7 @@ func (t *keepaliveTimer) ask() {
 	}
 }
 
-// activity returns what the policy is told, or false if it is not to be asked any more.
+// activity returns what the policy wants to know, or false if the timer was stopped.
 func (t *keepaliveTimer) activity() (keepalive.Activity, bool) {
 	streams := t.s.NumStreams()
 	clock := &t.s.clock
@@ -64,7 +65,7 @@ func (t *keepaliveTimer) activity() (keepalive.Activity, bool) {
 	}, !t.stopped
 }
 
-// askAgain sets the timer by the policy's answer to a question at now.
+// askAgain sets the timer to ask the policy at now + wait, or never if wait is not positive.
 func (t *keepaliveTimer) askAgain(now, wait time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -2,19 +2,18 @@ package session
 
 import "net"
 
-// Listener returns a net.Listener for the peer's streams, for servers that close their listener before their
-// last answers are sent, as http.Server.Shutdown and grpc.Server.GracefulStop do. Its Accept is
-// [Session.Accept]. Its Close stops accepting and nothing else: streams that were accepted go on, this side
-// may still open streams, and the session lives until [Session.Close], [Session.Shutdown], or its peer's end.
-// [Session.Close], which makes the Session itself a net.Listener, ends all of these.
+// Listener returns a net.Listener for the streams that the peer opens. Use it for servers that close their listener
+// before they have sent their last answers, as http.Server.Shutdown and grpc.Server.GracefulStop do. Accept of
+// the Listener is [Session.Accept].
 //
-// Close returns at once. From then on Accept fails with net.ErrClosed, and streams that wait to be accepted,
-// as well as those that the peer opens later, are refused: their opener reads io.EOF and no data. Close
-// always returns nil, and closing again does nothing.
+// Close of the Listener stops accepting, and nothing else. Accepted streams go on, this side may still open
+// streams, and the session goes on. (Close of the Session, which is a net.Listener too, ends all of them.)
+// Close returns nil at once. After that, Accept fails with [net.ErrClosed]. Streams that wait to be accepted,
+// and those that the peer opens later, are refused: their opener reads io.EOF and no data. A second Close does
+// nothing.
 //
-// A session has one accepting side. So all its Listeners share its streams, and closing one of them closes
-// all, and ends [Session.AcceptStream] and [Session.Accept]. It cannot be undone. A Listener needs no
-// Close if the session is closed.
+// All Listeners of a session share its streams: closing one closes all of them, for good, and ends
+// [Session.AcceptStream] and [Session.Accept]. A Listener of a closed session needs no Close.
 func (s *Session) Listener() net.Listener { return &listener{s} }
 
 type listener struct{ s *Session }
@@ -28,16 +27,16 @@ func (l *listener) Close() error {
 	return nil
 }
 
-// stopAccepting refuses the streams that wait to be accepted, and all that follow.
+// stopAccepting refuses the streams of the backlog and all that the peer opens later.
 func (s *Session) stopAccepting() {
 	s.mu.Lock()
-	s.stopped = true
+	s.acceptStopped = true
 	waiting := s.backlog
 	s.backlog = nil
 	s.accepting.Broadcast()
 	s.mu.Unlock()
 	for _, st := range waiting {
-		_ = st.core.Stream().Close() // no application has seen it
+		_ = st.core.Stream().Close() // no application has seen the stream, so none misses the error
 	}
 	s.stats.streamsRefused.Add(uint64(len(waiting)))
 }

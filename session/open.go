@@ -8,13 +8,13 @@ import (
 	"github.com/smuxkit/smuxkit/stream"
 )
 
-// OpenStream opens a stream. The protocol has no answer to that: the stream can be written to at
-// once, and a peer that refuses it closes it.
+// OpenStream opens a stream. The protocol has no answer to that, so the stream can be used at once. A peer that
+// refuses the stream closes it.
 //
-// OpenStream waits only while the transport takes none of the streams opened before, and, on a
-// server that learns the version from its peer, for the first frame. It fails with the reason for
-// the session's end, with ErrShutdown, with ErrIDsExhausted, or with ctx's error.
-// A nil ctx panics and changes nothing.
+// OpenStream blocks in two cases only: while 1,024 opened streams wait for the transport to take their first frame;
+// and on a server that takes the version of its peer, until the first frame arrives. It fails with ctx's error,
+// with [ErrShutdown], with [ErrIDsExhausted], with the error of a failed write, or with the reason for the
+// session's end. A nil ctx panics and changes nothing.
 func (s *Session) OpenStream(ctx context.Context) (*stream.Stream, error) {
 	needContext(ctx)
 	var st *sessionStream
@@ -34,7 +34,7 @@ func (s *Session) OpenStream(ctx context.Context) (*stream.Stream, error) {
 	return st.core.Stream(), nil
 }
 
-// Open is OpenStream without a context, for the interfaces that want it.
+// Open is [Session.OpenStream] without a context, for interfaces that have such a method.
 func (s *Session) Open() (net.Conn, error) {
 	st, err := s.OpenStream(context.Background())
 	if err != nil {
@@ -43,7 +43,7 @@ func (s *Session) Open() (net.Conn, error) {
 	return st, nil
 }
 
-// open opens a stream, if there is no need to wait, or returns why there will be none. The caller holds s.mu.
+// open opens a stream, or returns why there will be none, or neither if the caller has to wait. The caller holds s.mu.
 func (s *Session) open() (*sessionStream, error) {
 	switch {
 	case s.phase == phaseShutdown:

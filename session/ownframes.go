@@ -8,35 +8,35 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// ownFrames are the session's own frames that wait to be sent: NOP, and the answers to streams that are
-// refused. The writer's mu guards them.
+// ownFrames are frames of the session itself that wait to be sent: a NOP, and the refusals of streams, which are its
+// answers to SYNs. The writer's mu guards them.
 type ownFrames struct {
 	flow     shaper.Flow
-	nop      bool          // NOP is due
-	refusals []uint32      // streams of the peer that are to be refused; empty if nothing can be sent any more
-	leave    chan struct{} // if not nil, closed when the reader may go on
+	nop      bool          // a NOP is due
+	refusals []uint32      // ids of streams to refuse; empty if nothing can be sent any more
+	room     chan struct{} // if not nil, closed when the reader may go on
 }
 
 const (
-	// At maxAnswers that wait to be sent, the reader waits, before the next frame that may need one.
+	// If maxAnswers wait to be sent, the reader does not handle the next SYN until there is room.
 	maxAnswers = 1024
-	// answerTimeout is for how long it does so while the transport takes nothing.
+	// answerTimeout is how long the reader waits for room at most while the transport takes nothing.
 	answerTimeout = 30 * time.Second
-	// refusalsPerTurn bounds one turn of the session's own frames.
-	refusalsPerTurn = 64
+	// maxRefusalsPerTurn limits how many streams are refused in one turn.
+	maxRefusalsPerTurn = 64
 )
 
-// drop throws them away: nothing can be sent any more.
+// drop throws the refusals away, because nothing can be sent any more.
 func (o *ownFrames) drop() {
 	o.refusals = nil
 	o.resume()
 }
 
-// resume has the reader go on, if it waits.
+// resume lets the reader go on, if it waits for room.
 func (o *ownFrames) resume() {
-	if o.leave != nil {
-		close(o.leave)
-		o.leave = nil
+	if o.room != nil {
+		close(o.room)
+		o.room = nil
 	}
 }
 
@@ -48,7 +48,7 @@ func (w *writer) sendNOP() {
 	w.send(&w.own.flow, shaper.Control, stream.SendNow)
 }
 
-// refuse tells the peer that stream id, which it has opened, is closed in both directions: with FIN, twice.
+// refuse refuses stream id, which the peer has opened. It sends two FINs, which close both directions.
 func (w *writer) refuse(id uint32) {
 	w.mu.Lock()
 	if w.err == nil {
@@ -58,8 +58,8 @@ func (w *writer) refuse(id uint32) {
 	w.send(&w.own.flow, shaper.Control, stream.SendSoon)
 }
 
-// takeOwn adds the session's own frames to b.
-func (w *writer) takeOwn(b *wire.Batch) (more bool) {
+// appendOwn adds the session's own frames to b, and reports whether there are more.
+func (w *writer) appendOwn(b *wire.Batch) (more bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	o := &w.own
@@ -68,7 +68,7 @@ func (w *writer) takeOwn(b *wire.Batch) (more bool) {
 		o.nop = false
 		b.Frame(wire.Header{Version: v, Command: wire.NOP}, nil)
 	}
-	k := min(len(o.refusals), refusalsPerTurn)
+	k := min(len(o.refusals), maxRefusalsPerTurn)
 	for _, id := range o.refusals[:k] {
 		fin := wire.Header{Version: v, Command: wire.FIN, StreamID: id}
 		b.Frame(fin, nil)
@@ -85,39 +85,39 @@ func (w *writer) takeOwn(b *wire.Batch) (more bool) {
 	return true
 }
 
-// answersFull reports whether the reader is to wait until answers have left.
+// answersFull reports whether the queue of answers has no room.
 func (w *writer) answersFull() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.own.refusals) >= maxAnswers
 }
 
-// answersLeave returns a channel that is closed once no more than half of maxAnswers wait, or none can be
+// roomForAnswers returns a channel that is closed once the queue of answers is at most half full, or nothing can be
 // sent any more.
-func (w *writer) answersLeave() <-chan struct{} {
+func (w *writer) roomForAnswers() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	leave := make(chan struct{})
-	if w.own.leave = leave; w.err != nil {
+	room := make(chan struct{})
+	if w.own.room = room; w.err != nil {
 		w.own.resume()
 	}
-	return leave
+	return room
 }
 
-// awaitAnswers waits until answers have left. It reports false if the transport took nothing for answerTimeout:
-// two peers that both wait like this would wait for ever.
+// awaitAnswers waits until the queue of answers has room, or the session has ended. It returns false if the transport
+// takes nothing for answerTimeout: two sessions that both waited here would wait for each other for ever.
 func (s *Session) awaitAnswers() bool {
-	leave := s.out.answersLeave()
+	room := s.out.roomForAnswers()
 	timer := time.NewTimer(answerTimeout)
 	defer timer.Stop()
 	for {
 		select {
-		case <-leave:
+		case <-room:
 			return true
 		case <-s.done:
 			return true
 		case <-timer.C:
-			waited := s.out.watch.waited()
+			waited := s.out.watch.stalledFor()
 			if waited >= answerTimeout {
 				return false
 			}

@@ -8,19 +8,19 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// A portable is the transport that needs no more than an io.ReadWriteCloser. Any Read or Write may block:
-// only goroutines of the session's own call them.
+// A portable is the transport over any io.ReadWriteCloser. Its Read and Write may block, so only goroutines of the
+// session call them.
 type portable struct {
 	conn  io.ReadWriteCloser
 	r     *reader
 	empty emptyReads
-	end   error   // with which Read has ended
-	below settler // the socket below conn, or nil
+	end   error          // the error of the last Read
+	below deliveryWaiter // the TCP socket below conn, or nil
 }
 
-// A settler is the part of a transport that waits for the peer's host.
-type settler interface {
-	settle(done <-chan struct{}, timeout <-chan time.Time) bool
+// A deliveryWaiter is the method of a transport that waits for the peer's host.
+type deliveryWaiter interface {
+	awaitDelivery(done <-chan struct{}, timeout <-chan time.Time) bool
 }
 
 func newPortable(conn io.ReadWriteCloser, r *reader) *portable {
@@ -40,17 +40,17 @@ func (t *portable) read() (wait, error) {
 			why = waitRate
 		}
 		if why != waitNothing {
-			r.wake()
+			r.wakeFilling()
 			return why, nil
 		}
 		direct, p := r.targets(false)
 		if direct != nil {
 			p = direct
 		}
-		r.wake() // this may wait, and what a Read has got is not for later
+		r.wakeFilling() // conn.Read may wait, and the data that a Read has got must not
 		n, err := t.conn.Read(p)
 		if n < 0 || n > len(p) {
-			return waitNothing, fmt.Errorf("transport's Read returned %d for %d bytes", n, len(p))
+			return waitNothing, fmt.Errorf("session: the transport's Read returned %d for %d bytes", n, len(p))
 		}
 		if n > 0 {
 			t.empty.n = 0
@@ -76,7 +76,7 @@ func (t *portable) write(b *wire.Batch) (n int, err error) { return t.writeSome(
 func (t *portable) writeSome(p []byte) (n int, err error) {
 	n, err = t.conn.Write(p)
 	if n < 0 || n > len(p) {
-		return 0, fmt.Errorf("transport's Write returned %d for %d bytes", n, len(p))
+		return 0, fmt.Errorf("session: the transport's Write returned %d for %d bytes", n, len(p))
 	}
 	if err == nil && n < len(p) {
 		err = io.ErrShortWrite
@@ -84,12 +84,12 @@ func (t *portable) writeSome(p []byte) (n int, err error) {
 	return n, err
 }
 
-// settle closes the way out, if conn has a method for that, as sockets and TLS connections have, and waits for the
-// peer to close its own. The reader reads and drops meanwhile. To close a socket with unread data is to reset the
-// connection, and that destroys what the peer has not read.
-func (t *portable) settle(done <-chan struct{}, timeout <-chan time.Time) bool {
+// awaitDelivery calls CloseWrite, if conn has it, and waits until the peer has closed the connection as well. The
+// reader reads and drops data meanwhile: closing a socket with unread data resets the connection, and the peer loses
+// what it has not read.
+func (t *portable) awaitDelivery(done <-chan struct{}, timeout <-chan time.Time) bool {
 	if t.below != nil {
-		return t.below.settle(done, timeout)
+		return t.below.awaitDelivery(done, timeout)
 	}
 	conn, ok := t.conn.(interface{ CloseWrite() error })
 	if !ok {
@@ -109,25 +109,25 @@ func (t *portable) settle(done <-chan struct{}, timeout <-chan time.Time) bool {
 		case <-done:
 			return false
 		case <-timeout:
-			return true // the transport took everything
+			return true // the peer does not close, but the transport has taken everything
 		}
 	}
 }
 
 const (
-	// maxEmptyReads is how often in a row a transport may return nothing within emptyReadsTime.
+	// maxEmptyReads are too many within emptyReadsTime.
 	maxEmptyReads  = 100
 	emptyReadsTime = 10 * time.Millisecond
 )
 
-// emptyReads counts Reads in a row that returned nothing and no error.
+// emptyReads counts Reads in a row that returned no data and no error.
 type emptyReads struct {
 	n     int
-	since time.Duration
+	since time.Duration // when the first of them returned
 }
 
-// tooMany counts one, and reports whether the transport spins. One that returns nothing now and then, as
-// some do that look for data by the clock, may do so for ever.
+// tooMany counts one more, and reports whether there are too many in a short time: then the session would use up a
+// processor. A transport that polls for data, and returns nothing now and then, may do so for ever.
 func (e *emptyReads) tooMany(now time.Duration) bool {
 	if e.n == 0 || now-e.since > emptyReadsTime {
 		e.n, e.since = 0, now

@@ -7,62 +7,59 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// A reader is the way in of a session. It reads bytes, here, decodes frames and hands their payloads to the
-// streams (frames.go).
+// A reader is the receiving side of a session: it decodes the bytes that the transport reads (frames.go) and hands the
+// payloads to the streams.
 //
-// Bytes are read into a staging buffer, which is decoded in place; its state is either
-// "at a header" (left is 0) or "in the payload of a PSH frame" (left bytes of it are to
-// come, for stream st). In a payload that is large, what is left is read straight into
-// memory that its stream lends, and behind it little more than the next header, so that the
-// payload after it can be read straight, too.
+// The transport reads into a staging buffer, in which the reader decodes. The reader is either at a header (left is
+// 0), or in the payload of a PSH frame (left bytes of it, for stream st, are still to come). The rest of a large
+// payload is read straight into memory of its stream. Behind it, little more than the next header is read, so that
+// the payload after it can be read straight, too.
 //
-// The transport reads the bytes. One goroutine at a time uses the reader: the session's, which runs it, or
-// one that sends, see readInline. The first of them alone waits, and for anything but bytes it waits where
-// the transport is not held up.
+// One goroutine at a time uses the reader: the session's own, which runs it, or one that sends (see readInline). Only
+// the first of them waits.
 type reader struct {
 	s *Session
 
-	staging *[stagingSize]byte // nil while there is nothing in it
-	r, w    int                // it holds staging[r:w]
+	staging *[stagingSize]byte // nil while it holds nothing
+	r, w    int                // staging[r:w] is not decoded yet
 
-	left   uint32         // of the payload
-	st     *sessionStream // whose it is; nil if it is thrown away
-	large  bool           // the payload had minDirect bytes or more from the beginning
-	direct bool           // it is read straight: it is large, or a short one behind a large one
-	lent   bool           // targets returned memory that st lent
+	left   uint32         // bytes of the payload that are still to come
+	st     *sessionStream // the payload's stream; nil if the payload is thrown away
+	large  bool           // the whole payload has minDirect bytes or more
+	direct bool           // the payload is read straight: it is large, or it follows a large one
+	lent   bool           // the last targets were memory of st
 
-	// A Read whose buffer is being filled waits for more as long as there is more
-	// to read at once; then, or when it has enough, it runs.
-	filling *sessionStream // whose Read waits like this
+	// filling is the stream of a Read that waits although its buffer is partly filled. It waits while more
+	// data can be read at once, until it has enough.
+	filling *sessionStream
 
-	throttle *throttle // limits the rate, if not nil
+	throttle *throttle // limits the rate; nil: no limit
 
-	admitted bool // the next payload was waited for, and may come whether there is room or not
+	admitted bool // the next payload may exceed the budget: the reader has waited for it
 }
 
-// A wait is what has to happen, apart from more bytes coming, before a reader can go on.
+// A wait is what a reader waits for, other than data.
 type wait uint8
 
 const (
 	waitNothing wait = iota
-	waitBudget       // there is room for unread data
-	waitRate         // Config.ReceiveRate lets more bytes in
-	waitAnswers      // answers to what was read have left
+	waitBudget       // room for unread data
+	waitRate         // Config.ReceiveRate
+	waitAnswers      // room in the queue of answers
 )
 
 const (
 	stagingSize = 64 << 10
-	// minDirect is the length from which what is left of a payload is read
-	// straight to its stream.
+	// minDirect is the least payload that is read straight into memory of its stream.
 	minDirect = 8 << 10
-	// ahead is how much is read together with, and behind, such a payload: the next
-	// header, a short payload that ends a Write, and one more header.
-	ahead = 64
+	// maxAhead is how much may be read behind such a payload: the next header, a short payload that ends a Write,
+	// and one more header.
+	maxAhead = 64
 )
 
 var stagings = sync.Pool{New: func() any { return new([stagingSize]byte) }}
 
-// run reads until the transport ends, and returns why. It is the session's one goroutine.
+// run reads until the transport ends, and returns the reason. It is what the session's goroutine does.
 func (r *reader) run() error {
 	for {
 		why, err := r.s.transport.read()
@@ -75,7 +72,7 @@ func (r *reader) run() error {
 	}
 }
 
-// await waits for what the reader needs. It is not the peer's fault that nothing is received meanwhile.
+// await waits for what the reader needs. It pauses the clock, because silence meanwhile is not the peer's fault.
 func (r *reader) await(why wait) error {
 	s := r.s
 	s.clock.pauseReading()
@@ -101,11 +98,11 @@ func (r *reader) await(why wait) error {
 	return nil
 }
 
-// mustWait returns what has to happen before h is acted on.
+// mustWait returns what the reader has to wait for before it handles the frame with header h.
 func (r *reader) mustWait(h wire.Header) wait {
 	s := r.s
 	switch {
-	case h.Command == wire.PSH && h.Length > 0 && !r.admitted && s.budget.Full() && s.keeps(h.StreamID):
+	case h.Command == wire.PSH && h.Length > 0 && !r.admitted && s.budget.Full() && s.acceptsData(h.StreamID):
 		return waitBudget
 	case h.Command == wire.SYN && s.out.answersFull():
 		return waitAnswers
@@ -113,12 +110,12 @@ func (r *reader) mustWait(h wire.Header) wait {
 	return waitNothing
 }
 
-// beforeWait gives the staging buffer back if it is empty: the reader is about to wait.
+// beforeWait is called before the reader waits. It releases what an idle session does not need.
 func (r *reader) beforeWait() {
-	r.wake()
+	r.wakeFilling()
 	r.s.latency.beforeWait()
 	if r.left == 0 {
-		r.st = nil // an idle session must not hold a stream that is closed
+		r.st = nil // so that a closed stream can be freed
 	}
 	if r.staging != nil && r.r == r.w {
 		stagings.Put(r.staging)
@@ -126,9 +123,8 @@ func (r *reader) beforeWait() {
 	}
 }
 
-// targets returns where the next bytes are to be read: the payload into direct, if that
-// is not nil, and what follows into staged. If brief, the memory is used only until the
-// next call of noteRead, without waiting.
+// targets returns where to read the next bytes: the payload into direct, if that is not nil, and the rest into staged.
+// brief says that the caller does not wait before it calls noteRead.
 func (r *reader) targets(brief bool) (direct, staged []byte) {
 	if r.throttle != nil {
 		direct, staged = r.memory(brief)
@@ -138,7 +134,7 @@ func (r *reader) targets(brief bool) (direct, staged []byte) {
 	return r.memory(brief)
 }
 
-// memory returns the targets with no regard to the rate.
+// memory returns the targets without regard to the rate.
 func (r *reader) memory(brief bool) (direct, staged []byte) {
 	if r.staging == nil {
 		r.staging = stagings.Get().(*[stagingSize]byte)
@@ -153,8 +149,8 @@ func (r *reader) memory(brief bool) (direct, staged []byte) {
 	}
 	staged = r.staging[r.w:]
 	if r.left == 0 && r.direct {
-		// Likely, another large payload comes behind this header.
-		return nil, staged[:max(1, ahead-r.w)]
+		// Another large payload is likely to follow this header.
+		return nil, staged[:max(1, maxAhead-r.w)]
 	}
 	if r.left == 0 || !r.direct {
 		return nil, staged
@@ -168,10 +164,10 @@ func (r *reader) memory(brief bool) (direct, staged []byte) {
 	if len(direct) < int(r.left) {
 		return direct, nil
 	}
-	return direct, staged[:ahead]
+	return direct, staged[:maxAhead]
 }
 
-// noteRead says that n bytes were read to the last targets.
+// noteRead notes that n bytes were read into the last targets.
 func (r *reader) noteRead(n int) {
 	if r.throttle != nil {
 		r.throttle.consume(n)
@@ -181,24 +177,24 @@ func (r *reader) noteRead(n int) {
 		return
 	}
 	r.lent = false
-	// Reserve promised the payload's rest, or less and nothing behind it.
+	// There is no staged part unless direct had room for the rest of the payload.
 	payload := min(n, int(r.left))
 	r.w += n - payload
 	r.left -= uint32(payload)
 	r.noteDelivery(r.st.core.Commit(payload))
 }
 
-// wake has a Read go on whose buffer is partly filled.
-func (r *reader) wake() {
+// wakeFilling wakes the Read whose buffer is partly filled, if there is one.
+func (r *reader) wakeFilling() {
 	if r.filling != nil {
 		r.filling.core.Wake()
 		r.filling = nil
 	}
 }
 
-// close ends the reader.
+// close releases what the reader holds.
 func (r *reader) close() {
-	r.wake()
+	r.wakeFilling()
 	if r.staging != nil {
 		stagings.Put(r.staging)
 		r.staging = nil

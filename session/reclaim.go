@@ -5,67 +5,69 @@ import (
 	"time"
 )
 
-// A reclaimer takes the windows of streams back that do not use them, while windows are scarce
-// on the session's budget.
+// A reclaimer lowers the windows of streams that do not use them, while the session's budget is under pressure:
+// some stream of some session on it wants a larger window than the budget has left.
 //
-// It is idle until the budget rings. Then a goroutine visits all streams, again and again, as long
-// as that is of use: the first visit marks a stream, the next one takes its window if
-// nothing has arrived on it since. The goroutine ends when windows are not scarce any more; and
-// when a visit has marked no stream, and nothing has happened after it that could let the next one
-// do more. As long as nothing does, the budget rings in vain: so an idle session costs no
-// goroutine, however long another one wants more than there is.
+// Pressure starts a goroutine, which visits all streams of the session every reclaimEvery. The first visit marks a
+// stream, and the next one lowers its window if no data has arrived for it since. The goroutine ends when there is
+// no pressure any more, or when another visit would lower no window: the last one has marked no stream, and nothing
+// has changed since that matters. In the second case, pressure starts no goroutine until something changes. So an
+// idle session needs no goroutine, however long another session wants more.
 type reclaimer struct {
 	s *Session
 
-	mu      sync.Mutex // guards what follows; no lock is taken under it
-	running bool
-	done    activity // up to here there is nothing to take back
+	// mu guards the fields below. No other lock is taken while it is held.
+	mu        sync.Mutex
+	running   bool         // the goroutine runs
+	exhausted reclaimInput // for this input, a visit lowers no window
 }
 
-// reclaimEvery is how long a stream may be quiet, while windows are scarce, before its own
-// is taken back.
+// reclaimEvery is the time between two visits: under pressure, a stream keeps its window for one to two of these
+// times without data.
 const reclaimEvery = 200 * time.Millisecond
 
-// activity changes with whatever can give a stream a window worth taking back.
-type activity struct {
+// A reclaimInput is what the result of a visit depends on: it changes when a stream may have got a window that can be
+// lowered.
+type reclaimInput struct {
 	received uint64 // bytes
 	opened   uint64 // streams
-	unread   int    // bytes: a stream that holds some keeps its window
+	unread   int    // bytes: a stream with unread data keeps its window
 }
 
-func (s *Session) activity() activity {
-	return activity{
+func (s *Session) reclaimInput() reclaimInput {
+	return reclaimInput{
 		received: s.stats.bytesReceived.Load(),
 		opened:   s.stats.streamsOpened.Load(),
 		unread:   s.budget.Used(),
 	}
 }
 
-// ring is called when a stream of any session on the budget was refused a larger window, by a
-// caller with locks held.
-func (r *reclaimer) ring() {
-	now := r.s.activity()
+// handlePressure is called when a stream of any session on the budget did not get a larger window. The caller holds
+// locks.
+func (r *reclaimer) handlePressure() {
+	now := r.s.reclaimInput()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.running || r.done == now {
+	if r.running || r.exhausted == now {
 		return
 	}
 	r.running = true
 	go r.run()
 }
 
+// run visits the streams until that is of no more use.
 func (r *reclaimer) run() {
 	for {
-		before := r.s.activity()
-		again := r.visit()
-		if !sleep(reclaimEvery, r.s.done) || r.stop(before, again) {
+		before := r.s.reclaimInput()
+		again := r.visitStreams()
+		if !sleep(reclaimEvery, r.s.done) || r.tryStop(before, again) {
 			return
 		}
 	}
 }
 
-// visit takes back what can be, and reports whether another visit could take more.
-func (r *reclaimer) visit() (again bool) {
+// visitStreams lowers the windows that can be lowered now, and reports whether another visit may lower more.
+func (r *reclaimer) visitStreams() (again bool) {
 	for _, st := range r.s.snapshot() {
 		if st.core.Reclaim() {
 			again = true
@@ -74,16 +76,16 @@ func (r *reclaimer) visit() (again bool) {
 	return again
 }
 
-// stop reports whether no further visit is of use.
-func (r *reclaimer) stop(before activity, again bool) bool {
-	now := r.s.activity()
+// tryStop decides whether run ends, after a visit that began with before and returned again.
+func (r *reclaimer) tryStop(before reclaimInput, again bool) bool {
+	now := r.s.reclaimInput()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if again || now != before {
 		r.running = r.s.budget.Pressed()
 	} else {
 		r.running = false
-		r.done = now
+		r.exhausted = now
 	}
 	return !r.running
 }

@@ -15,11 +15,11 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// A Session carries many streams over one transport. Either side may open streams
-// and accept those of the other. All its methods may be called concurrently.
+// A Session carries many streams over one transport. Both sides may open streams, and accept those that the other
+// side opens. All methods may be called concurrently.
 //
 // A Session is a net.Listener: Accept returns the streams that the peer opens, and Close ends all of them.
-// A server that closes its listener before its last answers are sent, like http.Server, needs
+// A server that closes its listener before it has sent its last answers, like http.Server, needs
 // [Session.Listener] instead.
 type Session struct {
 	conn   io.ReadWriteCloser
@@ -27,9 +27,9 @@ type Session struct {
 	config Config
 
 	ver        atomic.Uint32 // wire.Version; 0 until a server has learned it
-	shared     stream.Shared // what all streams have in common; Version is set with ver
-	budget     *flow.Share   // of unread data
-	sendBudget *flow.Share   // of data that was written, copied, and not sent yet
+	shared     stream.Shared // what all streams have in common; Version is set together with ver
+	budget     *flow.Share   // for unread data
+	sendBudget *flow.Share   // for data that Writes have copied and that was not sent yet
 	transport  transport     // how conn is used
 	in         *reader
 	out        *writer
@@ -41,30 +41,31 @@ type Session struct {
 	reclaim reclaimer
 	stalls  *stallWatch
 
-	unsentSYN atomic.Int32 // streams that were opened and wait for the transport
-	abrupt    atomic.Bool  // the session has ended otherwise than by the peer's closing a
-	// transport to which all was handed
+	unsentSYN atomic.Int32 // streams opened here whose SYN the transport has not taken yet
+	// abrupt says that the session has ended in another way than this: the transport took everything, and
+	// then the peer closed it.
+	abrupt atomic.Bool
 
-	// mu guards what follows. No other lock is taken under it, but for those of the
-	// writer and the streams in end; none of their holders ever takes mu.
+	// mu guards the fields below. While it is held, no other lock is taken, except that end takes those of the
+	// writer and of the streams. No goroutine that holds one of these takes mu.
 	mu          sync.Mutex
 	phase       phase
-	err         error // why the session ends or ended
+	err         error // why the session is ending or has ended
 	writeErr    error // why nothing can be sent any more; set once
 	writeErrAt  time.Duration
-	streams     map[uint32]*sessionStream // the streams that are open
+	streams     map[uint32]*sessionStream // the open streams
 	peerStreams int                       // how many of them the peer has opened
-	nextID      uint64
+	nextID      uint64                    // of the next stream that this side opens
 
-	backlog    []*sessionStream // streams to be accepted; nil if there are none
-	stopped    bool             // a Listener was closed: no stream is accepted any more
-	accepting  sync.Cond        // backlog, stopped or phase changed
-	opening    sync.Cond        // ver, unsentSYN or phase changed
-	drained    chan struct{}    // if not nil, closed when streams becomes empty
-	graceTimer *time.Timer      // runs after writing has failed
-	closing    chan struct{}    // closed when Close is called or the session has ended
-	done       chan struct{}    // closed when the session has ended
-	closeBy    time.Time        // when Close is to return
+	backlog       []*sessionStream // streams that wait to be accepted; nil if there are none
+	acceptStopped bool             // a Listener was closed: no stream is accepted any more
+	accepting     sync.Cond        // backlog, acceptStopped or phase has changed
+	opening       sync.Cond        // ver, unsentSYN or phase has changed
+	drained       chan struct{}    // if not nil, closed when streams becomes empty
+	graceTimer    *time.Timer      // runs after a write has failed
+	closing       chan struct{}    // closed when Close is called or the session has ended
+	done          chan struct{}    // closed when the session has ended
+	closeBy       time.Time        // when Close is to return
 }
 
 // The phases of a session's life, in their order.
@@ -72,43 +73,45 @@ type phase uint8
 
 const (
 	phaseOpen     phase = iota
-	phaseShutdown       // Shutdown: no new streams
-	phaseClosing        // Close: what was written is being sent, all else has ended
+	phaseShutdown       // after Shutdown: no new streams
+	phaseClosing        // after Close: what was written is being sent, all else has ended
 	phaseEnded          // the transport is closed
 )
 
 const (
-	// maxUnsentSYN is how many streams may be opened ahead of a transport that
-	// takes no data.
+	// maxUnsentSYN is how many streams may be opened before the transport has taken their SYN.
 	maxUnsentSYN = 1024
-	// writeGrace is for how long nothing must have been read before a session ends whose writing has
-	// failed: what the peer sent before may still be there. A transport ends by itself sooner, as a rule.
-	// On a busy machine a goroutine that could read may wait for its turn for much longer than a
-	// transport takes.
+	// After a write has failed, the session ends once nothing has been received for writeGrace: until then there
+	// may be data that the peer sent before. Most transports end by themselves sooner. The time is long since on
+	// a busy machine the reader may wait much longer for a processor than for the transport.
 	writeGrace = time.Second
 	// closeGrace is the least time that closing the transport may take.
 	closeGrace = 100 * time.Millisecond
 )
 
-// Client starts a session over conn, as the side that dialed. conn is the session's from
-// now on, and closed with it. The peer must be a server; which side is the client decides
-// whose stream ids are odd, and nothing else.
+// Client starts a session over conn as the side that dialed. It does not wait for the peer, which must call
+// [Server] or be the server of another implementation. The client opens streams with odd ids, the server with even
+// ones, and the client decides the version of the protocol; otherwise the two sides are alike.
 //
-// conn may be anything that is reliable and ordered. A *net.TCPConn or *net.UnixConn is served
-// best, without deadlines; for any other, one more goroutine runs while there is something to
-// send. Its Close must end a Read and a Write that are blocked. If conn has a method CloseWrite, [Session.Close]
-// may call it. On Linux, TCP_NOTSENT_LOWAT of a
-// *net.TCPConn is set, so that what waits to be sent waits here, where streams take turns, and
-// not in the kernel. Client clears the deadlines of a conn that has a method SetDeadline. A Read of
-// conn may return no data and no error; 100 such Reads within 10 ms end the session with
-// io.ErrNoProgress.
+// conn may be anything that is reliable and ordered. If Client succeeds, conn belongs to the session, which closes
+// it when it ends. If Client fails, conn still belongs to the caller. The error says what is wrong with conn or cfg.
 //
-// The error says what is wrong with conn or cfg; Client does not wait for the peer.
+// These methods of conn matter:
+//
+//   - Close must end Reads and Writes that are blocked.
+//   - Read may return no data and no error, but 100 such Reads within 10 ms end the session with io.ErrNoProgress.
+//   - SetDeadline, if conn has it, is called once, to clear the deadlines.
+//   - CloseWrite, if conn has it, may be called by [Session.Close].
+//
+// A *net.TCPConn or *net.UnixConn is used best ("Sockets on Linux" in the package's documentation). For any other
+// conn, one more goroutine runs while there is something to send. On Linux, Client sets TCP_NOTSENT_LOWAT of a
+// *net.TCPConn, so that data which cannot be sent yet waits in the session, where streams take turns, and not in
+// the kernel.
 func Client(conn io.ReadWriteCloser, cfg *Config) (*Session, error) {
 	return start(conn, cfg, true)
 }
 
-// Server is Client for the side that accepted conn.
+// Server starts a session over conn as the side that accepted. Everything else is as for [Client].
 func Server(conn io.ReadWriteCloser, cfg *Config) (*Session, error) {
 	return start(conn, cfg, false)
 }
@@ -125,12 +128,24 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 	if scheduler == nil || isNil(scheduler) {
 		return nil, errors.New("session: bad Config: NewScheduler returned nil, must return a scheduler")
 	}
+	s := newSession(conn, config, client)
+	s.in = &reader{s: s, throttle: newThrottle(config.ReceiveRate, s.done)}
+	s.transport = newTransport(conn, s.in, config.Portable)
+	s.latency.use(s.transport)
+	s.out = newWriter(s, scheduler)
+	s.begin()
+	return s, nil
+}
+
+// newSession returns a session that has no reader, transport and writer yet.
+func newSession(conn io.ReadWriteCloser, config Config, client bool) *Session {
 	local, remote := transportAddr(conn, "LocalAddr"), transportAddr(conn, "RemoteAddr")
 	s := &Session{
 		conn:    conn,
 		client:  client,
 		config:  config,
 		clock:   activityClock{begin: time.Now()},
+		streams: make(map[uint32]*sessionStream),
 		nextID:  2,
 		closing: make(chan struct{}),
 		done:    make(chan struct{}),
@@ -141,58 +156,57 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 			s.config.Version = int(wire.V2)
 		}
 	}
-	if s.config.Budget != nil {
-		s.budget = s.config.Budget.Join()
-	} else {
-		s.budget = flow.NewShare(s.config.MaxReceiveBuffer)
-	}
-	if s.config.SendBudget != nil {
-		s.sendBudget = s.config.SendBudget.Join()
-	} else {
-		s.sendBudget = flow.NewShare(s.config.MaxSendBuffer)
-	}
-	s.budget.SetMaxWindow(s.config.MaxStreamWindow)
+	s.ver.Store(uint32(s.config.Version))
+	s.budget = joinBudget(config.Budget, config.MaxReceiveBuffer)
+	s.budget.SetMaxWindow(config.MaxStreamWindow)
+	s.sendBudget = joinBudget(config.SendBudget, config.MaxSendBuffer)
 	s.shared = stream.Shared{
 		Version:    wire.Version(s.config.Version),
-		MaxFrame:   s.config.MaxFrameSize,
+		MaxFrame:   config.MaxFrameSize,
 		Budget:     s.budget,
 		SendBudget: s.sendBudget,
-		Linger:     s.config.LingerTimeout,
+		Linger:     config.LingerTimeout,
 		LocalAddr:  local,
 		RemoteAddr: remote,
 	}
 	s.latency = newLatency(&s.clock, s.budget, onOneHost(local, remote))
-	s.ver.Store(uint32(s.config.Version))
-	s.streams = make(map[uint32]*sessionStream)
 	s.accepting.L = &s.mu
 	s.opening.L = &s.mu
 	s.reclaim.s = s
 	s.stalls = newStallWatch(s)
-	s.budget.OnPressure(s.reclaim.ring)
-	s.in = &reader{s: s, throttle: newThrottle(s.config.ReceiveRate, s.done)}
-	s.transport = newTransport(conn, s.in, config.Portable)
-	s.latency.use(s.transport)
-	s.out = newWriter(s, scheduler)
+	s.budget.OnPressure(s.reclaim.handlePressure) // last: another session on the budget may cause a call at once
+	return s
+}
+
+// joinBudget returns a share of b, or if b is nil, the share of a new budget of size bytes.
+func joinBudget(b *flow.Budget, size int) *flow.Share {
+	if b != nil {
+		return b.Join()
+	}
+	return flow.NewShare(size)
+}
+
+// begin starts the session's goroutine and timers.
+func (s *Session) begin() {
 	begun := false
 	defer func() {
 		if !begun { // a callback has panicked
 			s.keepalive.stop()
 			s.budget.Leave()
+			s.sendBudget.Leave()
 		}
 	}()
-	if c, ok := conn.(interface{ SetDeadline(time.Time) error }); ok {
-		// One that was set for a handshake would end the session. A conn that fails here supports none.
+	if c, ok := s.conn.(interface{ SetDeadline(time.Time) error }); ok {
+		// A deadline that was set for a handshake would end the session. An error says that conn has no deadlines.
 		_ = c.SetDeadline(time.Time{})
 	}
 	s.log("session begins")
 	s.keepalive.start(s)
-	if client {
-		// A server that waits for the version of the first frame has it now.
-		s.out.sendNOP()
+	if s.client {
+		s.out.sendNOP() // so that a server which takes the version of the first frame learns it
 	}
 	go s.read()
 	begun = true
-	return s, nil
 }
 
 // read is the session's one goroutine.
@@ -202,10 +216,10 @@ func (s *Session) read() {
 	s.in.close()
 }
 
-// version returns the protocol's version, or 0 if it is not known yet.
+// version returns the version of the protocol, or 0 if a server does not know it yet.
 func (s *Session) version() wire.Version { return wire.Version(s.ver.Load()) }
 
-// setVersion takes the version of the first frame received.
+// setVersion sets the version, which is that of the first frame received.
 func (s *Session) setVersion(v wire.Version) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -214,10 +228,10 @@ func (s *Session) setVersion(v wire.Version) {
 	s.opening.Broadcast()
 }
 
-// now is the time since the session began.
+// now returns the time since the session began.
 func (s *Session) now() time.Duration { return s.clock.now() }
 
-// addSent and addReceived note that n bytes went over the transport.
+// addSent and addReceived count n bytes that the transport has taken or delivered.
 func (s *Session) addSent(n int) {
 	s.stats.bytesSent.Add(uint64(n))
 	s.clock.noteSent()
@@ -228,7 +242,7 @@ func (s *Session) addReceived(n int) {
 	s.clock.noteReceived()
 }
 
-// Done returns a channel that is closed when the session has ended, for whatever reason.
+// Done returns a channel that is closed when the session has ended. [Session.Err] returns the reason.
 func (s *Session) Done() <-chan struct{} { return s.done }
 
 // ended reports whether the session has ended.
@@ -241,11 +255,17 @@ func (s *Session) ended() bool {
 	}
 }
 
-// Err returns nil while the session lives, and then why it ended: net.ErrClosed if this side
-// closed it; io.EOF if the peer closed the transport between two frames, and io.ErrUnexpectedEOF
-// within one; a *ProtocolError; ErrKeepAlive; or the transport's error. If this side has opened
-// streams and the peer never sent a frame, the error says so as well and asks for the version; match
-// it with errors.Is.
+// Err returns nil until the session has ended, and then the reason:
+//
+//   - net.ErrClosed: this side has closed the session;
+//   - io.EOF: the peer closed the transport between two frames;
+//   - io.ErrUnexpectedEOF: the transport ended within a frame;
+//   - a [*ProtocolError]: the peer broke the protocol;
+//   - [ErrKeepAlive], [ErrWriteTimeout], [ErrLingerTimeout], [ErrAnswerTimeout]: a time has passed;
+//   - the error of the transport.
+//
+// Match it with errors.Is and errors.As. If this side has opened streams and the peer never sent a frame, the
+// error wraps the reason, and asks whether the peer speaks the version.
 func (s *Session) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -255,16 +275,15 @@ func (s *Session) Err() error {
 	return s.err
 }
 
-// NumStreams returns how many streams are open: those that were opened by either side, and
-// not yet closed by both or by this one.
+// NumStreams returns the number of open streams, those that wait for AcceptStream included. A stream is open
+// until this side has closed it and sent its data, or until both directions have ended and all data was read.
 func (s *Session) NumStreams() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.streams)
 }
 
-// needContext panics if ctx is nil. A call does it first, so that a caller that recovers finds
-// nothing changed.
+// needContext panics if ctx is nil. Calls begin with it, so that a caller who recovers finds nothing changed.
 func needContext(ctx context.Context) {
 	if ctx == nil {
 		panic("session: nil context")

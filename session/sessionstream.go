@@ -8,13 +8,13 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// A sessionStream is a stream of a session: its core, and its place in the writer's lines. It
-// is the stream's way to the session.
+// A sessionStream is a stream of a session, with what the session's parts need to know of it. It is the stream's
+// Notifier: through it the stream tells the session what it needs.
 type sessionStream struct {
 	s       *Session
-	flow    shaper.Flow
+	flow    shaper.Flow // for the scheduler
 	core    stream.Core
-	traffic streamTraffic
+	traffic streamTraffic // for latency
 }
 
 var _ stream.Notifier = (*sessionStream)(nil)
@@ -25,9 +25,9 @@ func (st *sessionStream) Flush()                       { st.s.out.flush() }
 func (st *sessionStream) SetWeight(weight int)         { st.s.out.setWeight(&st.flow, weight) }
 func (st *sessionStream) Now() time.Duration           { return st.s.now() }
 
-// take adds to b what the stream has to send in class c, and reports whether there is more. It is
-// called by the holder of the writer role.
-func (st *sessionStream) take(b *wire.Batch, c shaper.Class, n int) (more bool) {
+// appendFrames adds the stream's frames of class c to b, with about n bytes of data at most, and reports whether there
+// are more. The holder of the writer role calls it.
+func (st *sessionStream) appendFrames(b *wire.Batch, c shaper.Class, n int) (more bool) {
 	if c == shaper.Control {
 		st.core.AppendControl(b)
 		return false
@@ -40,7 +40,7 @@ func (st *sessionStream) take(b *wire.Batch, c shaper.Class, n int) (more bool) 
 	return more
 }
 
-// Opened lets a call of OpenStream go on.
+// Opened wakes the calls of OpenStream, if they wait because too many streams were opened.
 func (st *sessionStream) Opened() {
 	if st.s.unsentSYN.Add(-1) == maxUnsentSYN-1 {
 		st.s.mu.Lock()
@@ -49,7 +49,7 @@ func (st *sessionStream) Opened() {
 	}
 }
 
-// Finished takes the stream off the session.
+// Finished removes the stream from the session.
 func (st *sessionStream) Finished() {
 	s := st.s
 	id := st.core.Stream().ID()
@@ -67,7 +67,8 @@ func (st *sessionStream) Finished() {
 	s.mu.Unlock()
 }
 
-// newStream adds a stream. The caller holds s.mu, and calls the Core's Start without it.
+// newStream adds a stream to the session. opens says that this side opens it. The caller holds s.mu, and calls Start of
+// the stream's core after it has released s.mu.
 func (s *Session) newStream(id uint32, opens bool) *sessionStream {
 	st := &sessionStream{s: s}
 	st.flow.Owner = st
@@ -76,18 +77,18 @@ func (s *Session) newStream(id uint32, opens bool) *sessionStream {
 	return st
 }
 
-// stream returns the open stream id, or nil.
+// stream returns the open stream with the given id, or nil.
 func (s *Session) stream(id uint32) *sessionStream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.streams[id]
 }
 
-// isLocal reports whether id is for this side to open.
+// isLocal reports whether the stream id is one that this side opens.
 func (s *Session) isLocal(id uint32) bool { return id%2 == 1 == s.client }
 
-// keeps reports whether data of stream id is kept for a reader.
-func (s *Session) keeps(id uint32) bool {
+// acceptsData reports whether the session keeps data for the stream until the application reads it.
+func (s *Session) acceptsData(id uint32) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.streams[id] != nil && s.phase < phaseClosing

@@ -14,49 +14,48 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// A socket is the transport over a TCP or Unix socket. It never blocks in a system call: what cannot be
-// done at once is left, and the caller decides whether to wait.
+// A socket is the transport over a TCP or Unix socket. It never blocks in a system call: a call does what it can do at
+// once, and the caller decides whether to wait for more.
 //
-// The system calls are raw: the Go scheduler is not told of them. They copy at most some 64 KiB and wait for
-// nothing but a page fault, which holds up a processor in Go code, too. A scheduler that is told may take the
-// processor away after 20 microseconds: docs/performance.md has what that costs, and what it costs to do without
-// package unsafe, which has no vectored call. Each call tells the kernel not to wait (MSG_DONTWAIT):
-// (*net.TCPConn).File and then Fd make the descriptor blocking for all who share the socket, and a system
-// call that waits would stop the program. (On 386 there are no such system calls, there sockets are used as any
-// other transport.)
+// The system calls are raw: the Go scheduler does not know of them. Otherwise it might take the processor away from
+// the goroutine after 20 microseconds; docs/performance.md says what that costs, and what it would cost to do
+// without package unsafe and so without vectored calls. A raw call copies some 64 KiB at most, and waits for
+// nothing but a page fault, which holds up a processor in Go code, too. Each call tells the kernel not to wait
+// (MSG_DONTWAIT), because (*net.TCPConn).File and then Fd make the descriptor blocking for all who share the socket,
+// and a raw call that waits would stop the program. On 386, package syscall has no such calls, so sockets are used
+// there like any other conn.
 //
-// It is used for *net.TCPConn and *net.UnixConn themselves and not for types that
-// embed them: those may have a Read or Write of their own.
+// Only *net.TCPConn and *net.UnixConn are used in this way. Types that embed them are not, because they may have a
+// Read or Write of their own.
 type socket struct {
 	conn net.Conn
 	rc   syscall.RawConn
 	tcp  bool
 
-	// mu guards the session's reader and what follows: the session's goroutine has it but while it waits
-	// for data, and then a goroutine that sends may read.
+	// mu guards the session's reader and the fields below. The session's goroutine holds it, except while it
+	// waits. While it waits for data, a goroutine that sends may read.
 	mu         sync.Mutex
 	r          *reader
 	end        error // why reading has ended; nil until then
-	why        wait  // why readable has returned,
-	away       bool  // and read, so that no other goroutine may read
-	calling    bool  // readInline has called the session's goroutine
-	stuck      bool  // readInline has to leave the rest to it
+	why        wait  // what readAvailable has found that the reader has to wait for
+	away       bool  // the session's goroutine waits for something other than data: nobody else may read
+	calling    bool  // readInline has woken the session's goroutine
+	stuck      bool  // readInline has to leave the rest to the session's goroutine
 	readFunc   func(fd uintptr) bool
 	inlineFunc func(fd uintptr) // readInlineFD, bound by the first readInline
 }
 
 const (
-	// maxVectors bounds the parts of one vectored write.
+	// maxVectors is how many parts a vectored write has at most.
 	maxVectors = 64
-	// tcpNotsentLowat is the socket option that bounds what a TCP socket takes ahead of
-	// what it may send. Without it a socket takes some MiB, and a stream that has
-	// something urgent to say stands behind them.
+	// tcpNotsentLowat is the socket option that limits how much a TCP socket takes before it can send it. Without
+	// it a socket takes some MiB, and an urgent message waits behind them.
 	tcpNotsentLowat = 25
-	// notsentLimit is that bound: two batches. With less, one stream alone is slower.
-	notsentLimit = 128 << 10
+	// maxNotsent is the value of that option: two batches. With less, one stream alone is slower.
+	maxNotsent = 128 << 10
 )
 
-// newTransport returns the transport that uses conn.
+// newTransport returns the transport for conn: a socket if conn is one, unless portable is set.
 func newTransport(conn io.ReadWriteCloser, r *reader, portable bool) transport {
 	if !portable {
 		if t := newSocket(conn, r); t != nil {
@@ -90,32 +89,32 @@ func newSocket(conn io.ReadWriteCloser, r *reader) *socket {
 	}
 	if tcp {
 		rc.Control(func(fd uintptr) {
-			// An old kernel may not know it.
-			_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpNotsentLowat, notsentLimit)
+			// The error does not matter: an old kernel may not know the option.
+			_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpNotsentLowat, maxNotsent)
 		})
 	}
 	t := &socket{conn: c, rc: rc, tcp: tcp, r: r}
-	t.readFunc = t.readable
+	t.readFunc = t.readAvailable
 	return t
 }
 
-// error wraps err, with which op failed, as the socket's own Read and Write do: op is what was tried on
-// the socket, whatever call of the session's reports it.
+// error returns err in a *net.OpError, as the socket's own Read and Write do. op is the operation on the socket,
+// whichever call of the session will report it.
 func (t *socket) error(op string, err error) error {
 	switch e := err.(type) {
 	case nil:
 		return nil
 	case syscall.Errno:
 		err = os.NewSyscallError(op, e)
-	case *net.OpError: // of the syscall.RawConn
+	case *net.OpError: // from the syscall.RawConn
 		err = e.Err
 	}
 	return &net.OpError{Op: op, Net: t.conn.LocalAddr().Network(), Source: t.conn.LocalAddr(), Addr: t.conn.RemoteAddr(), Err: err}
 }
 
-// socketBelow returns the TCP socket that conn goes over, if conn is none itself and tells, as *tls.Conn
-// does; or nil.
-func socketBelow(conn io.ReadWriteCloser) settler {
+// socketBelow returns the TCP socket below conn if conn has a method NetConn that returns it, as *tls.Conn has.
+// Otherwise it returns nil.
+func socketBelow(conn io.ReadWriteCloser) deliveryWaiter {
 	c, ok := conn.(interface{ NetConn() net.Conn })
 	if !ok {
 		return nil
@@ -137,13 +136,13 @@ func (t *socket) inline() bool { return true }
 type vector struct {
 	t     *socket
 	iov   [maxVectors]syscall.Iovec
-	used  int
-	msg   syscall.Msghdr // says where iov is
+	used  int            // how many of iov are in use
+	msg   syscall.Msghdr // refers to iov
 	p     []byte         // what writeSome writes
-	n     int
+	n     int            // how many bytes the socket has taken
 	errno syscall.Errno
-	try   func(fd uintptr) bool // bound once, so that it costs no allocation
-	wait  func(fd uintptr) bool
+	try   func(fd uintptr) bool // tryOnce, bound once so that a write allocates nothing
+	wait  func(fd uintptr) bool // tryAgain, likewise
 }
 
 var vectors = sync.Pool{New: func() any {
@@ -152,7 +151,7 @@ var vectors = sync.Pool{New: func() any {
 	return v
 }}
 
-// tryOnce writes what the socket takes of iov.
+// tryOnce writes as much of iov as the socket takes. It returns true, so that the RawConn does not wait.
 func (v *vector) tryOnce(fd uintptr) bool {
 	v.msg.Iov = &v.iov[0]
 	setLen(&v.msg.Iovlen, v.used)
@@ -165,7 +164,7 @@ func (v *vector) tryOnce(fd uintptr) bool {
 	return true
 }
 
-// tryAgain writes what the socket takes of p, and reports whether that is anything.
+// tryAgain writes as much of p as the socket takes. It returns false if that is nothing, so that the RawConn waits.
 func (v *vector) tryAgain(fd uintptr) bool {
 	for {
 		r, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&v.p[0])), uintptr(len(v.p)), syscall.MSG_DONTWAIT, 0, 0)
@@ -183,7 +182,7 @@ func (v *vector) tryAgain(fd uintptr) bool {
 	}
 }
 
-// write writes what the socket takes of b at once.
+// write writes as much of b as the socket takes at once.
 func (t *socket) write(b *wire.Batch) (n int, err error) {
 	v := vectors.Get().(*vector)
 	v.t = t
@@ -203,7 +202,7 @@ func (v *vector) write(parts [][]byte) (n int, err error) {
 			v.used++
 			want += len(p)
 		}
-		v.n, v.errno = 0, 0 // the RawConn may fail before it calls try
+		v.n, v.errno = 0, 0 // in case the RawConn fails before it calls try
 		err = v.t.rc.Write(v.try)
 		clear(v.iov[:v.used])
 		n += v.n
@@ -231,8 +230,8 @@ func (t *socket) writeSome(p []byte) (n int, err error) {
 	return n, t.error("write", err)
 }
 
-// tryRead fills p, and then q, with what is there. wouldBlock says that nothing is.
-// No error, nothing read and wouldBlock false is the end of the transport.
+// tryRead reads what has arrived into p and then q. wouldBlock says that nothing has. If n is 0, err nil and
+// wouldBlock false, the transport has ended.
 func (t *socket) tryRead(fd uintptr, p, q []byte) (n int, wouldBlock bool, err error) {
 	var iov [2]syscall.Iovec
 	used := 0
@@ -265,12 +264,12 @@ func (t *socket) tryRead(fd uintptr, p, q []byte) (n int, wouldBlock bool, err e
 	}
 }
 
-// setLen sets a length whose type is not the same on all platforms.
+// setLen sets *p to n. The type of *p depends on the platform.
 func setLen[T uint32 | uint64](p *T, n int) { *p = T(n) }
 
-// settle waits until the peer's host has acknowledged all that was written to a TCP socket. Closing a socket with
-// unread data resets the connection, and that may overtake what the host does not have yet.
-func (t *socket) settle(done <-chan struct{}, timeout <-chan time.Time) bool {
+// awaitDelivery waits until the peer's host has acknowledged all that was written to a TCP socket. If a socket is closed
+// with unread data, the connection is reset, and data that the host does not have yet is lost.
+func (t *socket) awaitDelivery(done <-chan struct{}, timeout <-chan time.Time) bool {
 	for pause := 50 * time.Microsecond; t.unacknowledged() > 0; pause = min(2*pause, 5*time.Millisecond) {
 		again := time.NewTimer(pause)
 		select {
@@ -286,8 +285,7 @@ func (t *socket) settle(done <-chan struct{}, timeout <-chan time.Time) bool {
 	return true
 }
 
-// unacknowledged returns how many bytes that were written the peer's host has not
-// acknowledged yet.
+// unacknowledged returns how many of the written bytes the peer's host has not acknowledged. It is 0 for a Unix socket.
 func (t *socket) unacknowledged() int {
 	if !t.tcp {
 		return 0

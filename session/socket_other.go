@@ -4,8 +4,8 @@ package session
 
 import "io"
 
-// newTransport returns the transport that uses conn. Here sockets are used as any other conn.
+// newTransport returns a portable: here sockets are used like any other conn.
 func newTransport(conn io.ReadWriteCloser, r *reader, _ bool) transport { return newPortable(conn, r) }
 
-// socketBelow returns nil: here sockets do not tell what the peer's host has.
-func socketBelow(io.ReadWriteCloser) settler { return nil }
+// socketBelow returns nil: here sockets cannot tell what the peer's host has acknowledged.
+func socketBelow(io.ReadWriteCloser) deliveryWaiter { return nil }

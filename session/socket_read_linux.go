@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// readSteps bounds what is read without returning to the RawConn: whoever closes the socket waits for
-// that, however much comes.
-const readSteps = 16
+// maxReadSteps limits how often readAvailable reads before it returns to the RawConn. Close of the socket waits for
+// that, however much data arrives.
+const maxReadSteps = 16
 
-// read waits for data without holding a buffer, and reads large payloads straight to where they are wanted.
-// While it waits, a sender may read inline. It waits for nothing else: closing the socket ends the wait.
+// read reads and hands the data to the reader. While it waits for data, it holds no buffer, a sender may read inline,
+// and closing the socket ends the wait.
 func (t *socket) read() (wait, error) {
 	t.mu.Lock()
 	t.away = false
@@ -34,7 +34,7 @@ func (t *socket) read() (wait, error) {
 			return waitNothing, end
 		}
 		if called || err != nil {
-			// By a deadline, readInline or interrupt has woken this goroutine: see what has come once more.
+			// readInline or interrupt has set a deadline in order to wake this goroutine. Clear it and read again.
 			if err := t.conn.SetReadDeadline(time.Time{}); err != nil {
 				return waitNothing, t.error("read", err)
 			}
@@ -45,7 +45,7 @@ func (t *socket) read() (wait, error) {
 	}
 }
 
-// watch waits for the socket's end as read does, in a goroutine.
+// watch waits in a goroutine until the socket is closed.
 func (t *socket) watch() (stop func()) {
 	over := make(chan struct{})
 	go func() {
@@ -58,18 +58,18 @@ func (t *socket) watch() (stop func()) {
 	return func() {
 		t.interrupt()
 		<-over
-		_ = t.conn.SetReadDeadline(time.Time{}) // if it fails, so does the next read
+		_ = t.conn.SetReadDeadline(time.Time{}) // if this fails, the next read fails as well
 	}
 }
 
-// interrupt wakes read by a deadline.
+// interrupt wakes read, by a deadline that has passed.
 func (t *socket) interrupt() { t.conn.SetReadDeadline(time.Unix(1, 0)) }
 
-// readable reads what has come. It reports false if there is no more and read has to wait for it.
-func (t *socket) readable(fd uintptr) (done bool) {
+// readAvailable reads what has arrived. It returns false if the RawConn has to wait for more.
+func (t *socket) readAvailable(fd uintptr) (done bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for range readSteps {
+	for range maxReadSteps {
 		if t.end != nil {
 			return true
 		}
@@ -83,14 +83,14 @@ func (t *socket) readable(fd uintptr) (done bool) {
 				t.r.beforeWait()
 				return false
 			}
-			// What the peer had sent has been read.
+			// Writing has failed, and all that the peer had sent has been read.
 		}
 	}
 	return true
 }
 
-// step decodes what is staged and reads once, unless the reader has to wait. It reports whether there was nothing to
-// read, and sets t.end if reading has ended.
+// step decodes what is staged and reads once, unless the reader has to wait for something else, which step returns.
+// empty says that nothing had arrived. If reading has ended, step sets t.end.
 func (t *socket) step(fd uintptr) (why wait, empty bool) {
 	r := t.r
 	if why, t.end = r.parse(); t.end != nil || why != waitNothing {

@@ -7,40 +7,43 @@ import (
 	"time"
 )
 
-// An Event tells of a stream that was aborted by Config.StallTimeout.
+// An Event describes a stream that Config.StallTimeout has aborted.
 type Event struct {
 	Session  *Session
 	StreamID uint32
-	// Unread is how many unread bytes of the stream were thrown away.
+	// Unread is the number of unread bytes that were thrown away.
 	Unread int
 }
 
-// A stallWatch ends stalls: pauses in which the session does not read its transport, as it holds all the
-// unread data that it may, and which last since nobody reads the streams that hold it.
+// A stallWatch implements Config.StallTimeout. The session stalls if its receive buffer is full, so that it pauses
+// reading, and nobody reads the streams that hold the data.
 //
-// Its clock runs while reading is paused. When it has run for the timeout, streams are aborted whose
-// readers took nothing meanwhile. It starts anew then; and when half of what the session holds has been
-// replaced since it started, as such a session is slow and not stalled. A reader that makes room for one
-// frame now and then does not start it anew: it would let all others wait for ever.
+// The watch has a clock, which runs while reading is paused. When it has run for the timeout, the watch aborts streams
+// whose readers have taken nothing meanwhile, and restarts the clock. It also restarts the clock once half of the
+// data that the session holds has been replaced since the last start: such a session is slow, and not stalled. A
+// reader that makes room for one frame now and then does not restart the clock, because then it could let all other
+// streams wait for ever.
 //
 // A nil stallWatch does nothing.
 type stallWatch struct {
 	s       *Session
 	timeout time.Duration
 
-	mu       sync.Mutex    // guards what follows; no lock is taken under it
-	round    uint64        // of stream.Shared, since the clock started
-	received uint64        // by the session, when the clock started
-	ran      time.Duration // for how long the clock ran, without the present pause
+	// mu guards the fields below. No other lock is taken while it is held.
+	mu       sync.Mutex
+	round    uint64        // the round of stream.Shared that began when the clock started; 0: not started
+	received uint64        // bytes that the session had received when the clock started
+	ran      time.Duration // how long the clock ran in earlier pauses
 	paused   bool
-	aborting bool          // streams are being aborted, and what they held is being replaced
-	since    time.Duration // if paused: from then on
-	timer    *time.Timer   // ends the present pause's wait
+	aborting bool          // streams are being aborted
+	since    time.Duration // when the present pause began, or the clock restarted in it
+	timer    *time.Timer   // fires when the clock has run for the timeout
 }
 
-// minStallTimeout keeps a session from visiting its streams all the time.
+// minStallTimeout bounds how often a session visits all its streams.
 const minStallTimeout = time.Millisecond
 
+// newStallWatch returns nil if Config.StallTimeout is not set.
 func newStallWatch(s *Session) *stallWatch {
 	if s.config.StallTimeout == 0 {
 		return nil
@@ -48,7 +51,7 @@ func newStallWatch(s *Session) *stallWatch {
 	return &stallWatch{s: s, timeout: max(s.config.StallTimeout, minStallTimeout)}
 }
 
-// pause says that the transport is not read from now on.
+// pause notes that reading pauses.
 func (w *stallWatch) pause() {
 	if w == nil {
 		return
@@ -60,13 +63,13 @@ func (w *stallWatch) pause() {
 	}
 	w.paused, w.since = true, w.s.now()
 	if left := w.timeout - w.ran; w.timer == nil {
-		w.timer = time.AfterFunc(left, w.expired)
+		w.timer = time.AfterFunc(left, w.check)
 	} else {
 		w.timer.Reset(left)
 	}
 }
 
-// resume says that the transport is read again.
+// resume notes that reading resumes.
 func (w *stallWatch) resume() {
 	if w == nil {
 		return
@@ -78,26 +81,26 @@ func (w *stallWatch) resume() {
 	w.ran += w.s.now() - w.since
 }
 
-// isReplaced reports whether half of what the session holds has been replaced since the clock started.
+// isReplaced reports whether half of the data that the session holds has been replaced since the clock started.
 // The caller holds w.mu.
 func (w *stallWatch) isReplaced() bool {
 	return w.s.stats.bytesReceived.Load()-w.received >= uint64(w.s.budget.Used()/2)
 }
 
-// restart starts the clock anew. The caller holds w.mu.
+// restart restarts the clock. The caller holds w.mu.
 func (w *stallWatch) restart() {
 	w.round = w.s.shared.NextRound()
 	w.received = w.s.stats.bytesReceived.Load()
 	w.ran = 0
 }
 
-// expired is called by the timer.
-func (w *stallWatch) expired() {
+// check is what the timer calls.
+func (w *stallWatch) check() {
 	w.mu.Lock()
 	now := w.s.now()
 	if !w.paused || w.ran+now-w.since < w.timeout {
 		w.mu.Unlock()
-		return // the pause has ended meanwhile
+		return // the pause ended while the timer fired
 	}
 	round := w.round
 	w.restart()
@@ -109,7 +112,7 @@ func (w *stallWatch) expired() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.aborting = false
-	// The clock starts when all is replaced: streams that come after its start are spared.
+	// Data that arrived while streams were aborted has replaced what they held. Its readers get the full time.
 	if w.paused && w.s.budget.Full() && w.isReplaced() {
 		w.restart()
 		w.since = w.s.now()
@@ -117,8 +120,8 @@ func (w *stallWatch) expired() {
 	}
 }
 
-// abortStalled aborts streams from which nothing was taken since the round began: those that hold most,
-// until half of what all of them hold is free.
+// abortStalled aborts streams whose readers have taken nothing since the round began. It begins with those that hold
+// most, and ends when half of what all of them hold is free.
 func (s *Session) abortStalled(round uint64) {
 	type stalled struct {
 		st     *sessionStream
@@ -141,7 +144,7 @@ func (s *Session) abortStalled(round uint64) {
 		}
 		n := x.st.core.FailStalled(round)
 		if n == 0 {
-			continue // it has been read after all
+			continue // its reader has taken data meanwhile
 		}
 		streams++
 		freed += n
@@ -155,7 +158,7 @@ func (s *Session) abortStalled(round uint64) {
 	}
 }
 
-// sleep waits for d, and reports false at once if over is closed before.
+// sleep waits for d and returns true. If over is closed before that, it returns false at once.
 func sleep(d time.Duration, over <-chan struct{}) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

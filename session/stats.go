@@ -2,24 +2,24 @@ package session
 
 import "sync/atomic"
 
-// Stats are counts since the session began.
+// Stats are the counters of a session since it began, and how much data it holds now.
 type Stats struct {
 	BytesSent, BytesReceived uint64 // over the transport, headers included
 	FramesReceived           uint64
 	StreamsOpened            uint64 // by this side
-	StreamsAccepted          uint64 // those of the peer that were put in the backlog
-	StreamsRefused           uint64 // those that exceeded a limit, or came after Shutdown
-	Unread                   int    // bytes that are held for the application now
-	Unsent                   int    // bytes of buffers that hold data of Writes now, see Config.MaxSendBuffer
+	StreamsAccepted          uint64 // streams of the peer that were added to the backlog
+	StreamsRefused           uint64 // streams of the peer beyond a limit, or after this side stopped accepting
+	Unread                   int    // bytes that wait for the application now
+	Unsent                   int    // bytes of memory for data of Writes that was not sent yet, see Config.MaxSendBuffer
 }
 
+// counters are the counters of Stats.
 type counters struct {
 	bytesSent, bytesReceived, framesReceived       atomic.Uint64
 	streamsOpened, streamsAccepted, streamsRefused atomic.Uint64
 }
 
-// Stats returns what the session has done so far. The counts are taken one after the other
-// and not at one instant.
+// Stats returns the counters. It reads them one after the other, and not at one instant.
 func (s *Session) Stats() Stats {
 	c := &s.stats
 	return Stats{

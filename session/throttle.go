@@ -6,22 +6,23 @@ import (
 	"github.com/smuxkit/smuxkit/flow"
 )
 
-// A throttle holds one direction of a session to a rate, by having it go in pieces. It
-// is used by one goroutine at a time.
+// A throttle limits the rate of one direction of a session. The data goes in pieces. One goroutine at a time uses a
+// throttle.
 type throttle struct {
 	limiter *flow.Limiter
-	piece   int // bytes of the transport at once
+	piece   int // the size of a piece, in bytes
 	done    <-chan struct{}
 }
 
 const (
-	// pieceTime bounds how long a piece, and so a control frame behind it, takes.
+	// pieceTime is how long a piece takes, unless minPiece or maxPiece or the burst decides. A control frame
+	// waits for the piece before it.
 	pieceTime = 10 * time.Millisecond
 	minPiece  = 1 << 10
 	maxPiece  = 32 << 10
 )
 
-// newThrottle returns nil if there is no limit.
+// newThrottle returns a throttle for rate r, or nil if r is no limit.
 func newThrottle(r flow.Rate, done <-chan struct{}) *throttle {
 	l := flow.NewLimiter(r)
 	if l == nil {
@@ -31,10 +32,10 @@ func newThrottle(r flow.Rate, done <-chan struct{}) *throttle {
 	return &throttle{limiter: l, piece: min(int(piece), l.Burst()), done: done}
 }
 
-// ready reports whether a piece may go. Without a limit, which is a nil t, it always may.
+// ready reports whether a piece may go now. With a nil t, which is no limit, it always may.
 func (t *throttle) ready() bool { return t == nil || t.limiter.Delay(t.piece, time.Now()) == 0 }
 
-// wait waits until a piece may go, or the session has ended.
+// wait waits until a piece may go, or until the session has ended.
 func (t *throttle) wait() {
 	for {
 		d := t.limiter.Delay(t.piece, time.Now())
@@ -44,5 +45,5 @@ func (t *throttle) wait() {
 	}
 }
 
-// consume says that n bytes have gone.
+// consume charges n bytes, which have gone, to the rate.
 func (t *throttle) consume(n int) { t.limiter.Reserve(n, time.Now()) }

@@ -7,35 +7,36 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// A transport is how a session uses its connection. There are two: a socket never blocks in a system call,
-// and a portable works with any io.ReadWriteCloser. newTransport chooses, once.
+// A transport is how a session uses its connection. There are two kinds: a socket never blocks in a system call, and
+// a portable works with any io.ReadWriteCloser. newTransport chooses one.
 type transport interface {
-	// read reads until the reader has to wait for something else, or the transport has ended, and returns
-	// which of the two. It takes the reader, and gives it back when it returns.
+	// read reads, and hands the data to the session's reader, until the reader has to wait for something other than
+	// data or the transport has ended. It returns what the reader waits for, or why the transport has ended. The
+	// reader belongs to read until read returns.
 	read() (wait, error)
-	// watch ends the session if the transport is closed while nothing is read, where that can be
-	// noticed, until stop is called.
+	// watch notices if the transport is closed while the reader pauses, and ends the session then, until stop is
+	// called. A transport that cannot notice it does nothing.
 	watch() (stop func())
-	// readInline reads what has arrived, if nobody else reads and that needs no waiting. It reports whether it
-	// has woken a Read. It is called by the holder of the writer role.
+	// readInline reads what has arrived, unless that needs waiting or somebody else is reading. It reports
+	// whether it has woken a Read of a stream. The holder of the writer role calls it.
 	readInline() (woke bool)
-	// interrupt tells read that writing has failed: it reads what has arrived, and no more. A transport
-	// that cannot read without waiting reads on.
+	// interrupt makes read return once it has read what has arrived, because writing has failed. A transport
+	// that cannot read without waiting does nothing.
 	interrupt()
 
-	// inline reports whether write never waits, so that the caller of Write may call it.
+	// inline reports whether write never waits. Then callers of Write may call it.
 	inline() bool
-	// write writes b. An inline transport may write less, if it is full.
+	// write writes b. A transport that is inline writes only a part if it is full.
 	write(b *wire.Batch) (n int, err error)
-	// writeSome writes p or a part of it, and waits until the transport has taken at least a byte.
+	// writeSome writes p or a part of it. It waits until the transport has taken at least one byte.
 	writeSome(p []byte) (n int, err error)
 
-	// settle waits until the peer's host has what was written, as far as the transport can tell. It
+	// awaitDelivery waits until the peer's host has what was written, as far as the transport can tell. It
 	// reports false if done or timeout came first.
-	settle(done <-chan struct{}, timeout <-chan time.Time) bool
+	awaitDelivery(done <-chan struct{}, timeout <-chan time.Time) bool
 }
 
-// onOneHost reports whether both ends of a transport are on this machine, as far as their addresses tell.
+// onOneHost reports whether both ends of a transport are on this machine, judged by their addresses.
 func onOneHost(local, remote net.Addr) bool {
 	switch r := remote.(type) {
 	case *net.UnixAddr:

@@ -7,12 +7,12 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// How the holder of the writer role writes a batch.
+// This file has how the holder of the writer role writes a batch.
 
-// outgoing is what the holder works with.
+// An outgoing is a batch, and what is left of the one before. It belongs to the holder of the writer role.
 type outgoing struct {
 	batch *wire.Batch
-	rest  []byte // of a batch that could not be written at once
+	rest  []byte // what a full transport has not taken of the last batch
 }
 
 var (
@@ -20,7 +20,7 @@ var (
 	copyingPool  = sync.Pool{New: func() any { return &outgoing{batch: wire.NewBatch(false)} }}
 )
 
-// pool returns where the batches come from that suit the transport.
+// pool returns the pool of batches for the transport: only a socket writes the parts of a batch from where they are.
 func (w *writer) pool() *sync.Pool {
 	if w.inline {
 		return &vectoredPool
@@ -36,7 +36,7 @@ func (w *writer) freeOutgoing(o *outgoing) {
 	w.pool().Put(o)
 }
 
-// write writes the batch and leaves in o.rest what a full socket did not take.
+// write writes the batch. What a full socket does not take becomes o.rest.
 func (w *writer) write(o *outgoing) error {
 	if w.throttle != nil {
 		return w.writeThrottled(o)
@@ -48,7 +48,7 @@ func (w *writer) write(o *outgoing) error {
 	}
 	n, err := w.s.transport.write(b)
 	if err == nil && !w.inline {
-		err = w.watch.tookSome()
+		err = w.watch.noteProgress()
 	}
 	if err == nil && n < b.Len() {
 		o.rest = b.AppendRest(o.rest[:0], n)
@@ -60,7 +60,7 @@ func (w *writer) write(o *outgoing) error {
 	return err
 }
 
-// writeThrottled writes the batch in pieces, as the rate allows.
+// writeThrottled writes the batch in pieces, no faster than the rate allows.
 func (w *writer) writeThrottled(o *outgoing) error {
 	o.rest = o.batch.AppendRest(o.rest[:0], 0)
 	o.batch.Release()
@@ -87,7 +87,7 @@ func (w *writer) writeRest(o *outgoing) error {
 	return err
 }
 
-// writeAll writes p, and waits as long as that takes.
+// writeAll writes p. It waits for the transport.
 func (w *writer) writeAll(p []byte) error {
 	w.watch.begin()
 	defer w.watch.end()
@@ -99,7 +99,7 @@ func (w *writer) writeAll(p []byte) error {
 		if err != nil {
 			return err
 		}
-		if err := w.watch.tookSome(); err != nil {
+		if err := w.watch.noteProgress(); err != nil {
 			return err
 		}
 		p = p[n:]
@@ -107,17 +107,17 @@ func (w *writer) writeAll(p []byte) error {
 	return nil
 }
 
-// fail ends the way out after a failed write.
+// fail ends all sending after a failed write, and gives up the role.
 func (w *writer) fail(o *outgoing, err error) {
 	if err == io.EOF {
-		err = io.ErrUnexpectedEOF // to a stream, io.EOF is FIN and nothing else
+		err = io.ErrUnexpectedEOF // a stream reports io.EOF after a FIN alone
 	}
 	w.stop(err)
 	w.drop(o)
 	w.s.writeFailed(err)
 }
 
-// drop gives up the role without having sent o.
+// drop throws o away and gives up the role.
 func (w *writer) drop(o *outgoing) {
 	w.mu.Lock()
 	w.lost = true

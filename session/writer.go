@@ -8,61 +8,61 @@ import (
 	"github.com/smuxkit/smuxkit/stream"
 )
 
-// A writer is the way out of a session. Streams stand in line at its scheduler. The holder of the writer
-// role collects frames from them in turn (collect.go) and writes them to the transport, a batch at a
-// time (writebatch.go). There is always exactly one answer to who holds the role:
+// A writer is the sending side of a session. Streams that have something to send are queued at its scheduler. One
+// goroutine at a time holds the writer role: it collects frames from the streams in turn (collect.go), and writes
+// them to the transport in batches (writebatch.go). The role is always in one of three states:
 //
-//	free --(send, SendNow, an inline transport)--> held by the caller
-//	free --(send, otherwise)--> called --(its goroutine starts)--> held by it
-//	called --(send, SendNow, an inline transport)--> held by the caller
-//	held --(nothing is in line)--> free
-//	held by a caller --(the transport is full, or it has done enough)--> held by a goroutine
+//	free --(SendNow, inline transport)--> held by the caller
+//	free --(SendSoon, other transports)--> starting --(the new goroutine runs)--> held by that goroutine
+//	free --(SendLazily, after a time)--> held by a goroutine
+//	starting --(SendNow, inline transport)--> held by the caller
+//	held --(nothing is queued)--> free
+//	held by a caller --(the transport is full, or the caller has sent enough)--> held by a goroutine
 //
-// A caller that holds the role never waits: it writes to an inline transport, without blocking, and
-// leaves the rest to a goroutine that may. Any other transport may block in
-// any Write, so only a goroutine ever holds the role.
+// A caller that holds the role never waits: it writes to an inline transport, which does not block, and leaves the
+// rest to a goroutine, which may wait. On any other transport, and under a rate limit, callers never hold the role.
 //
-// The batch being written belongs to the holder. If a write stops in its middle, the rest of it is
-// kept, and goes out before anything else: a frame is never cut.
+// The batch that is being written belongs to the holder of the role. If the transport takes only a part of it, the rest
+// goes out before anything else: no frame is cut off.
 type writer struct {
-	s      *Session
-	inline bool // the transport never waits in a write
-	watch  writeWatch
-	// throttle, if not nil, limits the rate. Then only a goroutine ever holds the role.
-	throttle *throttle
+	s        *Session
+	inline   bool // the transport never waits in a write
+	watch    writeWatch
+	throttle *throttle // limits the rate; nil: no limit
 
-	// What the goroutines run, bound once so that starting them allocates nothing.
-	runCalledFunc, runHandedFunc func()
-	handed                       *outgoing // the holder's: what runHandedFunc goes on with
+	// The functions of the goroutines, bound once so that starting a goroutine allocates nothing.
+	runStartingFunc, runHandedOverFunc func()
+	handedOver                         *outgoing // what runHandedOver goes on with; it belongs to the holder of the role
 
-	// mu guards what follows. It is released by defer where the scheduler is called, which may panic.
+	// mu guards the fields below. Calls of the scheduler may panic, so their callers release mu by defer.
 	mu       sync.Mutex
 	sched    shaper.Scheduler
 	batcher  shaper.Batcher // sched, if it is one
 	role     role
 	err      error         // why nothing can be sent any more
-	lost     bool          // frames that streams had handed over did not go out
-	lazy     *time.Timer   // sends what was sent SendLazily
+	lost     bool          // some frames that streams had handed over were not sent
+	lazy     *time.Timer   // sends what was queued with SendLazily
 	lazySet  bool          // lazy is running
 	freed    chan struct{} // if not nil, closed when the role becomes free
 	heldTurn turn          // a turn that did not fit into the last batch
 	own      ownFrames
 }
 
+// A role is the state of the writer role.
 type role uint8
 
 const (
-	roleFree   role = iota // nobody sends
-	roleCalled             // a goroutine has been started that will
-	roleHeld               // somebody does
+	roleFree     role = iota // nobody sends
+	roleStarting             // a goroutine has been started, which will take the role
+	roleHeld                 // a goroutine or a caller sends
 )
 
 const (
-	// lazyDelay is how long a frame may wait that nobody waits for.
-	lazyDelay = time.Millisecond
-	// callerBatches is how much a caller sends, of other streams too, before it
-	// leaves the rest to a goroutine.
-	callerBatches = 8
+	// maxLazyDelay is how long a frame waits at most if it was queued with SendLazily.
+	maxLazyDelay = time.Millisecond
+	// maxCallerBatches is how many batches a caller sends, with frames of other streams too, before it leaves the
+	// rest to a goroutine.
+	maxCallerBatches = 8
 )
 
 func newWriter(s *Session, sched shaper.Scheduler) *writer {
@@ -70,20 +70,20 @@ func newWriter(s *Session, sched shaper.Scheduler) *writer {
 	w.sched = guard(w, sched)
 	w.batcher, _ = w.sched.(shaper.Batcher)
 	w.own.flow.Owner = s
-	w.runCalledFunc, w.runHandedFunc = w.runCalled, w.runHanded
+	w.runStartingFunc, w.runHandedOverFunc = w.runStarting, w.runHandedOver
 	return w
 }
 
-// send puts f in line, and has it sent as soon as u says.
+// send queues f, and makes sure that it is sent as soon as u says.
 func (w *writer) send(f *shaper.Flow, c shaper.Class, u stream.Urgency) { w.start(w.push(f, c, u)) }
 
-// flush has sent what is in line.
-func (w *writer) flush() { w.start(w.claimLine(stream.SendNow)) }
+// flush makes sure that what is queued is sent now.
+func (w *writer) flush() { w.start(w.claimQueued(stream.SendNow)) }
 
-// idle returns a channel that is closed when the role next becomes free, and
-// whether nothing is in line and nobody sends. What is in line is sent.
+// idle reports whether nothing is queued and the role is free, and returns a channel that is closed when the role next
+// becomes free. It makes sure that what is queued is sent.
 func (w *writer) idle() (freed <-chan struct{}, idle bool) {
-	w.start(w.claimLine(stream.SendSoon))
+	w.start(w.claimQueued(stream.SendSoon))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.freed == nil {
@@ -92,16 +92,16 @@ func (w *writer) idle() (freed <-chan struct{}, idle bool) {
 	return w.freed, w.role == roleFree && (w.err != nil || w.sched.Empty())
 }
 
-// A claim is what a caller has to do so that what is in line is sent.
+// A claim says who sends what is queued.
 type claim uint8
 
 const (
-	claimNone   claim = iota // somebody else sends it, or will
-	claimCaller              // the caller holds the role
-	claimCalled              // a goroutine is to take the role
+	claimNone   claim = iota // the holder of the role, now or soon: the caller has nothing to do
+	claimCaller              // the caller, which holds the role now
+	claimStart               // a goroutine, which the caller has to start
 )
 
-// push puts f in line.
+// push queues f.
 func (w *writer) push(f *shaper.Flow, c shaper.Class, u stream.Urgency) claim {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -112,8 +112,8 @@ func (w *writer) push(f *shaper.Flow, c shaper.Class, u stream.Urgency) claim {
 	return w.claim(u)
 }
 
-// claimLine has sent what is in line already.
-func (w *writer) claimLine(u stream.Urgency) claim {
+// claimQueued is push for what is queued already.
+func (w *writer) claimQueued(u stream.Urgency) claim {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err != nil || w.sched.Empty() {
@@ -122,11 +122,11 @@ func (w *writer) claimLine(u stream.Urgency) claim {
 	return w.claim(u)
 }
 
-// claim decides who sends what is in line. The caller holds w.mu.
+// claim decides who sends what is queued. The caller holds w.mu.
 func (w *writer) claim(u stream.Urgency) claim {
 	switch {
 	case w.role == roleHeld:
-		return claimNone // the holder will see it
+		return claimNone // the holder finds it in the queue
 	case u == stream.SendLazily:
 		if w.role == roleFree {
 			w.setLazy()
@@ -136,8 +136,8 @@ func (w *writer) claim(u stream.Urgency) claim {
 		w.role = roleHeld
 		return claimCaller
 	case w.role == roleFree:
-		w.role = roleCalled
-		return claimCalled
+		w.role = roleStarting
+		return claimStart
 	}
 	return claimNone
 }
@@ -148,37 +148,37 @@ func (w *writer) start(c claim) {
 	case claimNone:
 	case claimCaller:
 		w.s.latency.beforeBatch()
-		largest := w.run(w.newOutgoing(), callerBatches)
+		largest := w.run(w.newOutgoing(), maxCallerBatches)
 		w.s.latency.afterWrite(largest)
-	case claimCalled:
-		go w.runCalledFunc()
+	case claimStart:
+		go w.runStartingFunc()
 	}
 }
 
-// setLazy has what is in line sent within lazyDelay. The caller holds w.mu.
+// setLazy makes sure that what is queued is sent within maxLazyDelay. The caller holds w.mu.
 func (w *writer) setLazy() {
 	switch {
 	case w.lazySet:
 		return
 	case w.lazy == nil:
-		w.lazy = time.AfterFunc(lazyDelay, w.runLazy)
+		w.lazy = time.AfterFunc(maxLazyDelay, w.runLazy)
 	default:
-		w.lazy.Reset(lazyDelay)
+		w.lazy.Reset(maxLazyDelay)
 	}
 	w.lazySet = true
 }
 
-// runCalled is a goroutine that was called. Somebody else may have taken the role meanwhile.
-func (w *writer) runCalled() {
-	if w.takeCalled() {
+// runStarting is the goroutine that claimStart starts. A caller may have taken the role meanwhile.
+func (w *writer) runStarting() {
+	if w.takeStarting() {
 		w.run(w.newOutgoing(), 0)
 	}
 }
 
-func (w *writer) takeCalled() bool {
+func (w *writer) takeStarting() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.role != roleCalled {
+	if w.role != roleStarting {
 		return false
 	}
 	w.role = roleHeld
@@ -203,21 +203,21 @@ func (w *writer) takeLazy() bool {
 	return true
 }
 
-// runHanded is a goroutine that goes on where a caller has left off.
-func (w *writer) runHanded() {
-	o := w.handed
-	w.handed = nil
+// runHandedOver is the goroutine that takes over the role from a caller.
+func (w *writer) runHandedOver() {
+	o := w.handedOver
+	w.handedOver = nil
 	w.run(o, 0)
 }
 
-// run sends until nothing is in line. The caller holds the role; run gives it up. If
-// limit is not 0, run does not wait for the transport, and sends at most limit batches. It returns
-// the size of its largest batch.
+// run sends until nothing is queued, and then gives up the role, which the caller holds. If limit is not 0, run never
+// waits for the transport, and hands the role over to a goroutine after limit batches. It returns the size of its
+// largest batch.
 func (w *writer) run(o *outgoing, limit int) (largest int) {
 	for sent := 0; ; sent++ {
 		if limit > 0 && (sent == limit || len(o.rest) > 0) {
-			w.handed = o
-			go w.runHandedFunc()
+			w.handedOver = o
+			go w.runHandedOverFunc()
 			return largest
 		}
 		if err := w.writeRest(o); err != nil {
@@ -256,7 +256,7 @@ func (w *writer) setWeight(f *shaper.Flow, weight int) {
 	f.SetWeight(weight)
 }
 
-// stop has nothing more sent, for reason err.
+// stop makes sure that no more batches are sent. err is the reason.
 func (w *writer) stop(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -276,15 +276,15 @@ func (w *writer) failure() error {
 	return w.err
 }
 
-// incomplete reports whether frames that streams had handed over did not go out.
+// incomplete reports whether some frames that streams had handed over were not sent.
 func (w *writer) incomplete() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.lost
 }
 
-// lose notes that not all that was written goes out.
-func (w *writer) lose() {
+// noteLost notes that some of the written data will not be sent.
+func (w *writer) noteLost() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.lost = true

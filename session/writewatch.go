@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// A writeWatch notices that the transport takes no data although some waits. Then what closed
-// streams have yet to send is thrown away after Config.LingerTimeout, since nobody else would ever
-// end it, and the session ends after Config.WriteTimeout, if that is set. A session that has thrown
-// data away ends as soon as its transport takes data again: its peer would wait for ever for the rest of
-// the streams, and no frame can say that it does not come.
+// A writeWatch notices if the transport takes no data while a write waits. After Config.WriteTimeout, if that is set,
+// it ends the session. After Config.LingerTimeout, it throws away the data of closed streams, which no application
+// waits for. The session then ends as soon as the transport takes data again: the peer would wait for ever for the
+// rest of these streams, and no frame can say that it will not come.
 //
-// Its timer runs only while a write waits, and is set at most once in the shorter of the two times.
+// The timer runs only while a write waits.
 type writeWatch struct {
 	s *Session
 
-	mu      sync.Mutex    // guards what follows; no lock is taken under it
+	// mu guards the fields below. No other lock is taken while it is held.
+	mu      sync.Mutex
 	waiting bool          // a write waits for the transport
-	since   time.Duration // when it began to, or when the transport last took a byte
+	since   time.Duration // when the write began, or when the transport last took a byte of it
 	armed   bool          // timer runs
 	timer   *time.Timer
 	stopped bool
@@ -41,8 +41,8 @@ func (w *writeWatch) begin() {
 	}
 }
 
-// tookSome notes that the transport has taken a part or all. The error says that the session must end.
-func (w *writeWatch) tookSome() error {
+// noteProgress notes that the transport has taken data. It returns an error if the session has to end because of that.
+func (w *writeWatch) noteProgress() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.since = w.s.now()
@@ -59,8 +59,8 @@ func (w *writeWatch) end() {
 	w.waiting = false
 }
 
-// waited returns for how long the transport has taken nothing of a write.
-func (w *writeWatch) waited() time.Duration {
+// stalledFor returns how long a write has waited since the transport last took data, or 0 if no write waits.
+func (w *writeWatch) stalledFor() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.waiting {
@@ -69,7 +69,7 @@ func (w *writeWatch) waited() time.Duration {
 	return w.s.now() - w.since
 }
 
-// stop ends the watch.
+// stop ends the watch, because the session has ended.
 func (w *writeWatch) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -79,7 +79,7 @@ func (w *writeWatch) stop() {
 	}
 }
 
-// nextCheck returns after what time a write that has waited for so long is to be looked at.
+// nextCheck returns when to check next, from now on, if a write has waited for the given time.
 func (w *writeWatch) nextCheck(waited time.Duration) time.Duration {
 	c := &w.s.config
 	next := c.LingerTimeout
@@ -92,7 +92,7 @@ func (w *writeWatch) nextCheck(waited time.Duration) time.Duration {
 	return max(next, time.Millisecond)
 }
 
-// check is called by the timer.
+// check is what the timer calls.
 func (w *writeWatch) check() {
 	w.mu.Lock()
 	if w.stopped || !w.waiting {
@@ -121,7 +121,7 @@ func (w *writeWatch) noteGaveUp() {
 	w.gaveUp = true
 }
 
-// giveUpClosed throws away what closed streams have yet to send.
+// giveUpClosed throws away the data of closed streams that was not sent.
 func (s *Session) giveUpClosed() {
 	n := 0
 	for _, st := range s.snapshot() {
@@ -131,7 +131,7 @@ func (s *Session) giveUpClosed() {
 	}
 	if n > 0 {
 		s.out.watch.noteGaveUp()
-		s.out.lose()
+		s.out.noteLost()
 		s.log("the transport takes no data: data of closed streams was thrown away", "streams", n)
 	}
 }

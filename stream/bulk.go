@@ -2,16 +2,15 @@ package stream
 
 import "time"
 
-// bulk notices bulk data: large Writes that follow each other closely. Then the bytes that do
-// not fill a frame are held back until the next Write adds to them, for about a millisecond at
-// most. So frames and transport writes have their full size, whatever the size of the Writes
-// (docs/flow-control.md, "Budgets").
+// bulk detects bulk data: large Writes that follow each other closely. Then bytes that do not fill a frame are held back
+// until the next Write adds to them, for about a millisecond at most. So frames and transport writes have their
+// full size, whatever the size of the Writes (docs/flow-control.md, "Budgets").
 //
-// A Read that takes data or waits for some ends it, and so does a small Write: in a conversation the
-// peer may be waiting for the very last byte.
+// A Read that takes data or waits for some ends bulk data, and so does a small Write, because then the peer may be
+// waiting for the last byte.
 type bulk struct {
-	run   int       // bytes of the Writes that follow each other, up to minBulkRun
-	last  time.Time // when the last of them ended
+	run   int       // bytes of the Writes that follow each other closely; counted up to minBulkRun
+	last  time.Time // when the last of these Writes ended
 	holds bool      // bytes that do not fill a frame are held back
 	armed bool      // timer runs
 	timer *time.Timer
@@ -20,21 +19,21 @@ type bulk struct {
 const (
 	// minBulkWrite is the shortest Write that belongs to bulk data.
 	minBulkWrite = 8 << 10
-	// maxBulkGap is how far apart the Writes of bulk data are, and for how long bytes are held back.
+	// maxBulkGap is the longest time between two Writes of bulk data. Bytes are held back for as long.
 	maxBulkGap = time.Millisecond
-	// minBulkRun is how many bytes must have come before any are held back: a message of less is
-	// never late.
+	// minBulkRun is how many bytes Writes must have had before any are held back, so that the end of a shorter
+	// message is never late.
 	minBulkRun = 256 << 10
 )
 
-// noteBulk notes a Write of n bytes that begins now, and reports whether it is one of bulk data. If isRest,
-// the Write is the rest of the one before, however short.
+// noteBulk notes a Write of n bytes that begins now, and reports whether it belongs to bulk data. If isRest, it may be
+// the rest of the Write before, and then belongs to the same bulk data even if it is short.
 func (s *Stream) noteBulk(n int, isRest bool) bool {
-	if n < minBulkWrite && (!isRest || s.rare == nil) {
+	if n < minBulkWrite && (!isRest || s.extras == nil) {
 		s.endBulk()
 		return false
 	}
-	b := &s.rarely().bulk
+	b := &s.needExtras().bulk
 	if !s.send.wroteSinceRead || time.Since(b.last) > maxBulkGap {
 		s.endBulk()
 	}
@@ -45,24 +44,24 @@ func (s *Stream) noteBulk(n int, isRest bool) bool {
 	return true
 }
 
-// endBulk notes that what follows is not bulk data. What is held back may go: the caller queues it.
+// endBulk notes that what follows is not bulk data. Bytes that are held back may be sent: the caller queues them.
 func (s *Stream) endBulk() {
-	if s.rare != nil {
-		s.rare.bulk.run, s.rare.bulk.holds = 0, false
+	if s.extras != nil {
+		s.extras.bulk.run, s.extras.bulk.holds = 0, false
 	}
 }
 
 // holds reports whether bytes that do not fill a frame are held back.
-func (s *Stream) holds() bool { return s.rare != nil && s.rare.bulk.holds }
+func (s *Stream) holds() bool { return s.extras != nil && s.extras.bulk.holds }
 
-// isHeldBack reports whether what waits to be sent waits for the next Write to fill a frame.
+// isHeldBack reports whether the unsent data waits for the next Write to fill a frame.
 func (s *Stream) isHeldBack() bool {
 	return s.holds() && len(s.send.borrowed) == 0 && int(s.send.unsent) < s.maxFrame()
 }
 
-// hold has the bytes that do not fill a frame held back.
+// hold begins to hold back the bytes that do not fill a frame.
 func (s *Stream) hold() {
-	b := &s.rarely().bulk
+	b := &s.needExtras().bulk
 	b.holds = true
 	if b.armed {
 		return
@@ -75,11 +74,11 @@ func (s *Stream) hold() {
 	}
 }
 
-// endHold is called by the timer. It lets go what is held back, unless Writes have come since.
+// endHold is what the timer calls. It queues the bytes that are held back, unless there were Writes since.
 func (s *Stream) endHold() {
 	s.mu.Lock()
 	defer s.unlock()
-	b := &s.rare.bulk
+	b := &s.extras.bulk
 	if wait := maxBulkGap - time.Since(b.last); b.holds && !s.send.writing && wait > 0 {
 		b.timer.Reset(wait)
 		return

@@ -7,14 +7,14 @@ import (
 	"github.com/smuxkit/smuxkit/flow"
 )
 
-// Close closes both directions and returns at once. Calls that are blocked end with
-// net.ErrClosed. What has not been read is thrown away, and so is what still
-// arrives. What Write has accepted is still sent, and FIN behind it: twice, unless the peer's has
-// come, so that the peer can tell this from CloseWrite (docs/protocol.md, "Streams").
-// Closing again does nothing.
+// Close closes both directions of the stream. It does not block. Calls on the stream fail with [net.ErrClosed], also
+// those that are blocked. Unread data is thrown away, and so is data that arrives later.
 //
-// The error, if any, is why what Write had accepted was thrown away instead of being handed to the
-// transport: the reason for the session's end, or [ErrPeerClosed].
+// The session still sends the data that Write has accepted, and a FIN after it. It sends the FIN twice if the
+// peer's FIN has not arrived, so that the peer can tell Close from CloseWrite (docs/protocol.md, "Streams").
+//
+// If some of the accepted data was thrown away instead, Close returns the reason: that of the session's end, or
+// [ErrPeerClosed]. A second Close does nothing and returns nil.
 func (s *Stream) Close() error {
 	now := s.now()
 	s.mu.Lock()
@@ -32,7 +32,7 @@ func (s *Stream) Close() error {
 	return s.opError("close", ErrPeerClosed)
 }
 
-// close closes both directions of a stream that is not closed.
+// close closes both directions of a stream that is not closed. The caller holds s.mu.
 func (s *Stream) close(by closure, now time.Duration) {
 	s.closed = by
 	s.shared.closedUnsent.Add(int64(s.send.unsent))
@@ -43,14 +43,14 @@ func (s *Stream) close(by closure, now time.Duration) {
 	if !s.needsUpdates() {
 		s.recv.window.Finish(s.shared.Budget)
 	}
-	if s.rare != nil {
-		s.rare.readLimit.stop()
-		s.rare.writeLimit.stop()
+	if s.extras != nil {
+		s.extras.readLimit.stop()
+		s.extras.writeLimit.stop()
 	}
 }
 
-// closeSending ends Writes and has FIN sent. Once the session is ending no FIN goes out any more: it
-// would say that the stream was complete.
+// closeSending ends Writes and queues the FIN. If the session is ending, it queues none: a FIN would say that the
+// stream was complete.
 func (s *Stream) closeSending() {
 	h := &s.send
 	h.writers.wake()
@@ -68,12 +68,12 @@ func (s *Stream) closeSending() {
 	case h.state == sendFINSent && s.closed != notClosed:
 		h.state = sendFINDueAgain
 	}
-	// Somebody may be waiting for the end of what this side has said. If the last word
-	// was the peer's, and was not its FIN, nobody is.
+	// If this side wrote last, the peer may be waiting for the end of the data. If the peer wrote last, and
+	// has not sent its FIN, it is not waiting.
 	urgency := SendLazily
 	switch {
 	case s.closed == closedByOverrun:
-		urgency = SendSoon // this is the goroutine that reads, which must not wait for a write
+		urgency = SendSoon // the caller is the session's reader, which must not write
 	case h.wroteSinceRead:
 		urgency = SendNow
 	case s.recv.hasFIN() && h.peer != readerGone:
@@ -82,7 +82,7 @@ func (s *Stream) closeSending() {
 	s.queueData(urgency)
 }
 
-// closedErr is what calls on a closed stream get.
+// closedErr returns the error of calls on a closed stream.
 func (s *Stream) closedErr() error {
 	switch s.closed {
 	case closedByStall:
@@ -94,9 +94,9 @@ func (s *Stream) closedErr() error {
 	}
 }
 
-// CloseWrite closes the stream for writing: Write fails with net.ErrClosed, and the peer
-// reads io.EOF after what was written. It does not wait for that to be sent. Reading goes
-// on. Closing again does nothing.
+// CloseWrite closes the sending direction. It does not block. Write fails with [net.ErrClosed], and the peer reads
+// io.EOF after the data that was written. Reading goes on. CloseWrite always returns nil; a second call does
+// nothing.
 func (s *Stream) CloseWrite() error {
 	s.mu.Lock()
 	defer s.unlock()
@@ -106,9 +106,9 @@ func (s *Stream) CloseWrite() error {
 	return nil
 }
 
-// CloseRead closes the stream for reading: Read fails with net.ErrClosed, what has not
-// been read is thrown away, and so is what still arrives. The peer is not told, as
-// the protocol has no words for it; it can go on writing. Closing again does nothing.
+// CloseRead closes the receiving direction. It does not block. Read fails with [net.ErrClosed], and unread data and
+// data that arrives later are thrown away. The peer does not learn of it, as the protocol has no frame for it, and
+// can go on writing. CloseRead always returns nil; a second call does nothing.
 func (s *Stream) CloseRead() error {
 	now := s.now()
 	s.mu.Lock()

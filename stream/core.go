@@ -9,52 +9,48 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// For authors of sessions. An application needs nothing of this file.
+// This file is for authors of sessions. Applications need nothing of it.
 
-// A Core is a stream as its session sees it: what the session calls when frames
-// arrive, and when it is the stream's turn to send. Its methods do not block. They
-// may be called concurrently with those of the Stream and with each other, but for
-// the two groups that say otherwise: Reserve, Commit and Deliver; and AppendData.
+// A Core is a stream as its session sees it. Most callers should use package session instead.
 //
-// What arrives goes to Deliver, or Reserve and Commit, to HandleFIN and HandleUpdate. What is
-// to be sent comes from AppendControl and AppendData. Most callers should use
-// package session instead.
+// The session calls the Core when frames arrive (Deliver, or Reserve and Commit; HandleFIN, HandleUpdate) and when it
+// is the stream's turn to send (AppendControl, AppendData). No method blocks. All methods may be called concurrently
+// with each other and with those of the Stream, with two exceptions: Reserve, Commit and Deliver are called by one
+// goroutine at a time, and so is AppendData.
 type Core struct {
 	s Stream
 }
 
-// Shared is what all streams of one session have in common. Its fields are set before the first
-// stream's Init, but for Version, which is set before the first frame is sent or received.
+// Shared is what all streams of one session have in common. Its fields are set before the first call of [Core.Init],
+// except Version, which is set before the first frame is sent or received.
 type Shared struct {
 	Version wire.Version
-	// MaxFrame is the most payload bytes of a frame this side sends, from 1 to
-	// [wire.MaxPayload].
+	// MaxFrame is the largest payload of the frames that this side sends, in bytes, from 1 to [wire.MaxPayload].
 	MaxFrame int
-	// Budget is charged for the bytes that wait for their reader.
+	// Budget is charged for unread data.
 	Budget *flow.Share
-	// SendBudget is charged for the buffers of what was written, copied, and not sent yet.
-	// When it is used up, Write copies no more: it returns when the data was sent from the
-	// caller's buffer. A nil SendBudget has no bound.
+	// SendBudget is charged for the buffers of data that Write has copied and that was not sent yet. If it is used up,
+	// Write does not copy: it returns when the data has been sent from the caller's buffer. A nil SendBudget is
+	// no limit.
 	SendBudget *flow.Share
-	// Linger is after how long without any progress a stream that was closed on this side gives
-	// up what it has yet to send, if the peer may have closed it in both directions: its FIN
-	// has come, and no window update after that. For peers that may still read, closed streams
-	// keep at most half of SendBudget, or 16 MiB if there is none, for longer. It is 5 s by default.
+	// Linger is how long a stream that was closed on this side keeps its unsent data although it cannot send any of
+	// it, if the peer may have closed both directions: its FIN has arrived, and no window update after that.
+	// For other peers, closed streams keep their data for longer, as long as they all keep at most half of
+	// SendBudget, or 16 MiB without one. The default is 5 s, and the least is 10 ms.
 	Linger time.Duration
 	// LocalAddr and RemoteAddr are the addresses that streams report.
 	LocalAddr, RemoteAddr net.Addr
 
 	round        atomic.Uint64         // see NextRound
-	closedUnsent atomic.Int64          // bytes that closed streams have yet to send
-	err          atomic.Pointer[error] // of the first Abort
+	closedUnsent atomic.Int64          // unsent bytes of closed streams
+	err          atomic.Pointer[error] // that of the first Abort
 }
 
-// NextRound begins a round in which streams note that their readers take data, and returns it. Ask
-// [Core.Stalled] for those that did not.
+// NextRound begins a new round, and returns its number. [Core.Stalled] then tells which streams hold unread data of
+// which the reader has taken nothing in the round.
 func (c *Shared) NextRound() uint64 { return c.round.Add(1) }
 
-// linger returns Linger or its default, and no time so short that streams that wait are busy
-// looking at the clock.
+// linger returns Linger or its default. The result is never so short that streams look at the clock all the time.
 func (c *Shared) linger() time.Duration {
 	if c.Linger <= 0 {
 		return 5 * time.Second
@@ -62,7 +58,7 @@ func (c *Shared) linger() time.Duration {
 	return max(c.Linger, 10*time.Millisecond)
 }
 
-// maxClosedUnsent bounds what closed streams keep for longer than Linger without any progress.
+// maxClosedUnsent returns how many unsent bytes closed streams may keep for longer than Linger.
 func (c *Shared) maxClosedUnsent() int64 {
 	if c.SendBudget == nil {
 		return 16 << 20
@@ -70,58 +66,54 @@ func (c *Shared) maxClosedUnsent() int64 {
 	return int64(c.SendBudget.Budget().Size() / 2)
 }
 
-// Urgency says how soon a session should send.
+// An Urgency says how soon a session should send.
 type Urgency uint8
 
 const (
-	// SendLazily: within a millisecond, or with the next frame that goes out.
+	// SendLazily is within a millisecond, or together with the next frame that is sent.
 	SendLazily Urgency = iota + 1
-	// SendSoon: without delay, but together with what else comes up meanwhile, as
-	// nobody is known to wait for it.
+	// SendSoon is without delay, but together with frames that other streams queue meanwhile.
 	SendSoon
-	// SendNow: before the call returns, if that needs no waiting.
+	// SendNow is before the call returns, if that needs no waiting.
 	SendNow
 )
 
-// A Notifier is what a Stream needs of its session. Each Stream has its own. The
-// methods are called without any lock of the Stream, by any goroutine and by
-// several at once, and must not wait for the transport.
+// A Notifier is how a Stream tells its session what it needs. Each Stream has its own Notifier. The Stream calls the
+// methods from any goroutine, from several at the same time, and without holding a lock. No method may wait for the
+// transport.
 type Notifier interface {
-	// SendControl has the session call AppendControl.
+	// SendControl makes the session call AppendControl.
 	SendControl(Urgency)
-	// SendData has the session call AppendData, and again for as long as
-	// AppendData reports more.
+	// SendData makes the session call AppendData until AppendData reports that there is no more to send.
 	SendData(Urgency)
-	// Flush has the session send, if it is not doing so, what waits to be sent:
-	// the application is about to wait for its peer.
+	// Flush makes the session send now what is queued, because the application is about to wait for the peer.
 	Flush()
 	// Opened says that the SYN was added to a batch.
 	Opened()
-	// Finished says that the Stream needs no more of the session: it has sent
-	// its FIN, and has read all it ever will. Frames that still arrive for it are
-	// to be dropped. It is called once at most.
+	// Finished says that the Stream needs the session no more: it has sent its FIN, and will read no more data. The
+	// session drops frames that still arrive for it. Finished is called once at most.
 	Finished()
-	// SetWeight sets the share of the stream's data in what the session sends.
+	// SetWeight sets the weight of the stream's data, see [Stream.SetWeight].
 	SetWeight(int)
 	// Now returns the time since the session began, on a monotonic clock.
 	Now() time.Duration
 }
 
-// Delivery says what became of data that arrived.
+// A Delivery says what a Stream did with data that arrived.
 type Delivery uint8
 
 const (
-	// Queued: it was put where a Read finds it, or thrown away as nobody will read.
+	// Queued means that the data waits for a Read, or was thrown away because nobody will read it.
 	Queued Delivery = iota
-	// Filling: it was put into the buffer of a Read, which waits for more: for
-	// what Deliver or Commit add, or for Wake.
+	// Filling means that the data is in the buffer of a Read, which waits for more data: until Deliver or Commit
+	// add enough, or Wake is called.
 	Filling
-	// Filled: a Read that waited has enough now and goes on.
+	// Filled means that a Read which waited has enough data, and returns.
 	Filled
 )
 
-// Init makes c a new stream. opens says that this side opens it, so that a SYN is to be
-// sent. Init is called once, before anything else, and Start after it. It calls no method of n.
+// Init makes c a new stream with the given id. opens says that this side opens the stream, and so has to send a SYN.
+// The session calls Init once, before anything else, and then Start. Init calls no method of n.
 func (c *Core) Init(shared *Shared, n Notifier, id uint32, opens bool) {
 	s := &c.s
 	s.shared, s.notifier, s.id = shared, n, id
@@ -133,8 +125,8 @@ func (c *Core) Init(shared *Shared, n Notifier, id uint32, opens bool) {
 	}
 }
 
-// Start has the session send what a new stream has to say: SYN, and that its window is a smaller one than the
-// protocol's first.
+// Start queues the first control frames of the stream: its SYN, if this side opens it, and a window update, if the
+// budget has no room for the initial window of the protocol.
 func (c *Core) Start() {
 	s := &c.s
 	s.mu.Lock()
@@ -144,26 +136,25 @@ func (c *Core) Start() {
 	}
 }
 
-// Stream returns the application's side of c.
+// Stream returns the Stream, for the application.
 func (c *Core) Stream() *Stream { return &c.s }
 
 // An Ending says which direction Abort ends.
 type Ending uint8
 
 const (
-	// AbortBoth ends both directions. What arrived before can still be read. The session forgets its
-	// streams by itself: Finished is not called any more.
+	// AbortBoth ends both directions. Data that arrived before can still be read. Finished is not called any more:
+	// the session removes its streams by itself.
 	AbortBoth Ending = iota
-	// AbortRead ends reading: what has not been read is thrown away. AppendData still hands out what Write
-	// has accepted, and a FIN behind it if the stream was closed before. Another Abort follows.
+	// AbortRead ends reading. Unread data is thrown away. AppendData still returns the data that Write has accepted,
+	// and a FIN after it if the stream was closed before. Another Abort follows.
 	AbortRead
-	// AbortWrite ends writing: more may still arrive. Another Abort follows.
+	// AbortWrite ends writing. Data may still arrive. Another Abort follows.
 	AbortWrite
 )
 
-// Abort says that the session is ending, for reason err: calls that are blocked end, and
-// so will those to come. Reads first get what has arrived. The first Abort of a session's streams
-// decides which err all of them report.
+// Abort says that the session is ending. Calls that are blocked fail with err, and so do later ones; only Read first
+// returns the data that has arrived, if it is still there. The first Abort of a session's streams sets err for all.
 func (c *Core) Abort(err error, how Ending) {
 	s := &c.s
 	s.mu.Lock()
@@ -187,6 +178,7 @@ func (c *Core) Abort(err error, how Ending) {
 	s.send.writers.wake()
 }
 
+// abort returns the state after an Abort.
 func (x sessionState) abort(how Ending) sessionState {
 	switch {
 	case how == AbortRead && x == sessionUp:

@@ -5,20 +5,17 @@ import (
 	"time"
 )
 
-// SetDeadline sets the deadlines of Read and Write, as SetReadDeadline and
-// SetWriteDeadline do.
+// SetDeadline sets both deadlines, as [Stream.SetReadDeadline] and [Stream.SetWriteDeadline] do. All three fail with
+// [net.ErrClosed] after Close.
 func (s *Stream) SetDeadline(t time.Time) error { return s.setDeadlines(t, true, true) }
 
-// SetReadDeadline sets the time after which Read and WriteTo fail with an error
-// that is os.ErrDeadlineExceeded and a net.Error with Timeout() true. It applies at
-// once to calls that are blocked. A time in the past fails them immediately, also
-// if there is something to read; the zero time means no deadline. Nothing is lost:
-// with a later deadline, Read goes on where it was.
+// SetReadDeadline sets the time at which Read and WriteTo fail, also if they are blocked already. Their error matches
+// os.ErrDeadlineExceeded, and is a net.Error with Timeout() true. If the time is in the past, they fail at once, even if
+// there is data. The zero time means no deadline. No data is lost: Read goes on after a later deadline was set.
 func (s *Stream) SetReadDeadline(t time.Time) error { return s.setDeadlines(t, true, false) }
 
-// SetWriteDeadline does the same for Write and ReadFrom. A Write that fails so
-// may have written some of its bytes, and says how many: these will be sent, and no
-// others.
+// SetWriteDeadline sets the time at which Write and ReadFrom fail, as [Stream.SetReadDeadline] does for Read. A Write
+// that fails in this way may have written some of its bytes. It returns how many: these will be sent, and no others.
 func (s *Stream) SetWriteDeadline(t time.Time) error { return s.setDeadlines(t, false, true) }
 
 func (s *Stream) setDeadlines(t time.Time, read, write bool) error {
@@ -27,10 +24,10 @@ func (s *Stream) setDeadlines(t time.Time, read, write bool) error {
 	if s.closed != notClosed {
 		return s.opError("set", net.ErrClosed)
 	}
-	if s.rare == nil && t.IsZero() {
+	if s.extras == nil && t.IsZero() {
 		return nil
 	}
-	r := s.rarely()
+	r := s.needExtras()
 	if read {
 		s.setDeadline(&r.readLimit, &s.recv.readers, t)
 	}
@@ -40,21 +37,21 @@ func (s *Stream) setDeadlines(t time.Time, read, write bool) error {
 	return nil
 }
 
-// A deadline is that of one direction.
+// A deadline is the deadline of one direction.
 type deadline struct {
 	at      time.Time // zero: none
 	timer   *time.Timer
 	expired bool
 }
 
-// stop ends the timer of a stream that needs no deadlines any more.
+// stop stops the timer.
 func (d *deadline) stop() {
 	if d.timer != nil {
 		d.timer.Stop()
 	}
 }
 
-// setDeadline sets d, the deadline of those who wait at *w, to t.
+// setDeadline sets d to t. The calls that d ends wait at *w.
 func (s *Stream) setDeadline(d *deadline, w **waiters, t time.Time) {
 	d.at, d.expired = t, false
 	if t.IsZero() {
@@ -73,15 +70,14 @@ func (s *Stream) setDeadline(d *deadline, w **waiters, t time.Time) {
 	}
 }
 
-// checkDeadline is called by the timer.
+// checkDeadline is what the timer calls.
 func (s *Stream) checkDeadline(d *deadline, w **waiters) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if d.at.IsZero() {
 		return
 	}
-	// It is too early if the deadline was moved since the timer fired, or
-	// is a wall clock's that was set back.
+	// It is too early if the deadline was changed after the timer had fired, or if the wall clock was set back.
 	if left := time.Until(d.at); left > 0 {
 		d.timer.Reset(left)
 		return

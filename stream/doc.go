@@ -1,15 +1,12 @@
-// Package stream has the Stream of a smux session: a net.Conn whose bytes travel
-// in frames that a session sends and receives for it.
+// Package stream implements the streams of a smux session. A [Stream] is a complete net.Conn with half-close,
+// io.WriterTo and io.ReaderFrom.
 //
-// An application uses a [Stream]: a complete net.Conn with half-close, io.WriterTo and
-// io.ReaderFrom. Only Read, Write, WriteTo and ReadFrom block: until what they wait for has
-// happened, their deadline has passed, the Stream was closed, or the session has ended. An idle
-// Stream holds no buffers.
+// Only Read, Write, WriteTo and ReadFrom block. They end when they have done their work, at their deadline, when the
+// Stream is closed, or when the session ends. An idle Stream holds no buffers.
 //
 // # The life of a stream
 //
-// A Stream is two halves. The receiving half ends with the peer's FIN, the sending half with this
-// side's:
+// A Stream is two halves. The peer's FIN ends the receiving half, and this side's FIN ends the sending half:
 //
 //	recvOpen -------FIN------> recvComplete
 //	   |                           |
@@ -27,10 +24,9 @@
 //
 // Most callers should use package session instead of what follows.
 //
-// To its session a Stream is a [Core]. The session hands it what arrived (Deliver, or Reserve and
-// Commit, then HandleFIN, HandleUpdate, Abort) and asks it for what to send (AppendControl, AppendData),
-// which goes into a [wire.Batch] for one transport write. [Shared] is what all streams of a session have in
-// common, [Notifier] what a stream needs of its session. Package session is one implementation of a session; the
-// example of this package is another one. The package starts no goroutine, and none of its calls waits for
-// the transport.
+// A session uses a Stream through its [Core]. It hands the Core what arrives (Deliver, or Reserve and Commit; HandleFIN,
+// HandleUpdate; Abort), and asks it for frames to send (AppendControl, AppendData), which the Core adds to a
+// [wire.Batch]. [Shared] is what all streams of a session have in common. Through a [Notifier], a Stream tells its
+// session what it needs. Package session is one implementation of a session, the example of this package is another.
+// This package starts no goroutine, and none of its calls waits for the transport.
 package stream

@@ -1,14 +1,15 @@
 package stream
 
-// effects is what came due while a stream's lock was held. unlock settles it, in one place.
+// effects is what falls due while a stream's lock is held: calls of the session and of the budget. unlock makes them
+// after it has released the lock.
 type effects struct {
-	returned int     // bytes to give back to the receive budget
-	control  Urgency // how soon the session is to send control frames; 0: not at all
-	data     Urgency // how soon it is to send data; 0: not at all
-	opened   bool    // SYN was handed to the session
+	returned int     // bytes to return to the receive budget
+	control  Urgency // how soon the session should send control frames; 0: not at all
+	data     Urgency // how soon the session should send data; 0: not at all
+	opened   bool    // the SYN was added to a batch
 }
 
-// unlock releases s.mu and settles what came due while it was held.
+// unlock releases s.mu and settles what fell due while it was held.
 func (s *Stream) unlock() {
 	s.startLinger()
 	finished := !s.finished && s.isFinished()
@@ -36,15 +37,15 @@ func (s *Stream) unlock() {
 	}
 }
 
-// settle settles what came due, without the lock, and takes it again: also if a call of the session's
-// panics, as its scheduler may, so that who holds the lock may release it.
+// settle releases s.mu, settles what fell due, and takes s.mu again. It takes it also if a call of the session panics,
+// as its scheduler may: the caller releases s.mu by defer.
 func (s *Stream) settle() {
 	defer s.mu.Lock()
 	s.unlock()
 }
 
-// isFinished reports whether the session is needed no more: this side has sent all it will, and has
-// read all it ever will; or it has closed the stream, and the session sends nothing any more.
+// isFinished reports whether the stream needs the session no more. Either it has sent its FIN and will read no more
+// data, or it was closed and the session sends nothing any more.
 func (s *Stream) isFinished() bool {
 	if s.closed != notClosed && !s.session.sends() {
 		return true
@@ -55,20 +56,20 @@ func (s *Stream) isFinished() bool {
 	return s.closed != notClosed || s.recv.hasFIN() && s.recv.unread == 0
 }
 
-// queueControl puts the stream in the session's line for control frames, if it does not stand there.
+// queueControl queues the stream for its control frames, if it is not queued already.
 func (s *Stream) queueControl(u Urgency) {
-	if s.inLine&controlLine == 0 {
-		s.inLine |= controlLine
+	if s.queued&controlQueue == 0 {
+		s.queued |= controlQueue
 		s.due.control = u
 	}
 }
 
-// queueData puts the stream in the session's line for data, if there is any that may be sent. With
-// SendNow the session is told also if the stream stands there already.
+// queueData queues the stream for its data, if it may send some and is not queued already. With SendNow, the session is
+// told even if the stream is queued already.
 func (s *Stream) queueData(u Urgency) {
-	if s.inLine&dataLine != 0 && u != SendNow || !s.canSend() {
+	if s.queued&dataQueue != 0 && u != SendNow || !s.canSend() {
 		return
 	}
-	s.inLine |= dataLine
+	s.queued |= dataQueue
 	s.due.data = max(s.due.data, u)
 }

@@ -2,11 +2,10 @@ package stream
 
 import "errors"
 
-// ErrPeerClosed is why a Write fails once the peer is known to have closed both
-// directions: what is written can reach nobody. The protocol tells in two ways:
-// by a second FIN, and by a FIN that answers data.
-var ErrPeerClosed = errors.New("stream closed by peer")
+// ErrPeerClosed is returned by Write once the peer has closed both directions of the stream: nobody would read the
+// data. The peer's second FIN says so.
+var ErrPeerClosed = errors.New("stream: closed by peer")
 
-// ErrStalled is why Reads and Writes fail on a stream that its session has aborted: it held
-// unread data, for which others had no room left, and its reader took none of it.
-var ErrStalled = errors.New("stream aborted: its data was not read")
+// ErrStalled is returned by Read and Write after the session has aborted the stream. The stream held unread data
+// that its reader did not take, and other streams had no room left for theirs.
+var ErrStalled = errors.New("stream: aborted, because its data was not read")

@@ -6,29 +6,28 @@ import (
 	"github.com/smuxkit/smuxkit/flow"
 )
 
-// SetSendRate limits the data that is written, without headers, to rate r. The zero Rate is no
-// limit, which is the default. Writes that are blocked go on at the new rate.
+// SetSendRate limits the rate of the data that is written, without headers, to r. The zero Rate is no limit, which is the
+// default. Writes that are blocked go on at the new rate.
 func (s *Stream) SetSendRate(r flow.Rate) {
 	s.mu.Lock()
 	defer s.unlock()
-	s.rarely().limiter = flow.NewLimiter(r)
+	s.needExtras().limiter = flow.NewLimiter(r)
 	s.send.writers.wake()
 }
 
-// SetWeight sets the stream's share of what its session sends, in relation to the other streams
-// that have something to send: with twice the weight, twice the bytes. It is 1 by default and at
-// most 256.
+// SetWeight sets the stream's share of the data that its session sends, relative to other streams that have data to
+// send: a stream with twice the weight sends twice the bytes. The default is 1, the most 256.
 func (s *Stream) SetWeight(weight int) { s.notifier.SetWeight(weight) }
 
-// limiter returns the stream's rate limit, or nil.
+// limiter returns the stream's rate limiter, or nil if there is no limit.
 func (s *Stream) limiter() *flow.Limiter {
-	if s.rare == nil {
+	if s.extras == nil {
 		return nil
 	}
-	return s.rare.limiter
+	return s.extras.limiter
 }
 
-// waitForRate waits until n bytes may be written, and takes them off the rate.
+// waitForRate waits until the rate allows n bytes, and charges them to the rate.
 func (s *Stream) waitForRate(n int) error {
 	for {
 		if err := s.writeErr(); err != nil {

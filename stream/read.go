@@ -8,11 +8,12 @@ import (
 	"github.com/smuxkit/smuxkit/internal/buffer"
 )
 
-// Read reads data of the stream into p. It blocks until data is available. It returns io.EOF
-// after the last byte before the peer's FIN, net.ErrClosed after Close or CloseRead, an error that is
-// os.ErrDeadlineExceeded at its deadline, and the reason for the end of the session after
-// the data that had arrived. io.EOF is bare and means FIN alone; other errors come in a
-// *net.OpError.
+// Read reads data of the stream into p. It blocks until data is available, and then returns what there is.
+//
+// Read returns io.EOF once the peer's FIN has arrived and all data before it was read. io.EOF means a FIN and nothing
+// else, and is not wrapped; all other errors are wrapped in a *net.OpError. Read fails with [net.ErrClosed] after Close
+// or CloseRead, and with os.ErrDeadlineExceeded at its deadline. If the session ends, Read first returns the data
+// that had arrived, and then fails with the reason for the end.
 func (s *Stream) Read(p []byte) (int, error) {
 	n, err := s.read(p)
 	if n > 0 {
@@ -37,7 +38,7 @@ func (s *Stream) read(p []byte) (int, error) {
 		case h.unread > 0:
 			n := s.copyOut(p)
 			s.due.returned += n
-			s.took(n, now)
+			s.noteConsumed(n, now)
 			return n, nil
 		}
 		if err := s.endErr(); err != nil {
@@ -50,20 +51,20 @@ func (s *Stream) read(p []byte) (int, error) {
 			continue
 		}
 		n := 0
-		if h.reading != nil {
-			s.wait(&h.readers) // for the Read that came first
+		if h.waitingRead != nil {
+			s.wait(&h.readers) // until the Read that came first has returned
 		} else {
 			n = s.readInto(p)
 		}
 		now = s.nowUnlocked()
 		if n > 0 {
-			s.took(n, now)
+			s.noteConsumed(n, now)
 			return n, nil
 		}
 	}
 }
 
-// nowUnlocked returns the time, and settles what came due. It releases s.mu meanwhile.
+// nowUnlocked returns the time, and settles what fell due. It releases s.mu meanwhile.
 func (s *Stream) nowUnlocked() time.Duration {
 	if !s.isWindowed() {
 		return 0
@@ -73,10 +74,10 @@ func (s *Stream) nowUnlocked() time.Duration {
 	return s.now()
 }
 
-// needsFlush reports whether something waits to be sent before a Read waits for its peer.
-func (s *Stream) needsFlush() bool { return s.inLine != 0 || s.holds() }
+// needsFlush reports whether something should be sent before a Read waits for the peer.
+func (s *Stream) needsFlush() bool { return s.queued != 0 || s.holds() }
 
-// flush has sent what waits to be sent. It releases s.mu meanwhile.
+// flush makes the session send what is queued, and data that is held back. It releases s.mu meanwhile.
 func (s *Stream) flush() {
 	s.endBulk()
 	s.queueData(SendSoon)
@@ -85,35 +86,36 @@ func (s *Stream) flush() {
 	s.notifier.Flush()
 }
 
-// readInto waits with p ready to be filled and returns how much of it was.
+// readInto waits for data, which the session may put straight into p. It returns how many bytes of p were filled: none
+// if there is unread data, or an error.
 func (s *Stream) readInto(p []byte) int {
 	h := &s.recv
-	r := readingPool.Get().(*reading)
+	r := waitingReadPool.Get().(*waitingRead)
 	r.buf, r.n = p, 0
-	h.reading = r
+	h.waitingRead = r
 	for h.memory == reservedReader || r.n == 0 && h.unread == 0 && s.readErr() == nil && s.endErr() == nil {
 		s.wait(&h.readers)
 	}
 	n := r.n
-	h.reading = nil
+	h.waitingRead = nil
 	r.buf = nil
-	readingPool.Put(r)
-	h.readers.wake() // the next Read that wants to be first
+	waitingReadPool.Put(r)
+	h.readers.wake() // the other Reads, which wait for this one
 	return n
 }
 
-// readErr returns why reading must fail even if there is data.
+// readErr returns why Read fails even if there is data, or nil.
 func (s *Stream) readErr() error {
 	switch {
 	case s.recv.discards():
-		return s.closedErr() // also after Session.Close
-	case s.rare != nil && s.rare.readLimit.expired:
+		return s.closedErr() // after Session.Close, too: it ends reading in this way
+	case s.extras != nil && s.extras.readLimit.expired:
 		return os.ErrDeadlineExceeded
 	}
 	return nil
 }
 
-// endErr returns what a reader gets who has read everything: nil, if more may come.
+// endErr returns why Read fails after all data was read, or nil if more may arrive.
 func (s *Stream) endErr() error {
 	if s.recv.hasFIN() {
 		return io.EOF
@@ -127,7 +129,7 @@ func (s *Stream) endErr() error {
 // copyOut moves unread bytes to p.
 func (s *Stream) copyOut(p []byte) (n int) {
 	h := &s.recv
-	s.noteTouched()
+	s.noteActive()
 	for h.unread > 0 && n < len(p) {
 		head := h.queue.Head()
 		k := copy(p[n:], head.Bytes())
@@ -140,26 +142,25 @@ func (s *Stream) copyOut(p []byte) (n int) {
 		if head == h.queue.Tail() && h.memory == reservedQueue {
 			break
 		}
-		h.queue.Pop().Free()
+		h.queue.Pop().Release()
 	}
 	s.dropEmpty()
 	if h.unread > 0 {
 		if head := h.queue.Head(); head.R > 0 && (head != h.queue.Tail() || h.memory != reservedQueue) {
-			head.Shrink() // a few bytes that nobody reads must not keep so large a buffer
+			head.Shrink() // a few unread bytes must not keep a large buffer
 		}
 	}
 	return n
 }
 
-// took accounts for n bytes that the application has taken.
-func (s *Stream) took(n int, now time.Duration) {
+// noteConsumed accounts for n bytes that the application has read.
+func (s *Stream) noteConsumed(n int, now time.Duration) {
 	s.send.wroteSinceRead = false
 	s.noteRead(n, now, SendNow)
 }
 
-// WriteTo writes what Read would return to w, without a copy of its own, until
-// io.EOF, which is no error, or any other error. It blocks as Read does, and as long
-// as w.Write does.
+// WriteTo reads from the stream and writes to w, without copying the data, until io.EOF, for which it returns nil, or
+// another error. It blocks as Read does, and while w.Write does. w must not keep or change the data that it gets.
 func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 	for {
 		b, err := s.next()
@@ -171,7 +172,7 @@ func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 		}
 		want := b.Len()
 		n, err := w.Write(b.Bytes())
-		b.Free()
+		b.Release()
 		total += int64(n)
 		if err != nil {
 			return total, err
@@ -182,7 +183,7 @@ func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 	}
 }
 
-// next waits for unread data and takes the first buffer of it.
+// next waits for unread data and returns the first buffer of it, which belongs to the caller then.
 func (s *Stream) next() (*buffer.Buf, error) {
 	now := s.now()
 	s.mu.Lock()
@@ -208,13 +209,13 @@ func (s *Stream) next() (*buffer.Buf, error) {
 	}
 }
 
-// takeBuffer takes the first buffer with unread bytes off the queue.
+// takeBuffer removes the first buffer from the queue. There is unread data.
 func (s *Stream) takeBuffer(now time.Duration) *buffer.Buf {
 	h := &s.recv
-	s.noteTouched()
+	s.noteActive()
 	b := h.queue.Head()
 	if b == h.queue.Tail() && h.memory == reservedQueue {
-		// The session is still filling it.
+		// The session is filling the buffer, so it stays, and the caller gets a copy.
 		full := b
 		b = buffer.Get(full.Len())
 		b.Append(full.Bytes())
@@ -225,6 +226,6 @@ func (s *Stream) takeBuffer(now time.Duration) *buffer.Buf {
 	n := b.Len()
 	h.unread -= n
 	s.due.returned += n
-	s.took(n, now)
+	s.noteConsumed(n, now)
 	return b
 }

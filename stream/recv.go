@@ -7,7 +7,7 @@ import (
 	"github.com/smuxkit/smuxkit/internal/buffer"
 )
 
-// A recvHalf is the receiving half of a stream. Unread data lies in its queue.
+// A recvHalf is the receiving half of a stream. Its queue holds the unread data.
 //
 //	recvOpen -------FIN------> recvComplete
 //	   |                           |
@@ -15,32 +15,31 @@ import (
 //	   v                           v
 //	recvDiscarding ---FIN----> recvDone
 //
-// Of a session that is closing (sessionSends) nothing is read any more: its streams go the way of
-// CloseRead.
+// When the session closes (sessionSends), nobody reads any more: its streams change state as with CloseRead.
 type recvHalf struct {
-	state   recvState
-	memory  reservation
-	window  flow.ReceiveWindow
-	queue   buffer.Queue // unread bytes, all from before the peer's FIN
-	unread  int          // how many
-	touched uint64       // the round in which the queue was last read from, or was empty; see Stalled
-	reading *reading     // a Read that found nothing, and waits
-	readers *waiters     // for something to read
+	state       recvState
+	memory      reservation
+	window      flow.ReceiveWindow
+	queue       buffer.Queue // unread data; all of it arrived before the peer's FIN
+	unread      int          // bytes in queue
+	activeRound uint64       // the round in which the queue was last read from, or was empty; see Stalled
+	waitingRead *waitingRead // a Read that waits for data
+	readers     *waiters     // calls that wait for something to read
 }
 
 type recvState uint8
 
 const (
-	recvOpen       recvState = iota // data may arrive, and is for Read
-	recvComplete                    // FIN has come: Read returns what is queued, then io.EOF
-	recvDiscarding                  // nobody reads: data may arrive, and is thrown away
-	recvDone                        // nobody reads, and FIN has come
+	recvOpen       recvState = iota // data may arrive, and Read returns it
+	recvComplete                    // FIN has arrived: Read returns the data that is queued, and then io.EOF
+	recvDiscarding                  // nobody reads: data that arrives is thrown away
+	recvDone                        // nobody reads, and FIN has arrived
 )
 
-// hasFIN reports whether the peer's FIN has come.
+// hasFIN reports whether the peer's FIN has arrived.
 func (h *recvHalf) hasFIN() bool { return h.state == recvComplete || h.state == recvDone }
 
-// discards reports whether this side reads no more.
+// discards reports whether this side has ended reading.
 func (h *recvHalf) discards() bool { return h.state == recvDiscarding || h.state == recvDone }
 
 // handleFIN notes the peer's FIN.
@@ -54,7 +53,7 @@ func (h *recvHalf) handleFIN() {
 	}
 }
 
-// discard ends reading, and returns how many unread bytes were thrown away.
+// discard ends reading, and throws the unread data away. It returns how many bytes that were.
 func (h *recvHalf) discard() (dropped int) {
 	switch h.state {
 	case recvOpen:
@@ -66,12 +65,12 @@ func (h *recvHalf) discard() (dropped int) {
 	dropped = h.unread
 	h.unread = 0
 	if h.memory == reservedQueue {
-		// The session is filling the last buffer; Commit frees it.
+		// The session is filling the last buffer; Commit releases it.
 		for h.queue.Head() != h.queue.Tail() {
-			h.queue.Pop().Free()
+			h.queue.Pop().Release()
 		}
 	} else {
-		h.queue.Free()
+		h.queue.Release()
 	}
 	h.readers.wake()
 	return dropped
@@ -87,19 +86,18 @@ const (
 )
 
 const (
-	// minReserve is the least free memory worth reading into: below it, another buffer
-	// is better.
+	// minReserve is the least free memory that is worth reading into: if there is less, another buffer is better.
 	minReserve = 4 << 10
-	// fillEnough is how much is put into the buffer of a Read before it goes on: several
-	// frames for one switch between goroutines, and less than a peer's window.
-	fillEnough = 64 << 10
+	// maxFill is how much data a waiting Read gets before it returns. It is several frames, so that there are few
+	// switches between goroutines, and less than a peer's window.
+	maxFill = 64 << 10
 )
 
-// Deliver hands over data that has arrived; it is copied. If more says that more of it
-// is about to follow, a Read that waits may go on waiting for that.
+// Deliver hands the stream data that has arrived, and copies it. more says that the next data follows at once, so that a
+// Read which waits may wait for that as well.
 //
-// If the peer has sent further beyond its window than [flow.Share.MaxOverrun] allows, the stream
-// is closed: its Reads and Writes fail with [flow.ErrWindow]. The same is true of Commit.
+// If the peer has sent further beyond the stream's window than [flow.Share.MaxOverrun] allows, the stream is closed:
+// Read and Write fail with [flow.ErrWindow]. The same holds for Commit.
 func (c *Core) Deliver(data []byte, more bool) Delivery {
 	s := &c.s
 	now := s.now()
@@ -107,18 +105,18 @@ func (c *Core) Deliver(data []byte, more bool) Delivery {
 	defer s.unlock()
 	h := &s.recv
 	switch {
-	case s.overruns(len(data), now):
+	case s.noteReceived(len(data), now):
 		s.close(closedByOverrun, now)
 		return Queued
 	case h.hasFIN() || !s.session.receives():
 		return Queued
 	case h.discards():
-		s.noteRead(len(data), now, SendSoon) // its sender need not wait for a reader
+		s.noteRead(len(data), now, SendSoon) // so that the peer can send on
 		return Queued
 	}
-	if h.reading != nil && h.unread == 0 {
-		n := copy(h.reading.room(), data)
-		h.reading.n += n
+	if h.waitingRead != nil && h.unread == 0 {
+		n := copy(h.waitingRead.room(), data)
+		h.waitingRead.n += n
 		data = data[n:]
 	}
 	if len(data) == 0 && more {
@@ -137,33 +135,33 @@ func (c *Core) Deliver(data []byte, more bool) Delivery {
 	return s.wokenReader()
 }
 
-// addUnread accounts for n bytes that wait for their reader.
+// addUnread accounts for n more unread bytes.
 func (s *Stream) addUnread(n int) {
 	if n == 0 {
 		return
 	}
 	if s.recv.unread == 0 {
-		s.noteTouched()
+		s.noteActive()
 	}
 	s.recv.unread += n
 	s.shared.Budget.Take(n)
 }
 
-// noteTouched notes that the reader holds nobody up.
-func (s *Stream) noteTouched() { s.recv.touched = s.shared.round.Load() }
+// noteActive notes that in this round the reader has taken data, or there was none.
+func (s *Stream) noteActive() { s.recv.activeRound = s.shared.round.Load() }
 
-// wokenReader returns the Delivery if waiting Reads have been woken.
+// wokenReader returns the Delivery after the waiting Reads have been woken.
 func (s *Stream) wokenReader() Delivery {
-	if s.recv.reading == nil {
+	if s.recv.waitingRead == nil {
 		return Queued
 	}
 	return Filled
 }
 
-// filledMore has a Read whose buffer has been filled some more go on if it has enough.
+// filledMore is called when data was added to the buffer of a Read. It wakes the Read if that has enough.
 func (s *Stream) filledMore() Delivery {
-	r := s.recv.reading
-	if r.n >= fillEnough || len(r.room()) < minReserve || s.readErr() != nil || s.endErr() != nil {
+	r := s.recv.waitingRead
+	if r.n >= maxFill || len(r.room()) < minReserve || s.readErr() != nil || s.endErr() != nil {
 		s.recv.readers.wake()
 		return s.wokenReader()
 	}
@@ -173,13 +171,10 @@ func (s *Stream) filledMore() Delivery {
 	return Filling
 }
 
-// Reserve returns memory for up to n bytes of data that are still to be read from the
-// transport, for the caller to fill and Commit. If brief says that Commit follows
-// without waiting, it may be the buffer of a Read that waits; otherwise it is
-// memory of the stream's own. It is nil if the data would be thrown away: the caller
-// then reads it elsewhere and calls Deliver.
-//
-// Reserve, Commit and Deliver are called by one goroutine, and Commit follows Reserve.
+// Reserve returns memory for up to n bytes of data that the caller is about to read from the transport. The caller
+// fills it and calls Commit next. brief says that it does not wait before that: then the memory may be the buffer of
+// a Read, otherwise it belongs to the stream. Reserve returns nil if the data would be thrown away. The caller
+// then reads the data elsewhere and calls Deliver.
 func (c *Core) Reserve(n int, brief bool) []byte {
 	s := &c.s
 	s.mu.Lock()
@@ -188,7 +183,7 @@ func (c *Core) Reserve(n int, brief bool) []byte {
 	if h.state != recvOpen || !s.session.receives() {
 		return nil
 	}
-	if room := h.reading.room(); brief && h.unread == 0 && len(room) >= min(n, minReserve) && len(room) > 0 {
+	if room := h.waitingRead.room(); brief && h.unread == 0 && len(room) >= min(n, minReserve) && len(room) > 0 {
 		h.memory = reservedReader
 		return room[:min(n, len(room))]
 	}
@@ -202,8 +197,7 @@ func (c *Core) Reserve(n int, brief bool) []byte {
 	return room[:min(n, len(room))]
 }
 
-// Commit says that the first n bytes of what Reserve returned have been filled with
-// data; n may be 0.
+// Commit says that the first n bytes of the memory that Reserve returned hold data now. n may be 0.
 func (c *Core) Commit(n int) Delivery {
 	s := &c.s
 	now := s.now()
@@ -213,14 +207,14 @@ func (c *Core) Commit(n int) Delivery {
 	memory := h.memory
 	h.memory = notReserved
 	switch {
-	case s.overruns(n, now):
+	case s.noteReceived(n, now):
 		s.close(closedByOverrun, now)
 		return Queued
 	case memory == reservedReader:
-		h.reading.n += n
+		h.waitingRead.n += n
 		return s.filledMore()
 	case h.discards():
-		h.queue.Free()
+		h.queue.Release()
 		s.noteRead(n, now, SendSoon)
 		return Queued
 	}
@@ -234,7 +228,7 @@ func (c *Core) Commit(n int) Delivery {
 	return s.wokenReader()
 }
 
-// Wake ends the wait of a Read whose buffer Commit has partly filled.
+// Wake makes a Read return whose buffer is partly filled (see [Filling]).
 func (c *Core) Wake() {
 	s := &c.s
 	s.mu.Lock()
@@ -242,7 +236,7 @@ func (c *Core) Wake() {
 	s.recv.readers.wake()
 }
 
-// HandleFIN notes that the peer's FIN has arrived.
+// HandleFIN handles a FIN of the peer. The second one says that the peer has closed both directions.
 func (c *Core) HandleFIN() {
 	s := &c.s
 	s.mu.Lock()
@@ -259,8 +253,8 @@ func (c *Core) HandleFIN() {
 	}
 }
 
-// Stalled returns how many bytes wait for their reader, if some did when the round began and the
-// reader has taken nothing since; otherwise 0. [Shared.NextRound] begins a round.
+// Stalled returns the number of unread bytes if there were some when the round began and the reader has taken none
+// since. Otherwise it returns 0. [Shared.NextRound] begins a round.
 func (c *Core) Stalled(round uint64) int {
 	s := &c.s
 	s.mu.Lock()
@@ -268,15 +262,16 @@ func (c *Core) Stalled(round uint64) int {
 	return s.recv.stalled(round)
 }
 
+// stalled is Stalled for a caller that holds the stream's mu.
 func (h *recvHalf) stalled(round uint64) int {
-	if h.touched >= round {
+	if h.activeRound >= round {
 		return 0
 	}
 	return h.unread
 }
 
-// FailStalled closes the stream if it is Stalled, because what it holds is needed. Its Reads and Writes
-// fail with [ErrStalled]. It returns how many unread bytes were thrown away.
+// FailStalled closes the stream if it is Stalled, because others need the memory of its data. Read and Write then fail
+// with [ErrStalled]. FailStalled returns how many unread bytes it has thrown away.
 func (c *Core) FailStalled(round uint64) (dropped int) {
 	s := &c.s
 	now := s.now()
@@ -288,9 +283,8 @@ func (c *Core) FailStalled(round uint64) (dropped int) {
 	return dropped
 }
 
-// Reclaim lowers the receive window of a stream that does not use it, as
-// [flow.ReceiveWindow.Reclaim] does. It reports whether a later call may lower the window that this one
-// left.
+// Reclaim lowers the stream's receive window if the stream does not use it, as [flow.ReceiveWindow.Reclaim] does. It
+// reports whether this call has not lowered the window but a later one may.
 func (c *Core) Reclaim() (later bool) {
 	s := &c.s
 	s.mu.Lock()
@@ -306,43 +300,42 @@ func (c *Core) Reclaim() (later bool) {
 	return false
 }
 
-// overruns accounts for n bytes of data from the peer. It reports whether the stream is to be closed because
-// they are too far beyond its window. A little beyond it are peers that send with several goroutines.
-func (s *Stream) overruns(n int, now time.Duration) bool {
-	if n == 0 || !s.receives() {
+// noteReceived tells the receive window that n bytes of data have arrived. It reports whether the stream has to be
+// closed, because they are too far beyond the window. Peers that send with several goroutines overrun it by a little.
+func (s *Stream) noteReceived(n int, now time.Duration) (overrun bool) {
+	if n == 0 || !s.needsWindow() {
 		return false
 	}
 	err := s.recv.window.Received(n, now, s.shared.Budget.MaxOverrun())
 	return err != nil && s.closed == notClosed && s.session.receives()
 }
 
-// receives reports whether the peer needs a window. After Close it does as long as there is data
-// that waits to be sent, although nobody reads: the peer may have closed the stream as well, and
-// if neither made room, neither's FIN would get past its data.
-func (s *Stream) receives() bool {
+// needsWindow reports whether the peer needs a window. After Close it needs one while this side has unsent data,
+// although nobody reads here: the peer may have closed the stream as well, and if neither side made room, neither
+// could send its data and the FIN after it.
+func (s *Stream) needsWindow() bool {
 	return s.isWindowed() && !s.recv.hasFIN() && (s.closed == notClosed || s.send.unsent > 0)
 }
 
-// needsUpdates reports whether window updates are of use.
-func (s *Stream) needsUpdates() bool { return s.receives() && s.session == sessionUp }
+// needsUpdates reports whether window updates should be sent.
+func (s *Stream) needsUpdates() bool { return s.needsWindow() && s.session == sessionUp }
 
-// noteRead tells the receive window that n bytes were taken, and has an UPD sent if one is due.
+// noteRead tells the receive window that n bytes were read or thrown away, and queues an UPD if one is due.
 func (s *Stream) noteRead(n int, now time.Duration, u Urgency) {
 	if s.needsUpdates() && s.recv.window.Read(n, now) && !s.send.frames.has(frameUPD) {
 		s.queueUpdate(u)
 	}
 }
 
-// queueUpdate has an UPD sent.
+// queueUpdate queues an UPD.
 func (s *Stream) queueUpdate(u Urgency) {
 	s.send.frames |= frameUPD
 	s.queueControl(u)
 }
 
-// dropEmpty frees the queue's last buffer if it is empty, the only one, and not reserved:
-// an idle stream holds none.
+// dropEmpty releases the queue's last buffer if it is empty and not reserved: an idle stream holds no buffer.
 func (s *Stream) dropEmpty() {
 	if s.recv.unread == 0 && s.recv.memory != reservedQueue {
-		s.recv.queue.Free()
+		s.recv.queue.Release()
 	}
 }

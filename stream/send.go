@@ -8,8 +8,8 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// A sendHalf is the sending half of a stream. What goes out is: SYN, if this side opened the stream; then
-// what is pending; then what is borrowed; then FIN.
+// A sendHalf is the sending half of a stream. It sends SYN, if this side opened the stream, then the pending data, then
+// the borrowed data, then FIN.
 //
 //	sendOpen --CloseWrite, Close--> sendFINDue --FIN--> sendFINSent
 //	                                    |                    |
@@ -17,40 +17,40 @@ import (
 //	                                    v                    v
 //	                                sendDone <---FIN--- sendFINDueAgain
 //
-// After Close the second FIN says that both directions are closed; it is left out if the peer's FIN has
-// come. Every state goes to sendDone, without a FIN, when the session sends no more, or when a closed
-// stream gives up what it has yet to send: FIN would say that the stream was complete.
+// After Close, the second FIN says that both directions are closed. It is not sent if the peer's FIN has arrived. Every
+// state changes to sendDone without a FIN when the session sends no more, or when a closed stream gives up its unsent
+// data: a FIN would say that the stream was complete.
 type sendHalf struct {
 	state  sendState
 	peer   peerReader
-	frames frameSet // control frames that are due
+	frames frameSet // the control frames that are due
 
-	writing        bool // a Write is under way, others wait for their turn
+	writing        bool // a Write is in progress, and other Writes wait for it
 	wroteSinceRead bool // this side has written since it last read
-	lost           bool // data that Write accepted was thrown away
+	lost           bool // data that Write had accepted was thrown away
 	lingering      bool // the timer of startLinger runs
-	marked         bool // the next GiveUp takes the stream
+	giveUpNext     bool // the next GiveUp throws the data away
 
-	window   flow.SendWindow // the peer's; here it leaves no gap in the memory
+	window   flow.SendWindow // the peer's; it stands here because here it needs no padding
 	unsent   int32           // bytes in pending
-	held     int32           // bytes that the buffers of pending take, charged to SendBudget
-	borrows  int32           // how often a batch refers to the buffer of a Write
-	pending  buffer.Queue    // what Writes have copied
-	borrowed []byte          // what is left of the buffer of a Write, which waits
-	writers  *waiters        // for a turn, for room or for the window
+	charged  int32           // the size of the buffers in pending, which is charged to SendBudget
+	borrows  int32           // how often batches refer to the buffer of a Write
+	pending  buffer.Queue    // data that Writes have copied
+	borrowed []byte          // the unsent part of the buffer of a Write, which waits
+	writers  *waiters        // Writes that wait for their turn, for room or for the window
 }
 
 type sendState uint8
 
 const (
 	sendOpen        sendState = iota // Write takes data
-	sendFINDue                       // closed for writing: FIN goes out behind the data
-	sendFINSent                      // FIN has gone out
-	sendFINDueAgain                  // and is to go out again, as the stream was closed since
-	sendDone                         // nothing more goes out
+	sendFINDue                       // closed for writing: FIN is sent after the data
+	sendFINSent                      // FIN was sent
+	sendFINDueAgain                  // FIN was sent, then the stream was closed, and FIN is sent again
+	sendDone                         // nothing more is sent
 )
 
-// isOver reports whether everything has gone out that will, unless the stream is closed later.
+// isOver reports whether there is nothing more to send, unless the stream is closed later.
 func (h *sendHalf) isOver() bool {
 	return (h.state == sendFINSent || h.state == sendDone) && h.unsent == 0 && !h.frames.has(frameSYN)
 }
@@ -66,9 +66,9 @@ type peerReader uint8
 
 const (
 	readerOpen    peerReader = iota // the peer has closed nothing
-	readerUnknown                   // FIN has come: the peer has closed one direction, or both
-	readerStays                     // an update came behind FIN: it has closed one direction
-	readerGone                      // a second FIN has come: it has closed both
+	readerUnknown                   // FIN has arrived: the peer has closed one direction, or both
+	readerStays                     // an update has arrived after FIN: the peer has closed one direction
+	readerGone                      // a second FIN has arrived: the peer has closed both directions
 )
 
 func (p *peerReader) handleFIN() {
@@ -95,54 +95,53 @@ const (
 
 func (f frameSet) has(g frameSet) bool { return f&g != 0 }
 
-// AppendControl adds to b what the stream has to say beside its data: SYN, UPD. The stream is out
-// of the line for control frames then.
+// AppendControl adds the stream's control frames, SYN and UPD, to b. SendControl queues the stream again.
 func (c *Core) AppendControl(b *wire.Batch) {
 	s := &c.s
 	now := s.now()
 	s.mu.Lock()
 	defer s.unlock()
-	s.inLine &^= controlLine
+	s.queued &^= controlQueue
 	s.appendSYN(b)
 	if s.send.frames.has(frameUPD) {
 		s.send.frames &^= frameUPD
-		if s.receives() {
+		if s.needsWindow() {
 			consumed, window := s.recv.window.Update(s.shared.Budget, now)
 			b.Update(s.header(wire.UPD), wire.WindowUpdate{Consumed: consumed, Window: window})
 		}
 	}
 }
 
-// AppendData adds the stream's next frame to b, with about n bytes of data at the most,
-// and reports whether there is more to send now: if not, the stream is out of the line for data. SYN goes
-// before the data if it is due, FIN behind the last of it. AppendData is called by one goroutine at a time.
+// AppendData adds the stream's next frame to b, with about n bytes of data at most: a short rest goes with it. SYN goes
+// before the data if it is due, and FIN after the end of the data. AppendData reports whether there is more to
+// send now. If not, SendData queues the stream again.
 func (c *Core) AppendData(b *wire.Batch, n int) (more bool) {
 	s := &c.s
 	s.mu.Lock()
 	defer s.unlock()
 	s.appendSYN(b)
 	s.appendFrame(b, n)
-	if rest := s.send.waiting(); rest > 0 && rest <= shortRest && !b.Full() && !s.isHeldBack() {
-		s.appendFrame(b, rest) // a short end is not worth a turn of its own
+	if rest := s.send.waiting(); rest > 0 && rest <= maxShortRest && !b.Full() && !s.isHeldBack() {
+		s.appendFrame(b, rest) // a short rest is not worth a turn of its own
 	}
 	if s.finDue() {
 		s.appendFIN(b)
 	}
 	more = s.canSend()
 	if !more {
-		s.inLine &^= dataLine
+		s.queued &^= dataQueue
 	}
 	return more
 }
 
 const (
-	// shortRest is up to which length the rest of a stream's data goes with the frame before it.
-	shortRest = 1 << 10
-	// minRest is the least rest of a stream's data that is left for the next batch.
+	// maxShortRest is the longest rest of a stream's data that is sent together with the frame before it.
+	maxShortRest = 1 << 10
+	// minRest is the shortest rest of a stream's data that appendFrame leaves for the next batch.
 	minRest = 4 << 10
 )
 
-// waiting returns how many bytes wait to be sent.
+// waiting returns how many bytes of data are not sent yet.
 func (h *sendHalf) waiting() int { return int(h.unsent) + len(h.borrowed) }
 
 // canSend reports whether AppendData would find something to send.
@@ -158,10 +157,12 @@ func (s *Stream) finDue() bool {
 	return s.send.waiting() == 0 && (s.send.state == sendFINDue || s.send.state == sendFINDueAgain)
 }
 
+// header returns the header of a frame without a payload.
 func (s *Stream) header(c wire.Command) wire.Header {
 	return wire.Header{Version: s.shared.Version, Command: c, StreamID: s.id}
 }
 
+// appendSYN adds the SYN if it is due.
 func (s *Stream) appendSYN(b *wire.Batch) {
 	if s.send.frames.has(frameSYN) {
 		s.send.frames &^= frameSYN
@@ -180,7 +181,7 @@ func (s *Stream) appendFIN(b *wire.Batch) {
 	case s.closed == notClosed:
 		s.send.state = sendFINSent
 		if s.needsUpdates() {
-			// An update behind FIN tells a peer like this one that FIN was not the last word.
+			// An update after FIN tells a smuxkit peer that this side still reads.
 			s.queueUpdate(SendSoon)
 		}
 	default:
@@ -192,7 +193,7 @@ func (s *Stream) appendFIN(b *wire.Batch) {
 	}
 }
 
-// appendFrame adds one PSH frame of at most n bytes, as the window allows.
+// appendFrame adds one PSH frame with at most n bytes of data, if the window allows any.
 func (s *Stream) appendFrame(b *wire.Batch, n int) {
 	h := &s.send
 	n = min(n, s.maxFrame(), h.waiting())
@@ -204,7 +205,7 @@ func (s *Stream) appendFrame(b *wire.Batch, n int) {
 	}
 	if room := b.Room(); n > room {
 		if room < n-n/4 || h.waiting()-room < minRest {
-			b.SetFull() // rather than send a short frame, or leave a short rest
+			b.SetFull() // the next batch has room for a whole frame, and leaves no short rest
 			return
 		}
 		n = room
@@ -219,31 +220,31 @@ func (s *Stream) appendFrame(b *wire.Batch, n int) {
 	}
 	b.End()
 	if left > 0 {
-		b.SetFull() // it has no room for more pieces
+		b.SetFull() // the batch cannot take more parts
 	}
 	h.window.Sent(n - left)
 }
 
-// appendPending adds at most n pending bytes, of one buffer, and returns how many.
+// appendPending adds at most n pending bytes, from one buffer, and returns how many.
 func (s *Stream) appendPending(b *wire.Batch, n int) int {
 	h := &s.send
 	head := h.pending.Head()
 	n = min(n, head.Len())
 	b.Payload(head.Bytes()[:n])
 	head.R += n
-	s.noteSent(int32(n))
+	s.reduceUnsent(int32(n))
 	if head.Len() == 0 {
 		b.Retain(h.pending.Pop())
-		s.release(int32(len(head.Data)))
+		s.uncharge(int32(len(head.Data)))
 	}
-	if h.held > 2*h.unsent+buffer.Min {
+	if h.charged > 2*h.unsent+buffer.Min {
 		s.compact(b)
 	}
 	h.writers.wake()
 	return n
 }
 
-// compact moves what is pending to smaller buffers. b gets the old ones: it may refer to them.
+// compact moves the pending data to smaller buffers. b retains the old ones, because it may refer to them.
 func (s *Stream) compact(b *wire.Batch) {
 	h := &s.send
 	var small buffer.Queue
@@ -264,10 +265,10 @@ func (s *Stream) compact(b *wire.Batch) {
 		b.Retain(old)
 	}
 	h.pending = small
-	s.release(h.held - held)
+	s.uncharge(h.charged - held)
 }
 
-// appendBorrowed adds n bytes from the buffer of a Write that waits, and returns n.
+// appendBorrowed adds n bytes from the buffer of the Write that waits, and returns n.
 func (s *Stream) appendBorrowed(b *wire.Batch, n int) int {
 	h := &s.send
 	if b.Payload(h.borrowed[:n]) {
@@ -276,7 +277,7 @@ func (s *Stream) appendBorrowed(b *wire.Batch, n int) int {
 	}
 	h.borrowed = h.borrowed[n:]
 	if len(h.borrowed) == 0 {
-		h.borrowed = nil // an empty slice would keep the caller's buffer from being freed
+		h.borrowed = nil // an empty slice would keep the caller's buffer in memory
 		if h.borrows == 0 {
 			h.writers.wake()
 		}
@@ -284,12 +285,12 @@ func (s *Stream) appendBorrowed(b *wire.Batch, n int) int {
 	return n
 }
 
-// A borrow is a Stream to a batch that refers to the buffer of one of its Writes.
+// A borrow is a Stream as a batch sees it that refers to the buffer of a Write.
 type borrow Stream
 
 var _ wire.Releaser = (*borrow)(nil)
 
-// Release ends one use of that buffer.
+// Release says that the batch does not refer to the buffer any more.
 func (b *borrow) Release() {
 	s := (*Stream)(b)
 	s.mu.Lock()
@@ -301,34 +302,34 @@ func (b *borrow) Release() {
 	}
 }
 
-// noteSent notes that n bytes of what Write has copied need not be kept any more.
-func (s *Stream) noteSent(n int32) {
+// reduceUnsent accounts for n pending bytes that were sent or thrown away.
+func (s *Stream) reduceUnsent(n int32) {
 	s.send.unsent -= n
 	if s.closed != notClosed {
 		s.shared.closedUnsent.Add(-int64(n))
 	}
 }
 
-// dropUnsent throws away what Write has copied.
+// dropUnsent throws the pending data away.
 func (s *Stream) dropUnsent() {
 	if h := &s.send; h.unsent > 0 {
 		h.lost = true
-		s.noteSent(h.unsent)
-		// Not freed: a batch may refer to a part of the first buffer.
+		s.reduceUnsent(h.unsent)
+		// The buffers are not released, because a batch may refer to a part of the first one.
 		h.pending = buffer.Queue{}
-		s.release(h.held)
+		s.uncharge(h.charged)
 	}
 }
 
-// release gives n bytes of buffers back to SendBudget.
-func (s *Stream) release(n int32) {
-	s.send.held -= n
+// uncharge returns n bytes of buffers to SendBudget.
+func (s *Stream) uncharge(n int32) {
+	s.send.charged -= n
 	if b := s.shared.SendBudget; b != nil {
 		b.Return(int(n))
 	}
 }
 
-// HandleUpdate notes that an UPD has arrived. An error means that the update makes no sense.
+// HandleUpdate handles an UPD of the peer. It fails if the update breaks the protocol.
 func (c *Core) HandleUpdate(u wire.WindowUpdate) error {
 	s := &c.s
 	s.mu.Lock()
@@ -337,16 +338,15 @@ func (c *Core) HandleUpdate(u wire.WindowUpdate) error {
 		return err
 	}
 	s.send.peer.handleUpdate()
-	if len(s.send.borrowed) > 0 && s.inLine&dataLine == 0 && s.canSend() {
-		s.send.writers.wake() // the Write that waits sends for itself
+	if len(s.send.borrowed) > 0 && s.queued&dataQueue == 0 && s.canSend() {
+		s.send.writers.wake() // the Write that waits sends its data itself
 		return nil
 	}
 	s.queueData(SendSoon)
 	return nil
 }
 
-// HasUnsent reports whether the stream has accepted data, or a close, that AppendData has
-// not handed out yet.
+// HasUnsent reports whether the stream has data or a FIN that AppendData has not added to a batch yet.
 func (c *Core) HasUnsent() bool {
 	s := &c.s
 	s.mu.Lock()
@@ -354,8 +354,8 @@ func (c *Core) HasUnsent() bool {
 	return s.send.unsent > 0 || s.send.state == sendFINDue
 }
 
-// startLinger sees to it that a closed stream does not wait for ever for the window of a peer that has
-// forgotten it, as xtaci/smux does when it closes a stream, or of one that means harm.
+// startLinger starts a timer, so that a closed stream does not wait for ever for the window of its peer. The peer may
+// have forgotten the stream, as xtaci/smux does when it closes one, or be hostile.
 func (s *Stream) startLinger() {
 	h := &s.send
 	if s.closed == notClosed || h.unsent == 0 || h.lingering || s.session != sessionUp || s.canSend() {
@@ -366,8 +366,8 @@ func (s *Stream) startLinger() {
 	time.AfterFunc(s.shared.linger(), func() { s.endLinger(waiting) })
 }
 
-// endLinger is called when Linger has passed since so many bytes waited. If some have gone since, or the peer
-// may read the rest some day, unlock starts again.
+// endLinger is what the timer calls: Linger has passed since waiting bytes were unsent. If some of them have been sent
+// since, or the peer may still read them, unlock starts the timer again.
 func (s *Stream) endLinger(waiting int32) {
 	s.mu.Lock()
 	defer s.unlock()
@@ -378,16 +378,16 @@ func (s *Stream) endLinger(waiting int32) {
 	}
 }
 
-// peerMayRead reports whether the peer may be one that reads on some day, and what closed streams keep for
-// such peers is not too much.
+// peerMayRead reports whether the stream keeps its unsent data for longer than Linger: the peer may still read it, and
+// closed streams do not keep too much for such peers.
 func (s *Stream) peerMayRead() bool {
 	p := s.send.peer
 	return (p == readerOpen || p == readerStays) && s.shared.closedUnsent.Load() <= s.shared.maxClosedUnsent()
 }
 
-// GiveUp throws away what a stream that was closed has yet to send, and reports whether there was
-// something: its session can send nothing. The first call only marks the stream, so that one that
-// was closed a moment ago keeps its data until the next.
+// GiveUp throws away the unsent data of a closed stream, and reports whether it did. A session calls it for all streams
+// if it cannot send. The first call does nothing, so that a stream that was closed a moment ago keeps its data until
+// the second.
 func (c *Core) GiveUp() bool {
 	s := &c.s
 	s.mu.Lock()
@@ -395,15 +395,15 @@ func (c *Core) GiveUp() bool {
 	if s.closed == notClosed || s.send.unsent == 0 {
 		return false
 	}
-	if !s.send.marked {
-		s.send.marked = true
+	if !s.send.giveUpNext {
+		s.send.giveUpNext = true
 		return false
 	}
 	s.giveUp()
 	return true
 }
 
-// giveUp does that for a closed stream.
+// giveUp throws away the unsent data of a closed stream. No FIN is sent.
 func (s *Stream) giveUp() {
 	s.dropUnsent()
 	s.send.state = sendDone

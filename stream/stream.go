@@ -10,29 +10,27 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// A Stream is one stream of a session, and a net.Conn. All its methods may be
-// called concurrently. Each Write goes out whole before the next one begins, each
-// Read takes bytes that no other Read sees.
+// A Stream is one stream of a session, and a net.Conn. All methods may be called concurrently. The bytes of one Write
+// are not mixed with those of another, and each Read gets bytes that no other Read gets.
 //
-// Inside, a Stream is two halves with a state each: [recvHalf] and [sendHalf].
+// Inside, a Stream is two halves, each with its own state: [recvHalf] and [sendHalf].
 type Stream struct {
 	shared   *Shared
 	notifier Notifier
 	id       uint32
 
-	// mu guards all that follows. No method of the Notifier is called while it is held: what
-	// came due is collected, and unlock settles it.
+	// mu guards the fields below. While it is held, no method of the Notifier is called: what falls due is collected,
+	// and unlock settles it.
 	mu      sync.Mutex
 	closed  closure
 	session sessionState
 	recv    recvHalf
 	send    sendHalf
-	rare    *rare // nil until it is needed
+	extras  *extras // nil until needed
 
-	// What the session is told.
-	inLine   lineSet // the lines of the session in which the stream stands
-	finished bool    // the session needs the stream no more, and knows it
-	due      effects
+	queued   queueSet // the queues of the session in which the stream waits
+	finished bool     // the session has been told that the stream needs it no more, or has ended
+	due      effects  // what unlock settles
 }
 
 // closure says whether this side has closed the stream, and why.
@@ -41,11 +39,11 @@ type closure uint8
 const (
 	notClosed       closure = iota
 	closedByUser            // Close
-	closedByStall           // the session needed what its reader did not take
-	closedByOverrun         // the peer sent too far beyond its window
+	closedByStall           // the session aborted it, because its reader took nothing
+	closedByOverrun         // the peer sent too far beyond the stream's window
 )
 
-// sessionState says what the stream's session still does for it:
+// sessionState says what the session still does for the stream:
 //
 //	sessionUp --AbortWrite--> sessionReceives --AbortBoth, AbortRead--> sessionDown
 //	    |                                                                    ^
@@ -55,8 +53,8 @@ type sessionState uint8
 
 const (
 	sessionUp       sessionState = iota
-	sessionReceives              // nothing can be sent any more, but data may still arrive
-	sessionSends                 // what was written is still sent, but nothing is read any more
+	sessionReceives              // it sends nothing any more, but data may still arrive
+	sessionSends                 // it sends what was written before, but hands over no data
 	sessionDown
 )
 
@@ -64,18 +62,18 @@ func (x sessionState) receives() bool { return x == sessionUp || x == sessionRec
 
 func (x sessionState) sends() bool { return x == sessionUp || x == sessionSends }
 
-// A lineSet is a set of lines in which a stream stands, each once, for its turn to send.
-type lineSet uint8
+// A queueSet says in which of the session's queues a stream waits for its turn to send.
+type queueSet uint8
 
 const (
-	controlLine lineSet = 1 << iota
-	dataLine
+	controlQueue queueSet = 1 << iota
+	dataQueue
 )
 
-// rare is what few streams need.
-type rare struct {
+// extras is what few streams need.
+type extras struct {
 	readLimit, writeLimit deadline
-	limiter               *flow.Limiter // nil: no limit
+	limiter               *flow.Limiter // of SetSendRate; nil: no limit
 	bulk                  bulk
 }
 
@@ -85,16 +83,16 @@ var (
 	_ io.ReaderFrom = (*Stream)(nil)
 )
 
-// ID returns the stream's id, by which it is known on the wire.
+// ID returns the stream's id, as it appears in the headers of its frames.
 func (s *Stream) ID() uint32 { return s.id }
 
-// LocalAddr returns the session's local address.
+// LocalAddr returns the local address of the session.
 func (s *Stream) LocalAddr() net.Addr { return s.shared.LocalAddr }
 
-// RemoteAddr returns the session's remote address.
+// RemoteAddr returns the remote address of the session.
 func (s *Stream) RemoteAddr() net.Addr { return s.shared.RemoteAddr }
 
-// opError wraps err, which ended op, as package net does. io.EOF stays bare.
+// opError returns err, with which op failed, in a *net.OpError, as package net does. io.EOF stays bare.
 func (s *Stream) opError(op string, err error) error {
 	if err == nil || err == io.EOF {
 		return err
@@ -102,7 +100,7 @@ func (s *Stream) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: "smux", Source: s.shared.LocalAddr, Addr: s.shared.RemoteAddr, Err: err}
 }
 
-// sessionErr returns why the session is ending, or nil.
+// sessionErr returns the reason for which the session is ending, or nil.
 func (s *Stream) sessionErr() error {
 	if s.session == sessionUp {
 		return nil
@@ -110,10 +108,10 @@ func (s *Stream) sessionErr() error {
 	return *s.shared.err.Load()
 }
 
-// isWindowed reports whether the stream has flow control of its own.
+// isWindowed reports whether the stream has its own flow control.
 func (s *Stream) isWindowed() bool { return s.shared.Version == wire.V2 }
 
-// now returns the time for the receive window, which alone needs it. It is called without the lock.
+// now returns the time, for the receive window. The caller does not hold s.mu.
 func (s *Stream) now() time.Duration {
 	if !s.isWindowed() {
 		return 0
@@ -121,10 +119,10 @@ func (s *Stream) now() time.Duration {
 	return s.notifier.Now()
 }
 
-// rarely returns the stream's rare fields, to be changed.
-func (s *Stream) rarely() *rare {
-	if s.rare == nil {
-		s.rare = new(rare)
+// needExtras returns the stream's extras, which it makes if needed.
+func (s *Stream) needExtras() *extras {
+	if s.extras == nil {
+		s.extras = new(extras)
 	}
-	return s.rare
+	return s.extras
 }

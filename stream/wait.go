@@ -2,9 +2,8 @@ package stream
 
 import "sync"
 
-// waiters are the goroutines that wait for something to happen to one direction
-// of a stream. A stream has them from a pool while somebody waits, so that an idle one
-// does without.
+// waiters are the calls that wait at one direction of a stream. A stream takes a waiters from a pool while there are
+// such calls, so that an idle stream has none.
 type waiters struct {
 	cond sync.Cond
 	n    int
@@ -12,7 +11,8 @@ type waiters struct {
 
 var waitersPool = sync.Pool{New: func() any { return new(waiters) }}
 
-// wait settles what came due and releases s.mu until the next wake of *w. It may also return for no reason.
+// wait releases s.mu until *w is woken. If something fell due, it settles that instead and returns. It may also return
+// without a reason.
 func (s *Stream) wait(w **waiters) {
 	if s.due != (effects{}) {
 		s.settle()
@@ -29,28 +29,28 @@ func (s *Stream) wait(w **waiters) {
 	q.n--
 	if q.n == 0 {
 		*w = nil
-		q.cond.L = nil // in the pool it must not keep the stream from being freed
+		q.cond.L = nil // so that the pool does not keep the stream in memory
 		waitersPool.Put(q)
 	}
 }
 
-// wake wakes all who wait.
+// wake wakes all calls that wait.
 func (w *waiters) wake() {
 	if w != nil {
 		w.cond.Broadcast()
 	}
 }
 
-// reading is the buffer of a Read that waits, to be filled without another copy.
-type reading struct {
+// A waitingRead is the buffer of a Read that waits. The session may fill it without a further copy.
+type waitingRead struct {
 	buf []byte
 	n   int // how much of it has been filled
 }
 
-var readingPool = sync.Pool{New: func() any { return new(reading) }}
+var waitingReadPool = sync.Pool{New: func() any { return new(waitingRead) }}
 
-// room returns what has not been filled. A nil reading has none.
-func (r *reading) room() []byte {
+// room returns the part of the buffer that is not filled yet. It is nil for a nil waitingRead.
+func (r *waitingRead) room() []byte {
 	if r == nil {
 		return nil
 	}

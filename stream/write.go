@@ -10,33 +10,30 @@ import (
 )
 
 const (
-	// frameTarget is the payload of a frame of which two fill a batch.
+	// frameTarget is the payload of a frame if two frames fill a batch.
 	frameTarget = (wire.BatchSize - 4*wire.HeaderSize) / 2
 	// maxPending is how much copied data may wait to be sent: two batches.
 	maxPending = 4 * frameTarget
-	// minBorrow is the length from which a Write is sent from its caller's buffer
-	// instead of being copied. Below it, sending several together saves more than the
-	// copy costs.
+	// minBorrow is the length from which a Write is sent from its caller's buffer instead of being copied. A shorter
+	// one costs less if it is copied and sent together with others.
 	minBorrow = 32 << 10
-	// minBorrowFirst is the same for the first Write after a Read, which goes out alone.
+	// minBorrowFirst is minBorrow for the first Write after a Read, which is sent alone.
 	minBorrowFirst = 4 << 10
-	// maxShortEnd is up to which length the end of a long Write is sent with what
-	// follows.
+	// maxShortEnd is the longest end of a long Write that is copied, and sent together with what follows.
 	maxShortEnd = 8 << 10
 )
 
-// Write writes p. It returns when all of p was handed to the transport or copied, so
-// that p may be reused, and will reach the transport unless the session ends. It blocks
-// while too much waits to be sent or, in version 2, the peer's window is full. It
-// returns early at its deadline, with net.ErrClosed after Close or CloseWrite, with
-// [ErrPeerClosed], or with the reason for the end of the session. n is then the number of
-// bytes that were written before that; no others will be sent.
+// Write writes p to the stream. It returns when all of p was copied or handed to the transport. The caller may then
+// reuse p, and the data will be sent unless the session ends. Write blocks while too much data waits to be sent and, in
+// version 2, while the peer's window is full.
 //
-// Small writes that follow each other are sent together. The first one after a Read
-// goes straight out.
+// Write fails at its deadline, with [net.ErrClosed] after Close or CloseWrite, with [ErrPeerClosed], or with the reason
+// for the end of the session. Then it has written the first n bytes of p, and no others will be sent.
+//
+// The first Write after a Read is sent at once. Small Writes that follow it are sent together.
 func (s *Stream) Write(p []byte) (n int, err error) { return s.writeNext(p, false) }
 
-// writeNext is Write. If isRest, p goes with the Write before it, if that was one of bulk data.
+// writeNext is Write. isRest says that p may be the rest of what the Write before it began; see noteBulk.
 func (s *Stream) writeNext(p []byte, isRest bool) (n int, err error) {
 	n, err = s.write(p, isRest)
 	return n, s.opError("write", err)
@@ -62,12 +59,12 @@ func (s *Stream) write(p []byte, isRest bool) (n int, err error) {
 		switch {
 		case h.wroteSinceRead:
 			s.endBulk()
-			n = s.accept(p)
+			n = s.copyIn(p)
 			s.queueData(SendSoon)
 		case len(p) < minBorrowFirst:
 			s.endBulk()
 			h.wroteSinceRead = true
-			n = s.accept(p)
+			n = s.copyIn(p)
 			s.queueData(SendNow)
 		}
 		if n == len(p) {
@@ -78,7 +75,7 @@ func (s *Stream) write(p []byte, isRest bool) (n int, err error) {
 	return n + k, err
 }
 
-// writeInParts writes p no faster than the stream's rate, if there is one. Other Writes wait meanwhile.
+// writeInParts writes p, no faster than the stream's rate limit allows. Other Writes wait meanwhile.
 func (s *Stream) writeInParts(p []byte, isRest bool) (n int, err error) {
 	s.send.writing = true
 	defer s.endWrite()
@@ -102,15 +99,15 @@ func (s *Stream) writeInParts(p []byte, isRest bool) (n int, err error) {
 // endWrite lets the next Write begin.
 func (s *Stream) endWrite() {
 	s.send.writing = false
-	if s.rare != nil {
-		s.rare.bulk.last = time.Now()
+	if s.extras != nil {
+		s.extras.bulk.last = time.Now()
 	}
 	s.send.writers.wake()
-	s.queueData(SendSoon) // FIN, if the stream was closed meanwhile
+	s.queueData(SendSoon) // the FIN, if the stream was closed meanwhile
 }
 
-// writePart writes p, waiting as long as it takes. If a rate is set meanwhile where there was
-// none, it writes less.
+// writePart writes p, however long that takes. It writes only a part of p if a rate limit is set meanwhile and there was
+// none before.
 func (s *Stream) writePart(p []byte, isRest bool) (n int, err error) {
 	h := &s.send
 	isBulk := s.noteBulk(len(p), isRest)
@@ -118,8 +115,8 @@ func (s *Stream) writePart(p []byte, isRest bool) (n int, err error) {
 		h.wroteSinceRead = true
 		return s.writeBorrowed(p)
 	}
-	// The end of a Write that does not fill a batch is left for the next one to go with, if that
-	// is bulk data, or if the end is short.
+	// The end of p that does not fill a batch is copied, so that it can be sent together with the next Write, if p
+	// belongs to bulk data or the end is short.
 	end := min((int(h.unsent)+len(p))%s.fullBatch(), len(p))
 	switch {
 	case isBulk:
@@ -143,8 +140,8 @@ func (s *Stream) writePart(p []byte, isRest bool) (n int, err error) {
 	return n + k, err
 }
 
-// maxFrame returns the most payload in a frame. A little less than MaxFrame is better if two frames
-// then fill a batch.
+// maxFrame returns the largest payload of the stream's frames. It is a little less than MaxFrame if two frames then fill
+// a batch.
 func (s *Stream) maxFrame() int {
 	if n := s.shared.MaxFrame; n < frameTarget || n > frameTarget+frameTarget/50 {
 		return min(n, wire.MaxBatchPayload)
@@ -158,8 +155,8 @@ func (s *Stream) fullBatch() int {
 	return max(1, (wire.BatchSize-2*wire.HeaderSize)/(n+wire.HeaderSize)) * n
 }
 
-// writeCopied copies p to what is pending, and waits for room there. What finds no room in
-// SendBudget is sent from where it is.
+// writeCopied copies p to the pending data, and waits while that is full. If SendBudget has no room, the rest of p is
+// sent from the caller's buffer.
 func (s *Stream) writeCopied(p []byte) (n int, err error) {
 	h := &s.send
 	for {
@@ -175,7 +172,7 @@ func (s *Stream) writeCopied(p []byte) (n int, err error) {
 			}
 			continue
 		}
-		k := s.accept(p[n : n+min(room, len(p)-n)])
+		k := s.copyIn(p[n : n+min(room, len(p)-n)])
 		n += k
 		urgency := SendSoon
 		if s.holds() && int(h.unsent) >= s.fullBatch() {
@@ -192,8 +189,8 @@ func (s *Stream) writeCopied(p []byte) (n int, err error) {
 	}
 }
 
-// writeBorrowed has p sent from where it is, and waits until that is done, or until a rate is
-// set where there was none.
+// writeBorrowed makes the session send p from the caller's buffer. It waits until that is done, or until a rate limit is
+// set and there was none before.
 func (s *Stream) writeBorrowed(p []byte) (n int, err error) {
 	h := &s.send
 	unlimited := s.limiter() == nil
@@ -203,7 +200,7 @@ func (s *Stream) writeBorrowed(p []byte) (n int, err error) {
 		s.settle()
 		switch err := s.writeErr(); {
 		case h.borrows > 0:
-			// Being sent right now; that takes no waiting for the peer.
+			// A batch refers to p. It is being written, which does not wait for the peer's window.
 		case len(h.borrowed) == 0:
 			return len(p), nil
 		case err != nil || unlimited && s.limiter() != nil:
@@ -211,13 +208,13 @@ func (s *Stream) writeBorrowed(p []byte) (n int, err error) {
 			h.borrowed = nil
 			return n, err
 		}
-		if h.borrows > 0 || s.inLine&dataLine != 0 || !s.canSend() {
+		if h.borrows > 0 || s.queued&dataQueue != 0 || !s.canSend() {
 			s.wait(&h.writers)
 		}
 	}
 }
 
-// writeErr returns why Write must fail.
+// writeErr returns why Write fails, or nil.
 func (s *Stream) writeErr() error {
 	switch {
 	case s.closed != notClosed || s.send.state != sendOpen:
@@ -226,15 +223,15 @@ func (s *Stream) writeErr() error {
 		return ErrPeerClosed
 	case s.session != sessionUp:
 		return s.sessionErr()
-	case s.rare != nil && s.rare.writeLimit.expired:
+	case s.extras != nil && s.extras.writeLimit.expired:
 		return os.ErrDeadlineExceeded
 	}
 	return nil
 }
 
-// accept copies p to the pending data, or the first part of it if SendBudget has no more, and
-// returns how much.
-func (s *Stream) accept(p []byte) (n int) {
+// copyIn copies p to the pending data, or only the first part of p if SendBudget has no room for more. It returns how
+// many bytes it has copied.
+func (s *Stream) copyIn(p []byte) (n int) {
 	h := &s.send
 	for n < len(p) {
 		room := s.pendingRoom()
@@ -254,8 +251,8 @@ func (s *Stream) accept(p []byte) (n int) {
 	return n
 }
 
-// pendingRoom returns the free end of the last pending buffer. A buffer holds whole frames if
-// that leaves little of it unused.
+// pendingRoom returns the free end of the last pending buffer, as far as it is to be used: a buffer holds whole frames
+// only, if little of it stays unused then.
 func (s *Stream) pendingRoom() []byte {
 	tail := s.send.pending.Tail()
 	if tail == nil {
@@ -268,31 +265,31 @@ func (s *Stream) pendingRoom() []byte {
 	return tail.Data[tail.W:max(size, tail.W)]
 }
 
-// newPending returns a buffer for n more bytes or less, or nil if SendBudget has none. It is as large as
-// what is pending, so that there are few, but all of them take at most two bytes for each that is
-// pending, and one smallest buffer.
+// newPending returns a buffer for up to n more bytes, or nil if SendBudget has no room for one. It is as large as the
+// data that is pending, so that there are few buffers. But all buffers together take at most two bytes for each pending
+// byte, plus the smallest buffer.
 func (s *Stream) newPending(n int) *buffer.Buf {
 	h := &s.send
 	size := buffer.Class(n)
 	for 2*size <= min(int(h.unsent), buffer.Max) {
 		size *= 2
 	}
-	limit := 2*(int(h.unsent)+n) + buffer.Min - int(h.held)
+	limit := 2*(int(h.unsent)+n) + buffer.Min - int(h.charged)
 	for size > buffer.Min && size > limit {
 		size /= 2
 	}
 	if b := s.shared.SendBudget; b != nil && !b.TryTake(size) {
 		return nil
 	}
-	h.held += int32(size)
+	h.charged += int32(size)
 	return buffer.Get(size)
 }
 
-// ReadFrom reads from r and writes to the stream until r ends, which is no error, or
-// either fails. It blocks as Write does, and as long as r.Read does.
+// ReadFrom reads from r and writes to the stream until r returns io.EOF, for which ReadFrom returns nil, or until either
+// fails. It blocks as Write does, and while r.Read does.
 func (s *Stream) ReadFrom(r io.Reader) (total int64, err error) {
 	b := buffer.Get(buffer.Max)
-	defer b.Free()
+	defer b.Release()
 	p := b.Data
 	if frame := s.maxFrame(); frame < len(p) {
 		p = p[:len(p)-len(p)%frame]
@@ -307,7 +304,7 @@ func (s *Stream) ReadFrom(r io.Reader) (total int64, err error) {
 				return total, werr
 			}
 		}
-		// What follows a full buffer may be the rest of what r had at once.
+		// If the buffer is full, the next data may be the rest of what r had.
 		isRest = n == len(p)
 		if err == io.EOF {
 			return total, nil

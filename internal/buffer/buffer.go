@@ -1,9 +1,8 @@
-// Package buffer lends byte buffers of a few sizes and takes them back.
+// Package buffer has byte buffers of a few sizes, in pools, and queues of them.
 //
-// A Buf is a link of a queue: payload that waits for its reader, or for its turn
-// to be sent. Get chooses the smallest class that holds what is asked for, so a
-// stream with 64 unread bytes pins 512 bytes and not 32,768. Each class is twice the
-// one before: a buffer takes less than two bytes for each byte asked for, or Min.
+// A queue holds payload that waits for its reader, or to be sent. [Get] returns a buffer of the smallest class that is
+// large enough. So a stream with 64 unread bytes takes 512 bytes, and not 32,768. Each class is twice as large as the
+// one before, so a buffer takes less than two bytes for each byte that was asked for, or [Min].
 package buffer
 
 import (
@@ -14,8 +13,7 @@ import (
 const (
 	// Min is the capacity of the smallest class.
 	Min = 1 << minBits
-	// Max is the capacity of the largest class: the payload of a default frame with
-	// its header.
+	// Max is the capacity of the largest class. A frame of the default size fits in it, with its header.
 	Max = 1 << maxBits
 
 	minBits, maxBits = 9, 15
@@ -23,8 +21,8 @@ const (
 
 var pools [maxBits - minBits + 1]sync.Pool
 
-// A Buf is a buffer that holds the bytes Data[R:W] and is empty when R == W.
-// It has one owner at a time, who may write its fields.
+// A Buf is a buffer. It holds the bytes Data[R:W], and is empty if R == W. It has one owner at a time, who may set its
+// fields.
 type Buf struct {
 	next *Buf
 	R, W int
@@ -32,8 +30,8 @@ type Buf struct {
 	pool int
 }
 
-// Get returns an empty Buf with room for n bytes, or for Max if n is more.
-// The contents of Data are what the last owner left there.
+// Get returns an empty Buf with room for n bytes, or for [Max] bytes if n is more. Data still has the bytes of its last
+// owner.
 func Get(n int) *Buf {
 	class := Class(n)
 	i := bits.Len(uint(class)) - 1 - minBits
@@ -43,7 +41,7 @@ func Get(n int) *Buf {
 	return &Buf{Data: make([]byte, class), pool: i}
 }
 
-// Class returns the capacity of the buffer that Get(n) returns.
+// Class returns the capacity of the Buf that Get(n) returns.
 func Class(n int) int {
 	if n <= Min {
 		return Min
@@ -51,13 +49,13 @@ func Class(n int) int {
 	return min(1<<bits.Len(uint(n-1)), Max)
 }
 
-// Free gives b back. The caller must not use b or its Data again.
-func (b *Buf) Free() {
+// Release returns b to its pool. The caller must not use b or its Data after that.
+func (b *Buf) Release() {
 	b.next, b.R, b.W = nil, 0, 0
 	pools[b.pool].Put(b)
 }
 
-// Shrink moves what b holds to the smallest memory that holds it. Nothing else may refer to b's Data.
+// Shrink moves the bytes that b holds to Data of the smallest class for them. Nothing else may refer to b's Data.
 func (b *Buf) Shrink() {
 	if Class(b.Len()) == len(b.Data) {
 		return
@@ -68,33 +66,28 @@ func (b *Buf) Shrink() {
 	b.W, small.W = small.W, b.W
 	b.Data, small.Data = small.Data, b.Data
 	b.pool, small.pool = small.pool, b.pool
-	small.Free()
+	small.Release()
 }
-
-// Release is Free, for a batch of frames that refers to b.
-func (b *Buf) Release() { b.Free() }
 
 // Len returns the number of bytes b holds.
 func (b *Buf) Len() int { return b.W - b.R }
 
-// Room returns the free space behind the bytes b holds.
+// Room returns the free space after the bytes that b holds.
 func (b *Buf) Room() []byte { return b.Data[b.W:] }
 
-// Bytes returns what b holds. It is valid until b is freed.
+// Bytes returns the bytes that b holds. They are valid until b is released.
 func (b *Buf) Bytes() []byte { return b.Data[b.R:b.W] }
 
-// Append copies as much of p as fits behind the bytes b holds and returns how
-// much that was.
+// Append copies as much of p as fits after the bytes that b holds, and returns how many bytes that was.
 func (b *Buf) Append(p []byte) int {
 	n := copy(b.Data[b.W:], p)
 	b.W += n
 	return n
 }
 
-// A Queue is a list of buffers in the order in which they were filled.
-// The zero value is an empty queue.
+// A Queue is a list of buffers, in the order in which they were filled. The zero value is an empty queue.
 type Queue struct {
-	tail *Buf // whose Next is the head: a ring takes one pointer
+	tail *Buf // its next is the head, so that a Queue takes one pointer
 }
 
 // Empty reports whether the queue holds no buffers.
@@ -106,7 +99,7 @@ func (q *Queue) Tail() *Buf { return q.tail }
 // Head returns the first buffer. The queue must not be empty.
 func (q *Queue) Head() *Buf { return q.tail.next }
 
-// Push puts b, which must be in no queue, at the end.
+// Push adds b, which must be in no queue, at the end.
 func (q *Queue) Push(b *Buf) {
 	if q.tail == nil {
 		b.next = b
@@ -117,7 +110,7 @@ func (q *Queue) Push(b *Buf) {
 	q.tail = b
 }
 
-// Pop takes the first buffer off the queue. The queue must not be empty.
+// Pop removes the first buffer from the queue and returns it. The queue must not be empty.
 func (q *Queue) Pop() *Buf {
 	b := q.tail.next
 	if b == q.tail {
@@ -129,9 +122,9 @@ func (q *Queue) Pop() *Buf {
 	return b
 }
 
-// Free frees all the buffers of the queue and leaves it empty.
-func (q *Queue) Free() {
+// Release releases all buffers of the queue, and leaves it empty.
+func (q *Queue) Release() {
 	for !q.Empty() {
-		q.Pop().Free()
+		q.Pop().Release()
 	}
 }

@@ -9,7 +9,7 @@ func TestGetReturnsTheSmallestClassThatHolds(t *testing.T) {
 		if len(b.Data) < min(n, Max) || len(b.Data) > max(Min, 2*n) || len(b.Data) != Class(n) {
 			t.Fatalf("Get(%d) returns %d bytes, Class says %d", n, len(b.Data), Class(n))
 		}
-		b.Free()
+		b.Release()
 	}
 }
 
@@ -51,6 +51,6 @@ func TestShrinkKeepsWhatTheBufferHolds(t *testing.T) {
 		if string(b.Bytes()) != "held" || len(b.Data) != Min {
 			t.Errorf("%q in %d bytes", b.Bytes(), len(b.Data))
 		}
-		b.Free()
+		b.Release()
 	}
 }
