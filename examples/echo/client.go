@@ -16,11 +16,11 @@ import (
 	"github.com/smuxkit/smuxkit/session"
 )
 
-// atOnce is how many streams are open at a time.
-const atOnce = 256
+// maxOpen is how many streams are open at the same time.
+const maxOpen = 256
 
-// send runs a client over conn, which it closes: it sends data on opts.streams
-// streams and checks what comes back. The first error ends all.
+// send runs a client over conn: it sends data on opts.streams streams, and checks
+// the data that comes back. The first error ends it. It closes conn.
 func send(ctx context.Context, conn net.Conn, opts options, stdout io.Writer) error {
 	sess, err := session.Client(conn, &session.Config{Version: opts.version, CloseTimeout: closeTimeout})
 	if err != nil {
@@ -29,8 +29,8 @@ func send(ctx context.Context, conn net.Conn, opts options, stdout io.Writer) er
 	}
 	defer sess.Close()
 
-	// Closing the session ends every call on its streams. That is how Ctrl-C,
-	// or the first failure, stops all that goes on.
+	// When Ctrl-C or the first error ends ctx, the session is closed, which ends
+	// every call on its streams.
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	stop := context.AfterFunc(ctx, func() { sess.Close() })
@@ -41,7 +41,7 @@ func send(ctx context.Context, conn net.Conn, opts options, stdout io.Writer) er
 	stopProgress := showProgress(stdout, &checked, int64(opts.streams)*opts.bytes)
 
 	var streams sync.WaitGroup
-	slots := make(chan struct{}, atOnce)
+	slots := make(chan struct{}, maxOpen)
 	for i := 0; i < opts.streams && ctx.Err() == nil; i++ {
 		slots <- struct{}{}
 		streams.Go(func() {
@@ -63,7 +63,7 @@ func send(ctx context.Context, conn net.Conn, opts options, stdout io.Writer) er
 	return nil
 }
 
-// sendOne sends n bytes on a stream of its own and checks what comes back.
+// sendOne opens a stream, sends n bytes on it, and checks the bytes that come back.
 func sendOne(ctx context.Context, sess *session.Session, i int, n int64, checked *atomic.Int64) error {
 	s, err := sess.OpenStream(ctx)
 	if err != nil {
@@ -71,8 +71,8 @@ func sendOne(ctx context.Context, sess *session.Session, i int, n int64, checked
 	}
 	defer s.Close()
 
-	// Sending and checking go on at the same time: otherwise both ends would
-	// in the end wait for each other to read.
+	// Send and check at the same time: otherwise both ends would wait until the
+	// other one reads, once the buffers between them are full.
 	sent := make(chan error, 1)
 	go func() {
 		_, err := io.Copy(s, data(i, n))
@@ -82,14 +82,14 @@ func sendOne(ctx context.Context, sess *session.Session, i int, n int64, checked
 		sent <- err
 	}()
 	if err := check(s, i, n, checked); err != nil {
-		s.Close() // ends the sending, too
+		s.Close() // ends io.Copy
 		<-sent
 		return err
 	}
 	return <-sent
 }
 
-// check reads what comes back on stream i, to its end, and compares.
+// check reads stream i to its end, and compares the data with what was sent.
 func check(r io.Reader, i int, n int64, checked *atomic.Int64) error {
 	got, err := io.Copy(&checker{want: data(i, n), checked: checked}, r)
 	if err != nil {
@@ -101,7 +101,7 @@ func check(r io.Reader, i int, n int64, checked *atomic.Int64) error {
 	return nil
 }
 
-// checker is a writer that accepts nothing but the bytes of want.
+// A checker is a writer that accepts the bytes of want, and fails on any others.
 type checker struct {
 	want    io.Reader
 	buf     []byte
@@ -123,8 +123,8 @@ func (c *checker) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// data returns the n bytes for stream i: random, different for every stream, and
-// the same each time.
+// data returns the n bytes that are sent on stream i. They are random, different for
+// each stream, and the same for each call.
 func data(i int, n int64) io.Reader {
 	var seed [32]byte
 	binary.LittleEndian.PutUint64(seed[:], uint64(i))

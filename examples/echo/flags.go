@@ -7,26 +7,26 @@ import (
 	"io"
 )
 
-// options is what the flags say.
+// options are the values of the flags.
 type options struct {
-	listen, connect string // both empty: server and client in this process
-	version         int    // 0: version 2 for the client, that of the client for the server
+	listen, connect string // both empty: run the server and the client in this process
+	version         int    // 0: the client uses 2, and the server takes the client's
 	streams         int
 	bytes           int64 // per stream
 }
 
 func flags(o *options) *flag.FlagSet {
 	f := flag.NewFlagSet("echo", flag.ContinueOnError)
-	f.SetOutput(io.Discard) // run says what is wrong, in one line
+	f.SetOutput(io.Discard) // run prints the error
 	f.StringVar(&o.listen, "listen", "", "run the server alone, on this `address`")
 	f.StringVar(&o.connect, "connect", "", "run the client alone, against the server at this `address`")
-	f.IntVar(&o.version, "version", 0, "protocol version, `1 or 2`; unset, the client speaks 2 and the server either")
-	f.IntVar(&o.streams, "streams", 100, "open `N` streams, at most 256 of them at a time")
+	f.IntVar(&o.version, "version", 0, "protocol version, `1 or 2`; by default the client uses 2, and the server takes the client's")
+	f.IntVar(&o.streams, "streams", 100, "open `N` streams, up to 256 of them at the same time")
 	f.Int64Var(&o.bytes, "bytes", 1<<20, "send `N` bytes on each stream")
 	return f
 }
 
-// parse returns the options, or an error that says in one line what is wrong.
+// parse returns the options, or an error of one line.
 func parse(args []string) (options, error) {
 	var o options
 	f := flags(&o)
@@ -55,8 +55,8 @@ func parse(args []string) (options, error) {
 }
 
 func usage(w io.Writer) {
-	fmt.Fprintln(w, "Echo sends data over many streams of one connection and checks what comes back.")
-	fmt.Fprintln(w, "With neither -listen nor -connect it runs both ends itself, over loopback TCP.")
+	fmt.Fprintln(w, "Echo sends data over many streams of one connection and checks the data that comes back.")
+	fmt.Fprintln(w, "Without -listen and -connect it runs both ends, over loopback TCP.")
 	fmt.Fprintln(w)
 	f := flags(new(options))
 	f.SetOutput(w)

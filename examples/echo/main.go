@@ -1,13 +1,13 @@
-// Echo sends data over many streams of one connection to a server that sends it
+// Echo sends data over many streams of one connection to a server, which sends it
 // back, and checks every byte.
 //
-// With no arguments both ends run in this process, over loopback TCP. To run
-// them apart:
+// Without arguments both ends run in one process, over loopback TCP. To run two
+// processes:
 //
 //	go run ./examples/echo -listen 127.0.0.1:4000
 //	go run ./examples/echo -connect 127.0.0.1:4000 -streams 1000 -bytes 100000
 //
-// Ctrl-C ends either.
+// Ctrl-C ends them.
 package main
 
 import (
@@ -29,7 +29,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// Exit codes. A shell reports 130 for a program that Ctrl-C has ended.
+// Exit codes. 130 is what a shell reports for a program that Ctrl-C has ended.
 const (
 	exitOK          = 0
 	exitFailed      = 1
@@ -37,7 +37,7 @@ const (
 	exitInterrupted = 130
 )
 
-// run is the program: it returns the exit code when it is done, or soon after ctx is.
+// run runs the program until it is done, or ctx ends. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	opts, err := parse(args)
 	switch {
@@ -69,7 +69,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 }
 
-// listen serves on an address until ctx is done, which is its good end.
+// listen runs the server alone, until ctx ends. Then it returns nil.
 func listen(ctx context.Context, opts options, stdout io.Writer) error {
 	l, err := net.Listen("tcp", opts.listen)
 	if err != nil {
@@ -79,7 +79,7 @@ func listen(ctx context.Context, opts options, stdout io.Writer) error {
 	return serve(ctx, l, opts.version, log.New(stdout, "", log.Ltime))
 }
 
-// connect runs the client against a server elsewhere.
+// connect runs the client alone.
 func connect(ctx context.Context, opts options, stdout io.Writer) error {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", opts.connect)

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// showProgress keeps a line about done up to date until stop is called, which
-// removes it. It does nothing unless w is a terminal.
+// showProgress shows the progress in a line on w until stop is called, which removes
+// the line. It does nothing unless w is a terminal.
 func showProgress(w io.Writer, done *atomic.Int64, total int64) (stop func()) {
 	if !isTerminal(w) {
 		return func() {}

@@ -12,11 +12,11 @@ import (
 	"github.com/smuxkit/smuxkit/stream"
 )
 
-// closeTimeout is how long Ctrl-C may take, if the other end reads nothing.
+// closeTimeout is how long the end after Ctrl-C may take if the peer reads nothing.
 const closeTimeout = time.Second
 
-// serve echoes on every stream of every connection that l accepts. When ctx is
-// done it closes all of them, and returns nil.
+// serve echoes on all streams of all connections that l accepts. When ctx ends, it
+// closes them and returns nil.
 func serve(ctx context.Context, l net.Listener, version int, log *log.Logger) error {
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
@@ -44,11 +44,10 @@ func serve(ctx context.Context, l net.Listener, version int, log *log.Logger) er
 	}
 }
 
-// serveClient echoes on every stream of one connection, which it closes. It
-// returns why there are no more streams: io.EOF if the client has closed the
-// connection.
+// serveClient echoes on all streams of one connection, and closes it. It returns the
+// reason for the end: io.EOF if the client has closed the connection.
 func serveClient(ctx context.Context, conn net.Conn, version int) error {
-	// With Version 0 a server speaks what its client speaks.
+	// With Version 0 a server takes the version of its client.
 	sess, err := session.Server(conn, &session.Config{Version: version, CloseTimeout: closeTimeout})
 	if err != nil {
 		conn.Close()
@@ -56,7 +55,7 @@ func serveClient(ctx context.Context, conn net.Conn, version int) error {
 	}
 	var streams sync.WaitGroup
 	defer streams.Wait()
-	defer sess.Close() // ends what the streams are waiting for
+	defer sess.Close() // ends the calls on its streams
 
 	for {
 		s, err := sess.AcceptStream(ctx)
@@ -67,8 +66,8 @@ func serveClient(ctx context.Context, conn net.Conn, version int) error {
 	}
 }
 
-// echo sends back what arrives until the client half-closes. Of an error the
-// client knows more than we do.
+// echo sends back the data that arrives, until the client half-closes. It ignores
+// errors: the client reports them.
 func echo(s *stream.Stream) {
 	defer s.Close()
 	io.Copy(s, s)

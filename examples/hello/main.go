@@ -1,4 +1,4 @@
-// Hello is the client and the server of the README, in one program.
+// Hello runs the client and the server of README.md in one program.
 package main
 
 import (

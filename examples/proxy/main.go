@@ -1,12 +1,12 @@
-// Proxy forwards a TCP port through one smux connection. Run one end where the target can be
-// reached, and one where the port is wanted:
+// Proxy forwards the connections of a TCP port through one smux connection. Run the far end
+// where the target can be reached, and the near end where the port should be:
 //
 //	go run ./examples/proxy -serve :7000 -target 127.0.0.1:80
 //	go run ./examples/proxy -listen 127.0.0.1:8080 -via far.example:7000
 //
-// Whatever connects to 127.0.0.1:8080 then talks to the target. The connection between the
-// two ends is neither encrypted nor authenticated: put crypto/tls around it before it leaves
-// your machine (a session takes a *tls.Conn as well).
+// A program that connects to 127.0.0.1:8080 then talks to the target. The connection between
+// the two ends is neither encrypted nor authenticated. Use crypto/tls before it leaves your
+// machine: a session takes a *tls.Conn as well.
 package main
 
 import (
@@ -24,7 +24,7 @@ import (
 	"github.com/smuxkit/smuxkit/session"
 )
 
-// Version 2, the default, lets one slow connection wait without stopping the others. The server takes no other.
+// With version 2, a slow connection does not stop the others. Set explicitly, the far end takes no other version.
 var config = &session.Config{Version: 2}
 
 const dialTimeout = 10 * time.Second
@@ -58,8 +58,8 @@ func fail(why any) {
 	os.Exit(1)
 }
 
-// near carries each connection that l accepts over a stream of one session, which it
-// dials when there is none. It returns when l is closed.
+// near forwards each connection that l accepts over a stream of one session. It dials when
+// there is no session. It returns when l is closed.
 func near(ctx context.Context, l net.Listener, via string) {
 	var s *session.Session
 	for {
@@ -70,7 +70,7 @@ func near(ctx context.Context, l net.Listener, via string) {
 			}
 			return
 		}
-		if s == nil || s.Err() != nil { // Err is nil while a session lives
+		if s == nil || s.Err() != nil { // Err is nil until the session has ended
 			s, err = dial(via)
 		}
 		if err == nil {
@@ -85,16 +85,21 @@ func near(ctx context.Context, l net.Listener, via string) {
 	}
 }
 
+// dial returns a new session with the far end.
 func dial(via string) (*session.Session, error) {
 	conn, err := net.DialTimeout("tcp", via, dialTimeout)
 	if err != nil {
 		return nil, err
 	}
-	return session.Client(conn, config)
+	s, err := session.Client(conn, config)
+	if err != nil {
+		conn.Close()
+	}
+	return s, err
 }
 
-// far connects the streams of every session that l accepts to target. It returns when l
-// is closed; the sessions end with ctx.
+// far connects the streams of all sessions over connections that l accepts to target. It
+// returns when l is closed. The sessions end with ctx.
 func far(ctx context.Context, l net.Listener, target string) {
 	for {
 		conn, err := l.Accept()
@@ -103,6 +108,7 @@ func far(ctx context.Context, l net.Listener, target string) {
 		}
 		s, err := session.Server(conn, config)
 		if err != nil {
+			conn.Close()
 			log.Print(err)
 			continue
 		}
@@ -119,6 +125,7 @@ func far(ctx context.Context, l net.Listener, target string) {
 	}
 }
 
+// connect connects one stream to target.
 func connect(st halfCloser, target string) {
 	conn, err := net.DialTimeout("tcp", target, dialTimeout)
 	if err != nil {
@@ -135,9 +142,9 @@ type halfCloser interface {
 	CloseWrite() error
 }
 
-// join copies both ways between a and b until both directions have ended, and closes them.
-// The end of one direction is passed on and leaves the other open. If a direction breaks,
-// both connections are closed; smux has no reset, so the far side sees a plain end.
+// join copies data between a and b in both directions until both have ended, and then closes
+// them. It passes the end of one direction on, and the other direction goes on. If a direction
+// fails, join closes both connections. smux has no reset, so the other end sees a normal end.
 func join(a, b halfCloser) {
 	var wg sync.WaitGroup
 	pass := func(to, from halfCloser) {

@@ -1,5 +1,5 @@
 // Rpc makes calls in both directions over one connection, with net/rpc. A worker dials the
-// office, which needs no address of the worker's to give it jobs:
+// office. The office can then call the worker without knowing its address:
 //
 //	go run ./examples/rpc
 package main
@@ -27,14 +27,14 @@ func (Worker) Upper(text string, result *string) error {
 // Office has the methods that workers call.
 type Office struct{}
 
-// Job returns the text that the worker is to work on.
+// Job returns the text that the worker should work on.
 func (Office) Job(worker string, job *string) error {
 	*job = "hello, " + worker
 	return nil
 }
 
 func main() {
-	atOffice, atWorker := net.Pipe() // or the two ends of a TCP connection
+	atOffice, atWorker := net.Pipe() // in place of the two ends of a TCP connection
 	job, result, err := run(atOffice, atWorker)
 	if err != nil {
 		log.Fatal(err)
@@ -42,7 +42,8 @@ func main() {
 	fmt.Printf("the worker fetched %q, the office got %q\n", job, result)
 }
 
-// run has the worker fetch a job from the office, and the office have the worker do it.
+// run makes two calls: the worker gets a job from the office, and the office lets the
+// worker do it.
 func run(atOffice, atWorker net.Conn) (job, result string, err error) {
 	office, err := session.Server(atOffice, nil)
 	if err != nil {
@@ -64,7 +65,7 @@ func run(atOffice, atWorker net.Conn) (job, result string, err error) {
 	return job, result, err
 }
 
-// serve answers the calls that come over the streams of a session, until the session ends.
+// serve answers the calls on the streams that l accepts, until the session ends.
 func serve(l net.Listener, methods any) {
 	server := rpc.NewServer()
 	if err := server.Register(methods); err != nil {
@@ -79,13 +80,13 @@ func serve(l net.Listener, methods any) {
 	}
 }
 
-// call makes one call over a stream of its own.
+// call makes one call, over a new stream.
 func call(s *session.Session, method string, args, reply any) error {
 	st, err := s.OpenStream(context.Background())
 	if err != nil {
 		return err
 	}
 	c := rpc.NewClient(st)
-	defer c.Close() // and st with it
+	defer c.Close() // closes st as well
 	return c.Call(method, args, reply)
 }
