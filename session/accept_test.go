@@ -22,7 +22,7 @@ import (
 
 func TestASYNBeyondTheBacklogIsRefusedWithFINRatherThanBlockingTheSession(t *testing.T) {
 	const backlog = 3
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{AcceptBacklog: backlog})
 		p.Ignore(wire.NOP, wire.UPD)
 		for n := range backlog {
@@ -57,7 +57,7 @@ func TestASYNBeyondTheBacklogIsRefusedWithFINRatherThanBlockingTheSession(t *tes
 }
 
 func TestAcceptingAStreamMakesRoomInTheBacklog(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{AcceptBacklog: 1})
 		for n := range 10 {
 			p.Send(t, r.syn(r.theirs(2*n)), r.syn(r.theirs(2*n+1)))
@@ -70,7 +70,7 @@ func TestAcceptingAStreamMakesRoomInTheBacklog(t *testing.T) {
 }
 
 func TestARefusedStreamIsNoStream(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{AcceptBacklog: 1, MaxReceiveBuffer: 64 << 10})
 		p.Send(t, r.syn(r.theirs(0)), r.syn(r.theirs(1)))
 		p.Ignore(wire.NOP, wire.UPD)
@@ -120,7 +120,7 @@ func TestMaxStreamsBoundsWhatThePeerMayOpen(t *testing.T) {
 		}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				s, p := r.start(t, session.Config{MaxStreams: most})
 				p.Ignore(wire.NOP, wire.UPD)
 				var last *stream.Stream
@@ -131,7 +131,7 @@ func TestMaxStreamsBoundsWhatThePeerMayOpen(t *testing.T) {
 				p.Send(t, r.syn(r.theirs(most)))
 				p.ExpectClosed(t, r.fin(r.theirs(most)))
 				for range 3 { // what this side opens is not counted
-					mine := mustOpen(t, s)
+					mine := open(t, s)
 					p.ExpectFrame(t, r.syn(mine.ID()))
 				}
 				c.close(t, r, last, p)
@@ -165,7 +165,7 @@ func TestAnyIDOfThePeersParityIsAccepted(t *testing.T) {
 		{"the last ones", []uint32{math.MaxUint32, math.MaxInt32}, []uint32{math.MaxUint32 - 1, math.MaxInt32 + 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				s, p := r.start(t, session.Config{})
 				p.Ignore(wire.NOP, wire.UPD)
 				ids := c.server
@@ -192,10 +192,10 @@ func TestAnyIDOfThePeersParityIsAccepted(t *testing.T) {
 }
 
 func TestAClientOpensOddIDsAServerEvenOnesAndTheyGrowByTwo(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		for n := range 10 {
-			st := mustOpen(t, s)
+			st := open(t, s)
 			want := st.ID()
 			if first := r.ours(0); want != first+uint32(2*n) {
 				t.Errorf("stream %d has id %d", n, want)
@@ -211,7 +211,7 @@ func TestAClientOpensOddIDsAServerEvenOnesAndTheyGrowByTwo(t *testing.T) {
 }
 
 func TestWhenTheIDsAreUsedUpOpenFailsAndTheStreamsGoOn(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		p.Ignore(wire.NOP, wire.UPD)
 		last := uint32(math.MaxUint32)
@@ -219,14 +219,14 @@ func TestWhenTheIDsAreUsedUpOpenFailsAndTheStreamsGoOn(t *testing.T) {
 			last--
 		}
 		session.SetNextID(s, last-2)
-		var open []*stream.Stream
+		var streams []*stream.Stream
 		for _, id := range []uint32{last - 2, last} {
-			st := mustOpen(t, s)
+			st := open(t, s)
 			if st.ID() != id {
 				t.Errorf("opened stream %d, want %d", st.ID(), id)
 			}
 			p.ExpectFrame(t, r.syn(id))
-			open = append(open, st)
+			streams = append(streams, st)
 		}
 		for range 3 {
 			if _, err := s.OpenStream(t.Context()); !errors.Is(err, session.ErrIDsExhausted) {
@@ -236,7 +236,7 @@ func TestWhenTheIDsAreUsedUpOpenFailsAndTheStreamsGoOn(t *testing.T) {
 				t.Errorf("Open: %v, %v", c, err)
 			}
 		}
-		for _, st := range open {
+		for _, st := range streams {
 			if _, err := st.Write([]byte("still here")); err != nil {
 				t.Error(err)
 			}
@@ -254,7 +254,7 @@ func TestWhenTheIDsAreUsedUpOpenFailsAndTheStreamsGoOn(t *testing.T) {
 
 func TestEveryStreamIsAcceptedOnceAndInTheirOrder(t *testing.T) {
 	const streams, accepters = 1000, 10
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		var mu sync.Mutex
 		seen := map[uint32]int{}
@@ -303,13 +303,13 @@ func TestEveryStreamIsAcceptedOnceAndInTheirOrder(t *testing.T) {
 }
 
 func TestStatsCountWhatHasHappened(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{AcceptBacklog: 2})
 		p.Ignore(wire.NOP, wire.UPD)
 		frames := []testutil.Frame{r.syn(r.theirs(0)), r.syn(r.theirs(1)), r.syn(r.theirs(2)), r.psh(r.theirs(0), make([]byte, 500)), r.nop()}
 		p.Send(t, frames...)
 		p.ExpectClosed(t, r.fin(r.theirs(2)))
-		mine := mustOpen(t, s)
+		mine := open(t, s)
 		_, _ = mine.Write(make([]byte, 100))
 		p.ExpectFrame(t, r.syn(mine.ID()))
 		p.ExpectData(t, mine.ID(), make([]byte, 100))
@@ -328,7 +328,7 @@ func TestStatsCountWhatHasHappened(t *testing.T) {
 }
 
 func TestAcceptAfterCloseIsErrClosedEvenIfStreamsWait(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		p.Send(t, r.syn(r.theirs(0)), r.syn(r.theirs(1)))
 		synctest.Wait()
@@ -350,7 +350,7 @@ func TestTheEndOfAcceptIsNeverTemporary(t *testing.T) {
 			name = cause.Error()
 		}
 		t.Run(name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				ours, theirs := testutil.SimPair(t, simnet.Link{})
 				f := newFaulty(ours)
 				s, _ := r.startOn(t, f, theirs, session.Config{})

@@ -42,7 +42,7 @@ func TestASteadyFlowAllocatesNothing(t *testing.T) {
 				t.Run(fmt.Sprintf("%s/v%d/%d bytes", name, version, size), func(t *testing.T) {
 					testutil.LeakCheck(t)
 					c, s := sessions(t, transport(name), session.Config{Version: version})
-					a, b := open(t, c, s)
+					a, b := openPair(t, c, s)
 					p, q := make([]byte, size), make([]byte, size)
 
 					// What was written is read by somebody else: nothing is ever known to be idle.
@@ -75,7 +75,7 @@ func TestAnEchoAllocatesNothing(t *testing.T) {
 		t.Run(fmt.Sprintf("v%d", version), func(t *testing.T) {
 			testutil.LeakCheck(t)
 			c, s := sessions(t, transport("tcp"), session.Config{Version: version})
-			a, b := open(t, c, s)
+			a, b := openPair(t, c, s)
 			go func() {
 				buf := make([]byte, 64)
 				for {
@@ -106,7 +106,7 @@ func TestReadFromAndWriteToAllocateNothing(t *testing.T) {
 		t.Run(fmt.Sprintf("v%d", version), func(t *testing.T) {
 			testutil.LeakCheck(t)
 			c, s := sessions(t, transport("tcp"), session.Config{Version: version})
-			a, b := open(t, c, s)
+			a, b := openPair(t, c, s)
 			w := &counting{want: size, reached: make(chan struct{})}
 			go b.WriteTo(w)
 			r := &endless{}
@@ -126,7 +126,7 @@ func TestReadFromAndWriteToAllocateNothing(t *testing.T) {
 func TestSettingADeadlineAgainAllocatesNothing(t *testing.T) {
 	testutil.LeakCheck(t)
 	c, s := sessions(t, transport("tcp"), session.Config{})
-	a, _ := open(t, c, s)
+	a, _ := openPair(t, c, s)
 	far := time.Now().Add(time.Hour)
 	wantNoAllocs(t, 100, func() {
 		if err := a.SetDeadline(far); err != nil {

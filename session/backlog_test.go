@@ -44,9 +44,9 @@ func sendMessages(t *testing.T, c *session.Session, n, senders int) {
 	all.Wait()
 }
 
-// wantMessages accepts n streams, and wants each to say "hello". It calls each, if that is not nil, after
+// wantMessages accepts n streams, and wants each to say "hello". It calls after, if that is not nil, after
 // each Accept.
-func wantMessages(t *testing.T, s *session.Session, n int, each func()) {
+func wantMessages(t *testing.T, s *session.Session, n int, after func()) {
 	t.Helper()
 	// Far longer than it takes, unless streams are lost.
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -70,8 +70,8 @@ func wantMessages(t *testing.T, s *session.Session, n int, each func()) {
 			}
 			read.Add(1)
 		})
-		if each != nil {
-			each()
+		if after != nil {
+			after()
 		}
 	}
 	all.Wait()
@@ -113,7 +113,7 @@ func TestStreamsThatASlowAcceptLoopLetsWaitAreNotLost(t *testing.T) {
 			if testutil.Race && load.messages > 3000 {
 				t.Skip("too slow with the race detector")
 			}
-			versions(t, func(t *testing.T, version int) {
+			eachVersion(t, func(t *testing.T, version int) {
 				c, s := sessions(t, transport("sim"), session.Config{Version: version})
 				var sending sync.WaitGroup
 				sending.Go(func() { sendMessages(t, c, load.messages, load.senders) })
@@ -136,14 +136,14 @@ func TestAtTenTimesMaxStreamsEachRefusedStreamIsTold(t *testing.T) {
 		{"AcceptBacklog", session.Config{AcceptBacklog: most}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			versions(t, func(t *testing.T, version int) {
+			eachVersion(t, func(t *testing.T, version int) {
 				cfg := c.cfg
 				cfg.Version = version
-				from, s := over(t, simnet.Link{}, &session.Config{Version: version}, &cfg)
+				from, s := sessionsOver(t, simnet.Link{}, &session.Config{Version: version}, &cfg)
 				var answered, refused atomic.Int64
 				var all sync.WaitGroup
 				for range 10 * most {
-					st := mustOpen(t, from)
+					st := open(t, from)
 					all.Go(func() {
 						defer st.Close()
 						_, _ = io.WriteString(st, "hello") // a refused one may know already
@@ -196,7 +196,7 @@ func echoOnce(st net.Conn) {
 // A stream that its peer has closed in both directions before it is accepted still delivers its data, and
 // counts against MaxStreams until the application has closed it.
 func TestAStreamClosedBeforeItIsAcceptedDeliversItsData(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{MaxStreams: 2})
 		for n := range 2 {
 			id := r.theirs(n)
@@ -230,7 +230,7 @@ func TestWaitingStreamsStayWithinTheDocumentedMemory(t *testing.T) {
 	const most, buffer = 3000, 1 << 20
 	for _, size := range []int{0, 1, 512, 513, 2049, 8193, 32_769, 65_535} {
 		t.Run(fmt.Sprintf("frames of %d bytes", size), func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				s, p := r.startLink(t, simnet.Link{Buffer: 64 << 10}, session.Config{MaxStreams: most, MaxReceiveBuffer: buffer})
 				go func() { _, _ = io.Copy(io.Discard, p.Conn) }()
 				data := make([]byte, size)
@@ -263,7 +263,7 @@ func TestWaitingStreamsStayWithinTheDocumentedMemory(t *testing.T) {
 // OpenStream waits for a transport that takes nothing once 1,024 streams wait for it, which bounds what ten
 // times as many callers open; they go on when the transport does.
 func TestOpenStreamWaitsWhile1024StreamsWaitForTheTransport(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		const callers, buffer, batch = 10 * 1024, 1000, 64 << 10
 		conn, peer := testutil.SimPair(t, simnet.Link{Buffer: buffer})
 		c := client(t, conn, &session.Config{Version: version, KeepAlive: off})

@@ -56,7 +56,7 @@ func BenchmarkTransfer(b *testing.B) {
 	for _, size := range []int{256, 128 << 10} {
 		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {
 			overSessions(b, []string{"tcp", "unix", "pipe"}, func(b *testing.B, c, s *session.Session) {
-				out, in := open(b, c, s)
+				out, in := openPair(b, c, s)
 				wait := discard(in)
 				p := make([]byte, size)
 				b.SetBytes(int64(size))
@@ -78,7 +78,7 @@ func BenchmarkTransfer(b *testing.B) {
 func BenchmarkTransferOnManyStreams(b *testing.B) {
 	const streams, size = 64, 16 << 10
 	overSessions(b, []string{"tcp"}, func(b *testing.B, c, s *session.Session) {
-		outs, ins := openMany(b, c, s, streams)
+		outs, ins := openPairs(b, c, s, streams)
 		wait := discard(ins...)
 		b.SetBytes(size)
 		b.ResetTimer()
@@ -106,7 +106,7 @@ func BenchmarkTransferOnManyStreams(b *testing.B) {
 // BenchmarkEcho is 64 bytes there and back on an open stream.
 func BenchmarkEcho(b *testing.B) {
 	overSessions(b, []string{"tcp", "unix", "pipe"}, func(b *testing.B, c, s *session.Session) {
-		out, in := open(b, c, s)
+		out, in := openPair(b, c, s)
 		go echo(in)
 		p := make([]byte, 64)
 		for b.Loop() {
@@ -122,7 +122,7 @@ func BenchmarkCall(b *testing.B) {
 		b.Run(fmt.Sprintf("callers=%d/idle=%d", tt.callers, tt.idle), func(b *testing.B) {
 			overSessions(b, []string{"tcp"}, func(b *testing.B, c, s *session.Session) {
 				for range tt.idle / 1000 {
-					openMany(b, c, s, 1000)
+					openPairs(b, c, s, 1000)
 				}
 				go func() {
 					for {

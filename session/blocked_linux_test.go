@@ -14,7 +14,7 @@ import (
 // scheduler's knowing would stop the program.
 func TestASocketThatWasMadeBlockingDoesNotBlockTheProgram(t *testing.T) {
 	sockets := func(tr testutil.Transport) bool { return tr.Name == "tcp" || tr.Name == "unix" }
-	each(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
 		block := func(conn io.ReadWriteCloser) {
 			f, err := conn.(interface{ File() (*os.File, error) }).File()
 			if err != nil {
@@ -26,7 +26,7 @@ func TestASocketThatWasMadeBlockingDoesNotBlockTheProgram(t *testing.T) {
 		ca, cb := tr.Pair(t)
 		block(ca)
 		c, s := client(t, ca, &session.Config{Version: version}), server(t, cb, &session.Config{Version: version})
-		a, b := open(t, c, s)
+		a, b := openPair(t, c, s)
 		block(cb)
 		const size = 4 << 20 // more than the sockets' buffers hold
 		sent := background(func() (int64, error) {

@@ -124,7 +124,7 @@ func TestEachBlockingCallEnds(t *testing.T) {
 				continue
 			}
 			t.Run(call.name+"/"+e.name, func(t *testing.T) {
-				versions(t, func(t *testing.T, version int) {
+				eachVersion(t, func(t *testing.T, version int) {
 					cfg := &session.Config{Version: version, KeepAlive: off, CloseTimeout: time.Hour}
 					if e.name == "when the peer has vanished" {
 						cfg.KeepAlive = vanish
@@ -166,9 +166,9 @@ func TestEachBlockingCallEnds(t *testing.T) {
 
 // What the calls were waiting for ends them, too.
 func TestEachBlockingCallReturnsWithWhatItWaitsFor(t *testing.T) {
-	each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version, KeepAlive: off})
-		a, b := open(t, c, s)
+		a, b := openPair(t, c, s)
 		read := background(func() (string, error) {
 			buf := make([]byte, 100)
 			n, err := a.Read(buf)
@@ -213,7 +213,7 @@ func TestEachBlockingCallReturnsWithWhatItWaitsFor(t *testing.T) {
 // Everything at once on one session, and it all ends when the session does.
 func TestTheEndOfTheSessionReachesAllBlockedCallsAtOnce(t *testing.T) {
 	const streams = 50
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		conn, remote := testutil.SimPair(t, simnet.Link{Buffer: narrowSize, ReadBuffer: narrowSize})
 		s := client(t, conn, &session.Config{Version: version, KeepAlive: off})
 		peer := testutil.NewPeer(t, remote)
@@ -222,7 +222,7 @@ func TestTheEndOfTheSessionReachesAllBlockedCallsAtOnce(t *testing.T) {
 		calls := map[string]call{}
 		var list []*stream.Stream
 		for range streams {
-			list = append(list, mustOpen(t, s))
+			list = append(list, open(t, s))
 		}
 		for i, st := range list {
 			p := place{s: s, st: st}

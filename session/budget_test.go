@@ -37,7 +37,7 @@ func TestUnreadDataNeverExceedsTheBudgetByMoreThanOneFrame(t *testing.T) {
 		{"many streams, small frames", 200, 1000},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				s, p := r.start(t, session.Config{MaxReceiveBuffer: budget})
 				var streams []*stream.Stream
 				for n := range c.streams {
@@ -104,7 +104,7 @@ func TestUnreadDataNeverExceedsTheBudgetByMoreThanOneFrame(t *testing.T) {
 }
 
 func TestAFullBudgetStopsThePeerByTheTransportAlone(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		const budget, buffers = 64 << 10, 10_000
 		s, p := r.startLink(t, simnet.Link{Buffer: buffers, ReadBuffer: buffers}, session.Config{MaxReceiveBuffer: budget})
 		p.Ignore(wire.NOP, wire.UPD)
@@ -150,8 +150,8 @@ func TestInVersionOneAStreamThatNobodyReadsStopsThemAllUntilItIsReadOrClosed(t *
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				cs, ss := sessions(t, transport("sim"), session.Config{Version: 1, MaxReceiveBuffer: 100_000, KeepAlive: off})
-				a, unread := open(t, cs, ss)
-				b, other := open(t, cs, ss)
+				a, unread := openPair(t, cs, ss)
+				b, other := openPair(t, cs, ss)
 				go testutil.Pattern(0).Send(a, 1<<20, 10_000)
 				synctest.Wait()
 				go b.Write([]byte("data"))
@@ -171,7 +171,7 @@ func TestInVersionOneAStreamThatNobodyReadsStopsThemAllUntilItIsReadOrClosed(t *
 
 func TestTheBudgetIsSharedAndWhatASessionHoldsGoesBackAtItsEnd(t *testing.T) {
 	const size = 1 << 20
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		budget := flow.NewBudget(size)
 		var all []*session.Session
 		var peers []*testutil.Peer
@@ -222,26 +222,19 @@ func TestTheBudgetIsSharedAndWhatASessionHoldsGoesBackAtItsEnd(t *testing.T) {
 	})
 }
 
-func appendAll(frames []testutil.Frame) (b []byte) {
-	for _, f := range frames {
-		b = f.Append(b)
-	}
-	return b
-}
-
 func TestASessionThatIsReadIsNotStarvedByOthersOfItsBudgetThatAreNot(t *testing.T) {
 	const size = 3 << 20
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		budget := flow.NewBudget(256 << 10)
 		cfg := session.Config{Version: version, Budget: budget, KeepAlive: off}
 		for n := range 5 {
 			c, s := sessions(t, transport("sim"), cfg)
-			a, _ := open(t, c, s)
+			a, _ := openPair(t, c, s)
 			go testutil.Pattern(n).Send(a, size, 10_000)
 		}
 		synctest.Wait()
 		c, s := sessions(t, transport("sim"), cfg)
-		a, b := open(t, c, s)
+		a, b := openPair(t, c, s)
 		go func() {
 			_, _ = testutil.Pattern(9).Send(a, size, 10_000)
 			_ = a.Close()
@@ -253,7 +246,7 @@ func TestASessionThatIsReadIsNotStarvedByOthersOfItsBudgetThatAreNot(t *testing.
 }
 
 func TestWhatIsThrownAwayDoesNotCountForTheBudget(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{MaxReceiveBuffer: 64 << 10})
 		p.Ignore(wire.NOP, wire.UPD)
 		for n, drop := range []func(*stream.Stream) error{(*stream.Stream).Close, (*stream.Stream).CloseRead} {
@@ -287,7 +280,7 @@ func TestVersionTwoWithASmallBudgetDoesNotDeadlock(t *testing.T) {
 					c, s := sessions(t, transport("sim"), session.Config{Version: 2, MaxReceiveBuffer: budget})
 					var done []<-chan result[any]
 					for n := range streams {
-						a, b := open(t, c, s)
+						a, b := openPair(t, c, s)
 						for _, way := range [][2]*stream.Stream{{a, b}, {b, a}} {
 							done = append(done, background(func() (any, error) {
 								if _, err := testutil.Pattern(n).Send(way[0], size/int64(streams), 20_000); err != nil {
@@ -323,7 +316,7 @@ const muchData = 1 << 20
 
 func startSending(t *testing.T, s *session.Session, p *testutil.Peer) *sending {
 	t.Helper()
-	st := mustOpen(t, s)
+	st := open(t, s)
 	p.Ignore(wire.NOP, wire.SYN)
 	return &sending{st.ID(), 0, background(func() (int, error) {
 		n, err := st.Write(testutil.Pattern(1).Bytes(muchData))
@@ -372,7 +365,7 @@ func TestTheSenderKeepsToTheWindow(t *testing.T) {
 		{"an update for each byte", []update{{1, 262144, 262145}, {2, 262144, 262146}, {3, 262144, 262147}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				if r.version == 1 {
 					return
 				}
@@ -399,7 +392,7 @@ func TestTheSenderKeepsToTheWindow(t *testing.T) {
 }
 
 func TestVersionOneHasNoWindow(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		if r.version == 2 {
 			return
 		}
@@ -420,7 +413,7 @@ func TestVersionOneHasNoWindow(t *testing.T) {
 }
 
 func TestAStreamThatIsStoppedByItsWindowStopsNoOther(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		if r.version == 1 {
 			return
 		}
@@ -488,7 +481,7 @@ func TestPeerMayUseItsWindowToTheLastByte(t *testing.T) {
 		{"the smallest largest window", session.Config{MaxStreamWindow: 262144}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				if r.version == 1 {
 					return
 				}
@@ -544,7 +537,7 @@ func TestPeerMayUseItsWindowToTheLastByte(t *testing.T) {
 }
 
 func TestAWindowUpdateSaysHowMuchTheApplicationHasRead(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		if r.version == 1 {
 			return
 		}
@@ -578,7 +571,7 @@ func TestAWindowUpdateSaysHowMuchTheApplicationHasRead(t *testing.T) {
 }
 
 func TestAStreamThatHasSeenFINGetsNoWindowUpdate(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		id := r.theirs(0)
 		p.Send(t, append(append([]testutil.Frame{r.syn(id)}, r.pshs(id, make([]byte, 250_000))...), r.fin(id))...)
@@ -595,11 +588,11 @@ func TestInVersionTwoStreamsThatNobodyReadsDoNotStopAnother(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c, s := sessions(t, transport("sim"), session.Config{Version: 2, KeepAlive: off})
 		for n := range 64 {
-			a, _ := open(t, c, s)
+			a, _ := openPair(t, c, s)
 			go testutil.Pattern(n).Send(a, 1<<20, 50_000)
 		}
 		synctest.Wait()
-		a, b := open(t, c, s)
+		a, b := openPair(t, c, s)
 		go func() {
 			_, _ = testutil.Pattern(99).Send(a, 5<<20, 50_000)
 			_ = a.Close()
@@ -614,7 +607,7 @@ func TestInVersionTwoStreamsThatNobodyReadsDoNotStopAnother(t *testing.T) {
 }
 
 func TestALoweredWindowIsToldRightAfterSYN(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		if r.version == 1 {
 			return
 		}
@@ -625,7 +618,7 @@ func TestALoweredWindowIsToldRightAfterSYN(t *testing.T) {
 		if u := f.Update(); f.StreamID != r.theirs(0) || u.Consumed != 0 || u.Window == 0 || u.Window >= flow.InitialWindow {
 			t.Errorf("got %v", f)
 		}
-		mine := mustOpen(t, s)
+		mine := open(t, s)
 		p.ExpectFrame(t, r.syn(mine.ID()))
 		f = p.Next(t)
 		if u := f.Update(); f.StreamID != mine.ID() || u.Consumed != 0 || u.Window == 0 || u.Window >= flow.InitialWindow {

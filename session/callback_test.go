@@ -115,13 +115,13 @@ func TestCallbacksMayCallAnything(t *testing.T) {
 	for callback, with := range callbacks {
 		for name, call := range calls {
 			t.Run(callback+"/"+name, func(t *testing.T) {
-				versions(t, func(t *testing.T, version int) {
+				eachVersion(t, func(t *testing.T, version int) {
 					var h hook
 					cfg := session.Config{Version: version}
 					a, b := testutil.SimPair(t, simnet.Link{})
 					c := client(t, with(&h, a, &cfg), &cfg)
 					s := server(t, b, &session.Config{Version: version})
-					out, _ := open(t, c, s)
+					out, _ := openPair(t, c, s)
 					done := make(chan struct{})
 					h.set(func() {
 						defer close(done)
@@ -149,19 +149,19 @@ func TestCallbacksMayCallAnything(t *testing.T) {
 func TestOnEventMayCallAnything(t *testing.T) {
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
-			versions(t, func(t *testing.T, version int) {
+			eachVersion(t, func(t *testing.T, version int) {
 				var h hook
-				c, s := over(t, stallPath, &session.Config{Version: version}, &session.Config{
+				c, s := sessionsOver(t, stallPath, &session.Config{Version: version}, &session.Config{
 					Version: version, MaxReceiveBuffer: 64 * kib, StallTimeout: time.Second,
 					OnEvent: func(session.Event) { h.call() },
 				})
-				outs, ins := openMany(t, c, s, 2)
+				outs, ins := openPairs(t, c, s, 2)
 				done := make(chan struct{})
 				h.set(func() {
 					defer close(done)
 					call(t, s, ins[1])
 				})
-				go pushFor(outs[0], 64*kib)
+				go writeUntilEnd(outs[0], 64*kib)
 				time.Sleep(15 * time.Second)
 				select {
 				case <-done:
@@ -182,7 +182,7 @@ func TestOnEventMayCallAnything(t *testing.T) {
 func TestCallbacksAtTheEndMayCallAnything(t *testing.T) {
 	for _, callback := range []string{"Logger", "the transport's Close"} {
 		t.Run(callback, func(t *testing.T) {
-			versions(t, func(t *testing.T, version int) {
+			eachVersion(t, func(t *testing.T, version int) {
 				var h hook
 				cfg := session.Config{Version: version, Logger: slog.New(handler{slog.DiscardHandler, &h})}
 				a, b := testutil.SimPair(t, simnet.Link{})
@@ -193,7 +193,7 @@ func TestCallbacksAtTheEndMayCallAnything(t *testing.T) {
 				}
 				c := client(t, conn, &cfg)
 				s := server(t, b, &session.Config{Version: version})
-				out, _ := open(t, c, s)
+				out, _ := openPair(t, c, s)
 				called := false
 				h.set(func() {
 					called = true
@@ -258,7 +258,7 @@ func (n nosy) AfterFunc(f func()) (stop func() bool) {
 
 // A context's methods are called without a lock, too: they may call the session.
 func TestContextsMayCallAnything(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		a, b := testutil.SimPair(t, simnet.Link{})
 		s := server(t, b, nil)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -266,7 +266,7 @@ func TestContextsMayCallAnything(t *testing.T) {
 		accepted := background(func() (*stream.Stream, error) { return s.AcceptStream(nosy{ctx, s}) })
 		time.Sleep(time.Second) // both wait, for the version and for a stream
 		c := client(t, a, &session.Config{Version: version})
-		mustOpen(t, c)
+		open(t, c)
 		for _, done := range []<-chan result[*stream.Stream]{opened, accepted} {
 			if r := <-done; r.err != nil {
 				t.Error(r.err)
@@ -328,9 +328,9 @@ func TestACallbackThatPanicsInClientLeavesNothingBehind(t *testing.T) {
 						t.Errorf("the transport is not as it was: %v", err)
 					}
 					// A session that is alone on its budget may fill all of it; in company it may not.
-					c, s := over(t, stallPath, &session.Config{Version: 1}, &session.Config{Version: 1, Budget: budget})
-					out, _ := open(t, c, s)
-					go pushFor(out, 64*kib)
+					c, s := sessionsOver(t, stallPath, &session.Config{Version: 1}, &session.Config{Version: 1, Budget: budget})
+					out, _ := openPair(t, c, s)
+					go writeUntilEnd(out, 64*kib)
 					time.Sleep(time.Second)
 					if used := budget.Used(); used < mib {
 						t.Errorf("the next session on the budget holds %d bytes, want %d", used, mib)
@@ -368,13 +368,13 @@ func TestACallbackThatPanicsLeavesNoLockHeld(t *testing.T) {
 			}),
 			Logger: slog.New(handler{slog.DiscardHandler, &h}),
 		})
-		st := mustOpen(t, c)
+		st := open(t, c)
 		h.set(func() { panic("boom") })
 		if v := panics(func() { session.AskPolicy(c) }); v != "boom" {
 			t.Errorf("the policy panics with %v, want boom", v)
 		}
 		session.AskPolicy(c)
-		_ = mustOpen(t, c)
+		_ = open(t, c)
 
 		h.set(func() { panic("boom") })
 		if v := panics(func() { _ = c.Close() }); v != "boom" {
@@ -442,13 +442,13 @@ func TestASchedulerThatPanicsEndsItsSession(t *testing.T) {
 				return unruly{shaper.NewFair(), method}
 			}})
 			s := server(t, theirs, nil)
-			out, in := open(t, c, s)
+			out, in := openPair(t, c, s)
 			ping(t, out, in)
 			waiting := background(func() (int, error) { return out.Read(make([]byte, 1)) })
 			var value any
 			for n := 0; value == nil && n < 1000; n++ {
 				// A stream's first Write is sent by its caller, unless somebody else is sending.
-				other := mustOpen(t, c)
+				other := open(t, c)
 				session.AwaitSent(c)
 				value = panics(func() { _, _ = other.Write(make([]byte, size)); session.Flush(c) })
 			}

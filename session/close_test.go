@@ -40,7 +40,7 @@ func TestStreamCloseReturnsPromptlyWithAFullTransportAndFINStillFollowsTheData(t
 	} {
 		for _, size := range []int{100, 100_000} {
 			t.Run(fmt.Sprintf("%s/%d bytes a Write", c.name, size), func(t *testing.T) {
-				each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+				eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 					s, peer := scripted(t, tr, &session.Config{Version: version})
 					peer.Ignore(wire.NOP, wire.UPD)
 					st := openWide(t, s, peer, version)
@@ -55,7 +55,7 @@ func TestStreamCloseReturnsPromptlyWithAFullTransportAndFINStillFollowsTheData(t
 						wantTime(t, "it returned", elapsed(), 0)
 					}
 					go s.Close()
-					got := readAll(t, peer)
+					got := readFrames(t, peer)
 					if diff := cmp.Diff(c.want, got.commands(st.ID())); diff != "" {
 						t.Errorf("frames (-want +got)\n%s", diff)
 					}
@@ -70,14 +70,14 @@ func TestStreamCloseReturnsPromptlyWithAFullTransportAndFINStillFollowsTheData(t
 }
 
 func TestWithAFullTransportNothingButWriteWaits(t *testing.T) {
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, peer := scripted(t, tr, &session.Config{Version: version})
 		full := openWide(t, c, peer, version)
 		newSource(1, 100_000).fill(t, full)
 		elapsed := clock()
 		var list []*stream.Stream
 		for range 500 {
-			st := mustOpen(t, c)
+			st := open(t, c)
 			if _, err := st.Write([]byte("hello")); err != nil {
 				t.Fatal(err)
 			}
@@ -94,7 +94,7 @@ func TestWithAFullTransportNothingButWriteWaits(t *testing.T) {
 		}
 		go c.Close()
 		peer.Ignore(wire.NOP, wire.UPD)
-		got := readAll(t, peer)
+		got := readFrames(t, peer)
 		for _, st := range list {
 			// The second FIN says that both directions are closed.
 			if diff := cmp.Diff([]wire.Command{wire.SYN, wire.PSH, wire.FIN, wire.FIN}, got.commands(st.ID())); diff != "" {
@@ -119,14 +119,14 @@ func TestASessionClosedRightAfterWriteStillDelivers(t *testing.T) {
 	} {
 		for _, side := range []string{"client", "server"} {
 			t.Run(fmt.Sprintf("%d streams of %d bytes, FIN %v, by the %s", c.streams, c.size, c.fin, side), func(t *testing.T) {
-				each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+				eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 					closes, stays := sessions(t, tr, session.Config{Version: version})
 					if side == "server" {
 						closes, stays = stays, closes
 					}
 					var out, in []*stream.Stream
 					for range c.streams {
-						o, i := open(t, closes, stays)
+						o, i := openPair(t, closes, stays)
 						out, in = append(out, o), append(in, i)
 					}
 					var readers sync.WaitGroup
@@ -180,7 +180,7 @@ func flood(t testing.TB, tr testutil.Transport, peer *testutil.Peer, version int
 }
 
 func TestSessionCloseReturnsHoweverMuchThePeerSends(t *testing.T) {
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		ca, cb := tr.Pair(t)
 		c, peer := scriptedOver(t, ca, cb, &session.Config{Version: version, CloseTimeout: time.Second})
 		openWide(t, c, peer, version)
@@ -209,7 +209,7 @@ func TestASessionClosedRightAfterWriteStillDeliversWithUnreadDataInItsTransport(
 }
 
 func deliverWithUnreadData(t *testing.T, common *session.Config) {
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		cfg := *common
 		cfg.Version = version
 		ca, cb := tr.Pair(t)
@@ -254,9 +254,9 @@ func TestASessionClosedRightAfterWriteStillDeliversToAPeerThatWrites(t *testing.
 	const size = 300_000
 	for _, pause := range []time.Duration{0, time.Millisecond, 50 * time.Millisecond, time.Second} {
 		t.Run(fmt.Sprintf("read at once every %v", pause), func(t *testing.T) {
-			each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+			eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 				c, s := sessions(t, tr, session.Config{Version: version, MaxReceiveBuffer: 64 << 10, CloseTimeout: time.Minute})
-				out, in := open(t, c, s)
+				out, in := openPair(t, c, s)
 				var writer sync.WaitGroup
 				writer.Go(func() {
 					for {
@@ -309,7 +309,7 @@ func TestASessionOverTLSClosedRightAfterWriteStillDeliversToAPeerThatWrites(t *t
 		cfg := &session.Config{Version: 1 + i%2, CloseTimeout: time.Minute}
 		c := client(t, tls.Client(ca, &tls.Config{RootCAs: roots, ServerName: "example.com"}), cfg)
 		s := server(t, tls.Server(cb, &tls.Config{Certificates: certified.TLS.Certificates}), cfg)
-		out, in := open(t, c, s)
+		out, in := openPair(t, c, s)
 		var writer sync.WaitGroup
 		writer.Go(func() {
 			for p := make([]byte, 10_000); ; {
@@ -344,7 +344,7 @@ func TestDataWrittenBeforeSessionCloseIsFlushedForAtMostCloseTimeout(t *testing.
 		{"a nanosecond", 1, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+			eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 				s, peer := scripted(t, tr, &session.Config{Version: version, CloseTimeout: c.timeout, KeepAlive: off})
 				st := openWide(t, s, peer, version)
 				newSource(1, 1000).fill(t, st)
@@ -356,7 +356,7 @@ func TestDataWrittenBeforeSessionCloseIsFlushedForAtMostCloseTimeout(t *testing.
 		})
 	}
 	t.Run("on a socket", func(t *testing.T) {
-		each(t, func(tr testutil.Transport) bool { return !tr.Bubble }, func(t *testing.T, tr testutil.Transport, version int) {
+		eachTransport(t, func(tr testutil.Transport) bool { return !tr.Bubble }, func(t *testing.T, tr testutil.Transport, version int) {
 			s, peer := scripted(t, tr, &session.Config{Version: version, CloseTimeout: 20 * time.Millisecond})
 			src := newSource(1, 1<<20)
 			src.patience = 200 * time.Millisecond
@@ -374,12 +374,12 @@ func TestDataWrittenBeforeSessionCloseIsFlushedForAtMostCloseTimeout(t *testing.
 			s := client(t, ca, &session.Config{Version: 2, KeepAlive: off})
 			peer := testutil.NewPeer(t, cb)
 			peer.Timeout = time.Hour
-			st := mustOpen(t, s)
+			st := open(t, s)
 			src := newSource(1, 1000)
 			src.fill(t, st)
 			elapsed := clock()
 			closed := background(func() (struct{}, error) { return struct{}{}, s.Close() })
-			got := readAll(t, peer)
+			got := readFrames(t, peer)
 			wantErr(t, "Close", (<-closed).err, session.ErrNotFlushed)
 			wantTime(t, "Close returned", elapsed(), session.DefaultCloseTimeout)
 			if n := len(got.data[st.ID()]); n != 262144 {
@@ -393,14 +393,14 @@ func TestDataWrittenBeforeSessionCloseIsFlushedForAtMostCloseTimeout(t *testing.
 			s := client(t, ca, &session.Config{Version: 2, KeepAlive: off})
 			peer := testutil.NewPeer(t, cb)
 			peer.Timeout = time.Hour
-			st := mustOpen(t, s)
+			st := open(t, s)
 			src := newSource(1, 1000)
 			src.fill(t, st)
 			elapsed := clock()
 			closed := background(func() (struct{}, error) { return struct{}{}, s.Close() })
 			time.Sleep(time.Second)
 			peer.Send(t, testutil.UPD(wire.V2, st.ID(), 0, 1<<20))
-			got := readAll(t, peer)
+			got := readFrames(t, peer)
 			wantErr(t, "Close", (<-closed).err, nil)
 			wantTime(t, "Close returned", elapsed(), time.Second)
 			if n := int64(len(got.data[st.ID()])); n != src.off {
@@ -412,7 +412,7 @@ func TestDataWrittenBeforeSessionCloseIsFlushedForAtMostCloseTimeout(t *testing.
 
 // The usual end of a conversation: the peer closes its side as soon as it has read all.
 func TestCloseSucceedsIfThePeerClosesWhenItHasReadEverything(t *testing.T) {
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, peer := scripted(t, tr, &session.Config{Version: version})
 		st := openWide(t, c, peer, version)
 		src := newSource(1, 1000)
@@ -445,14 +445,14 @@ func TestCloseFailsIfNotEverythingWrittenWasSent(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			for _, tr := range []string{"sim", "bare"} {
 				t.Run(tr, func(t *testing.T) {
-					versions(t, func(t *testing.T, version int) {
+					eachVersion(t, func(t *testing.T, version int) {
 						a, b := testutil.SimPair(t, simnet.Link{Buffer: 50})
 						var conn io.ReadWriteCloser = a
 						if tr == "bare" {
 							conn = simnet.Bare(a)
 						}
 						s := client(t, conn, &session.Config{Version: version, CloseTimeout: time.Hour, KeepAlive: off})
-						st := mustOpen(t, s)
+						st := open(t, s)
 						synctest.Wait()
 						a.Out().Stall()
 						for left := c.size; left > 0; left -= 100 {
@@ -487,7 +487,7 @@ func TestAStreamThatIsClosedDuringSessionCloseDoesNotHoldItUp(t *testing.T) {
 		{"CloseRead", (*stream.Stream).CloseRead},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+			eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 				s, peer := scripted(t, tr, &session.Config{Version: version, CloseTimeout: time.Hour, KeepAlive: off})
 				busy := openWide(t, s, peer, version)
 				idle := openWide(t, s, peer, version)
@@ -501,7 +501,7 @@ func TestAStreamThatIsClosedDuringSessionCloseDoesNotHoldItUp(t *testing.T) {
 						t.Error(err)
 					}
 				}
-				got := readAll(t, peer)
+				got := readFrames(t, peer)
 				wantErr(t, "Close", (<-closed).err, nil)
 				wantTime(t, "Close returned", elapsed(), 0)
 				if n := int64(len(got.data[busy.ID()])); n != src.off {
@@ -513,7 +513,7 @@ func TestAStreamThatIsClosedDuringSessionCloseDoesNotHoldItUp(t *testing.T) {
 }
 
 func TestClosingAgainDoesNothingAndWaitsForTheFirst(t *testing.T) {
-	each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		s, peer := scripted(t, tr, &session.Config{Version: version, KeepAlive: off})
 		newSource(1, 1000).fill(t, openWide(t, s, peer, version))
 		var all []<-chan result[struct{}]
@@ -539,13 +539,13 @@ func TestClosingAgainDoesNothingAndWaitsForTheFirst(t *testing.T) {
 }
 
 func TestAfterSessionCloseNoCallSucceeds(t *testing.T) {
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
-		a, b := open(t, c, s)
+		a, b := openPair(t, c, s)
 		if _, err := b.Write([]byte("unread")); err != nil {
 			t.Fatal(err)
 		}
-		waiting := mustOpen(t, s) // to be accepted by c
+		waiting := open(t, s) // to be accepted by c
 		if _, err := waiting.Write([]byte("hello")); err != nil {
 			t.Fatal(err)
 		}
@@ -596,9 +596,9 @@ func TestAfterSessionCloseNoCallSucceeds(t *testing.T) {
 }
 
 func TestStreamCloseEndsReadsAndWritesAndForgetsWhatIsUnread(t *testing.T) {
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
-		a, b := open(t, c, s)
+		a, b := openPair(t, c, s)
 		if _, err := b.Write(make([]byte, 50_000)); err != nil {
 			t.Fatal(err)
 		}
@@ -635,9 +635,9 @@ func TestStreamCloseEndsReadsAndWritesAndForgetsWhatIsUnread(t *testing.T) {
 
 func TestCloseWriteEndsWritingAndReadingGoesOn(t *testing.T) {
 	const size = 100_000
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
-		a, b := open(t, c, s)
+		a, b := openPair(t, c, s)
 		if _, err := a.Write([]byte("request")); err != nil {
 			t.Fatal(err)
 		}
@@ -669,9 +669,9 @@ func TestCloseWriteEndsWritingAndReadingGoesOn(t *testing.T) {
 func TestCloseReadEndsReadingAndWritingGoesOn(t *testing.T) {
 	// More than a window, and more than the budget.
 	const size = 1 << 20
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version, MaxReceiveBuffer: 512 << 10})
-		a, b := open(t, c, s)
+		a, b := openPair(t, c, s)
 		blocked := background(func() (int, error) { return a.Read(make([]byte, 1)) })
 		settle(tr)
 		for range 2 {
@@ -703,10 +703,10 @@ func TestCloseReadEndsReadingAndWritingGoesOn(t *testing.T) {
 
 func TestStreamCloseFailsIfTheSessionEndedBeforeWhatWasWrittenWasSent(t *testing.T) {
 	broken := errors.New("cable cut")
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		a, b := testutil.SimPair(t, simnet.Link{Buffer: narrowSize, ReadBuffer: narrowSize})
 		c := client(t, a, &session.Config{Version: version, KeepAlive: off})
-		full, idle := mustOpen(t, c), mustOpen(t, c)
+		full, idle := open(t, c), open(t, c)
 		if _, err := idle.Write([]byte("sent")); err != nil {
 			t.Fatal(err)
 		}
@@ -722,10 +722,10 @@ func TestStreamCloseFailsIfTheSessionEndedBeforeWhatWasWrittenWasSent(t *testing
 
 // Whoever closes what, and in whatever order, everything ends.
 func TestSessionsThatCloseAtTheSameTimeBothEnd(t *testing.T) {
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		for range 20 {
 			c, s := sessions(t, tr, session.Config{Version: version})
-			a, b := open(t, c, s)
+			a, b := openPair(t, c, s)
 			var all sync.WaitGroup
 			for _, call := range []func() error{c.Close, s.Close, a.Close, b.Close, a.CloseWrite, b.CloseRead} {
 				all.Go(func() { _ = call() })
@@ -751,12 +751,12 @@ func TestSessionsThatCloseAtTheSameTimeBothEnd(t *testing.T) {
 // Neither side's FIN can go out before the data in front of it, for which the other side has to make
 // room, though nobody there reads any more.
 func TestAStreamThatBothSidesCloseWithFullWindowsEnds(t *testing.T) {
-	each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		if version == 1 {
 			return // has no windows
 		}
 		c, s := sessions(t, tr, session.Config{Version: version, KeepAlive: off})
-		a, b := open(t, c, s)
+		a, b := openPair(t, c, s)
 		for _, st := range []*stream.Stream{a, b} {
 			st.SetWriteDeadline(time.Now().Add(time.Second))
 			var err error

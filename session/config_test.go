@@ -130,11 +130,11 @@ func TestSessionsWorkAtTheLimits(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(cfg.MaxFrameSize), func(t *testing.T) {
 			const size = 20_000
-			versions(t, func(t *testing.T, version int) {
+			eachVersion(t, func(t *testing.T, version int) {
 				cfg := cfg
 				cfg.Version = version
 				c, s := sessions(t, transport("sim"), cfg)
-				a, b := open(t, c, s)
+				a, b := openPair(t, c, s)
 				go func() {
 					_, _ = testutil.Pattern(1).Send(a, size, 3000)
 					_ = a.Close()
@@ -211,11 +211,11 @@ func TestAFrameHoldsAtMostMaxFrameSize(t *testing.T) {
 		{65535, 65535},
 	} {
 		t.Run(fmt.Sprint(c.set), func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				s, p := r.start(t, session.Config{MaxFrameSize: c.set})
 				p.Ignore(wire.NOP, wire.UPD, wire.SYN)
 				for _, chunk := range []int{len(data), 5000, 70} {
-					st := mustOpen(t, s)
+					st := open(t, s)
 					wrote := background(func() (any, error) {
 						for b := data; len(b) > 0; b = b[min(chunk, len(b)):] {
 							if _, err := st.Write(b[:min(chunk, len(b))]); err != nil {
@@ -260,7 +260,7 @@ func TestTheDefaultsAreThoseThatAreDocumented(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		p.Ignore(wire.NOP, wire.UPD)
 		sendFlood(t, r, p, func(r role, n int) testutil.Frame { return r.syn(r.theirs(n)) }, 65536)

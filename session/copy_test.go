@@ -18,10 +18,10 @@ import (
 func TestIOCopyThroughAChainOfStreamsLosesNothing(t *testing.T) {
 	for _, size := range []int64{0, 1, 1000, 8 << 10, 32760, 100_001, 1 << 20} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
-			each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+			eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 				c, s := sessions(t, tr, session.Config{Version: version})
-				a, b := open(t, c, s)
-				back, end := open(t, s, c)
+				a, b := openPair(t, c, s)
+				back, end := openPair(t, s, c)
 				var all sync.WaitGroup
 				// A proxy: from one stream to another, in both ways of io.Copy at once.
 				all.Go(func() {
@@ -68,9 +68,9 @@ func TestReadFromSendsAllThatItsReaderReturns(t *testing.T) {
 		}, errSource},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+			eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 				cl, s := sessions(t, tr, session.Config{Version: version})
-				a, b := open(t, cl, s)
+				a, b := openPair(t, cl, s)
 				go func() {
 					n, err := a.ReadFrom(c.reader())
 					if n != size {
@@ -102,7 +102,7 @@ func (s *stutter) Read(p []byte) (int, error) {
 }
 
 func TestReadFromCountsWhatTheStreamTook(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		c, peer := scripted(t, transport("sim"), &session.Config{Version: version})
 		st := openWide(t, c, peer, version)
 		copied := background(func() (int64, error) { return st.ReadFrom(testutil.Pattern(1).Reader(1 << 20)) })
@@ -111,7 +111,7 @@ func TestReadFromCountsWhatTheStreamTook(t *testing.T) {
 		r := <-copied
 		wantErr(t, "ReadFrom", r.err, net.ErrClosed)
 		go c.Close()
-		data := readAll(t, peer).data[st.ID()]
+		data := readFrames(t, peer).data[st.ID()]
 		if err := testutil.Pattern(1).Check(data, 0); err != nil || int64(len(data)) != r.value {
 			t.Errorf("ReadFrom counted %d bytes, the peer got %d: %v", r.value, len(data), err)
 		}
@@ -139,9 +139,9 @@ func TestWriteToReportsWhatItsWriterTookAndWhyItStopped(t *testing.T) {
 	const size, taken = 200_000, 70_000
 	for _, want := range []error{errSource, io.ErrShortWrite} {
 		t.Run(want.Error(), func(t *testing.T) {
-			each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+			eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 				c, s := sessions(t, tr, session.Config{Version: version})
-				a, b := open(t, c, s)
+				a, b := openPair(t, c, s)
 				go a.Write(testutil.Pattern(1).Bytes(size))
 				w := &fails{left: taken, err: want}
 				if want == io.ErrShortWrite {
@@ -166,9 +166,9 @@ func TestWriteToReportsWhatItsWriterTookAndWhyItStopped(t *testing.T) {
 
 func TestWriteToGoesOnWhereReadsStopped(t *testing.T) {
 	const size = 100_000
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
-		a, b := open(t, c, s)
+		a, b := openPair(t, c, s)
 		go func() {
 			if _, err := testutil.Pattern(1).Send(a, size, 7777); err != nil {
 				t.Error(err)
@@ -214,9 +214,9 @@ func (l *largest) Read(p []byte) (int, error) {
 
 func TestIOCopyUsesWriteToAndReadFromInLargePieces(t *testing.T) {
 	const size = 2 << 20
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
-		a, b := open(t, c, s)
+		a, b := openPair(t, c, s)
 		r := &largest{Reader: testutil.Pattern(1).Reader(size)}
 		var copying sync.WaitGroup
 		copying.Go(func() {

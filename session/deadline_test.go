@@ -82,7 +82,7 @@ func TestADeadlineTakesEffectAtOnceHoweverItIsMoved(t *testing.T) {
 	} {
 		for _, call := range deadlineCalls {
 			t.Run(c.name+"/"+call.name, func(t *testing.T) {
-				versions(t, func(t *testing.T, version int) {
+				eachVersion(t, func(t *testing.T, version int) {
 					s, peer := scripted(t, transport("sim"), &session.Config{Version: version, KeepAlive: off})
 					st := openWide(t, s, peer, version)
 					set := func(f func(*stream.Stream, time.Time) error) setter {
@@ -114,9 +114,9 @@ func TestADeadlineTakesEffectAtOnceHoweverItIsMoved(t *testing.T) {
 }
 
 func TestADeadlineThatHasPassedFailsReadsEvenIfThereIsSomethingToRead(t *testing.T) {
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
-		a, b := open(t, c, s)
+		a, b := openPair(t, c, s)
 		if _, err := b.Write([]byte("hello")); err != nil {
 			t.Fatal(err)
 		}
@@ -149,13 +149,13 @@ func TestADeadlineThatHasPassedFailsReadsEvenIfThereIsSomethingToRead(t *testing
 }
 
 func TestNothingIsLostOrDoubledHoweverOftenDeadlinesPass(t *testing.T) {
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		size := int64(1 << 20)
 		if !tr.Bubble {
 			size = 512 << 10
 		}
 		c, s := sessions(t, tr, session.Config{Version: version})
-		a, b := open(t, c, s)
+		a, b := openPair(t, c, s)
 
 		var others sync.WaitGroup
 		stop := make(chan struct{})
@@ -226,10 +226,10 @@ func TestNothingIsLostOrDoubledHoweverOftenDeadlinesPass(t *testing.T) {
 }
 
 func TestADeadlineOfOneStreamIsNoneOfTheOthersAndNoneOfTheTransport(t *testing.T) {
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
-		a1, b1 := open(t, c, s)
-		a2, b2 := open(t, c, s)
+		a1, b1 := openPair(t, c, s)
+		a2, b2 := openPair(t, c, s)
 		for _, st := range []*stream.Stream{a1, b1} {
 			if err := st.SetDeadline(time.Unix(1, 0)); err != nil {
 				t.Fatal(err)

@@ -25,7 +25,7 @@ import (
 // The end of a stream.
 
 func TestNothingIsAcknowledgedAndDataFlowsAtOnceBothWays(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		id := r.theirs(0)
 		p.Send(t, r.syn(id))
@@ -35,7 +35,7 @@ func TestNothingIsAcknowledgedAndDataFlowsAtOnceBothWays(t *testing.T) {
 			t.Error(err)
 		}
 		p.ExpectData(t, id, []byte("before any data of yours"))
-		mine := mustOpen(t, s)
+		mine := open(t, s)
 		if _, err := mine.Write([]byte("hello")); err != nil {
 			t.Error(err)
 		}
@@ -50,7 +50,7 @@ func TestNothingIsAcknowledgedAndDataFlowsAtOnceBothWays(t *testing.T) {
 }
 
 func TestFINClosesOneDirection(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		p.Ignore(wire.NOP, wire.UPD)
 		id := r.theirs(0)
@@ -84,7 +84,7 @@ func TestASecondFINSaysThatThePeerHasClosedBothDirections(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				s, p := r.start(t, session.Config{})
 				p.Ignore(wire.NOP, wire.UPD)
 				id := r.theirs(0)
@@ -112,7 +112,7 @@ func TestASecondFINSaysThatThePeerHasClosedBothDirections(t *testing.T) {
 }
 
 func TestASecondFINEndsABlockedWrite(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.startLink(t, simnet.Link{Buffer: 1000, ReadBuffer: 1000}, session.Config{})
 		id := r.theirs(0)
 		p.Send(t, r.syn(id), r.fin(id))
@@ -162,7 +162,7 @@ func TestAStreamIsForgottenWhenBothDirectionsHaveEnded(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				s, p := r.start(t, session.Config{})
 				p.Ignore(wire.NOP, wire.UPD)
 				id := r.theirs(0)
@@ -189,13 +189,13 @@ func TestAStreamIsForgottenWhenBothDirectionsHaveEnded(t *testing.T) {
 func TestTheEndOfTheTransportReachesEverybodyAtOnce(t *testing.T) {
 	for _, e := range ends {
 		t.Run(e.name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				// So small that Writes block, and that streams that were opened wait.
 				s, p := r.startLink(t, simnet.Link{Buffer: 100, ReadBuffer: 100}, e.cfg)
 				id := r.theirs(0)
 				p.Send(t, r.syn(id))
 				st := accept(t, s)
-				other, third := mustOpen(t, s), mustOpen(t, s)
+				other, third := open(t, s), open(t, s)
 				calls := map[string]<-chan result[any]{
 					"Read":          background(func() (any, error) { return st.Read(make([]byte, 10)) }),
 					"WriteTo":       background(func() (any, error) { return other.WriteTo(io.Discard) }),
@@ -279,7 +279,7 @@ func TestTheEndOfTheTransportReachesEverybodyAtOnce(t *testing.T) {
 
 func TestAResetLeavesNoReadBehind(t *testing.T) {
 	const streams = 500
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		for range 10 {
 			s, p := r.startLink(t, simnet.Link{Buffer: 100, ReadBuffer: 100}, session.Config{})
 			var reads []<-chan result[int]
@@ -305,7 +305,7 @@ func TestAResetLeavesNoReadBehind(t *testing.T) {
 func TestStreamsThatArrivedBeforeTheTransportEndedCanStillBeAcceptedAndRead(t *testing.T) {
 	for _, e := range ends {
 		t.Run(e.name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				s, p := r.start(t, e.cfg)
 				const streams = 20
 				for n := range streams {
@@ -359,7 +359,7 @@ func TestStreamsThatArrivedBeforeTheTransportEndedCanStillBeAcceptedAndRead(t *t
 }
 
 func TestAnAcceptThatWaitsGetsTheStreamsThatArrivedWithTheEnd(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		accepted := background(func() (n int, err error) {
 			for {
@@ -398,7 +398,7 @@ func TestTheEndReachesASessionThatDoesNotReadAsItsBudgetIsFull(t *testing.T) {
 		}},
 	} {
 		t.Run(e.name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				s, p := r.start(t, session.Config{MaxReceiveBuffer: 64 << 10})
 				p.Ignore(wire.NOP, wire.UPD)
 				id := r.theirs(0)
@@ -436,7 +436,7 @@ func TestTheEndReachesASessionOnASocketThatIsNotReadAsTheBudgetIsFull(t *testing
 		}},
 	} {
 		t.Run(e.name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				s, p := r.start(t, session.Config{MaxReceiveBuffer: 64 << 10, CloseTimeout: 100 * time.Millisecond})
 				unread, other := r.theirs(0), r.theirs(1)
 				p.Send(t, r.syn(other), r.syn(unread))
@@ -685,7 +685,7 @@ func checkStreamEnd(t *testing.T, what string, err, cause error) {
 
 // The same with a scripted peer, over every transport, so that what is read at once varies.
 func TestASessionWhoseTransportEndsAfterAnyByteHasReadWhatCameBefore(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		a, b := r.theirs(0), r.theirs(1)
 		var script []byte
 		for _, f := range []testutil.Frame{
@@ -742,7 +742,7 @@ func TestWhateverHappensAtOnceEverybodyReturnsAtTheEnd(t *testing.T) {
 		}},
 	} {
 		t.Run(e.name, func(t *testing.T) {
-			each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+			eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 				for seed := range uint64(2) {
 					ca, cb := tr.Pair(t)
 					cfg := &session.Config{Version: version, MaxReceiveBuffer: 64 << 10, CloseTimeout: 20 * time.Millisecond, AcceptBacklog: 8}

@@ -39,7 +39,7 @@ var transportErrors = []error{
 func TestTheTransportsOwnErrorReachesEverybody(t *testing.T) {
 	for _, cause := range transportErrors {
 		t.Run(cause.Error(), func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				ours, theirs := testutil.SimPair(t, simnet.Link{})
 				f := newFaulty(ours)
 				s, p := r.startOn(t, f, theirs, session.Config{})
@@ -65,11 +65,11 @@ func TestTheTransportsOwnErrorReachesEverybody(t *testing.T) {
 func TestErrorsAreOpErrorsOfSmuxWithTheAddressesOfTheTransport(t *testing.T) {
 	for _, e := range ends {
 		t.Run(e.name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				s, p := r.start(t, e.cfg)
 				p.Send(t, r.syn(r.theirs(0)))
 				st := accept(t, s)
-				mine := mustOpen(t, s)
+				mine := open(t, s)
 				synctest.Wait()
 				e.end(t, r, s, p)
 				<-s.Done()
@@ -106,7 +106,7 @@ func TestErrorsAreOpErrorsOfSmuxWithTheAddressesOfTheTransport(t *testing.T) {
 func TestErrSaysWhyTheSessionEndedAndIsNilWhileItLives(t *testing.T) {
 	for _, e := range ends {
 		t.Run(e.name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				s, p := r.start(t, e.cfg)
 				select {
 				case <-s.Done():
@@ -154,7 +154,7 @@ func TestAProtocolErrorTellsTheFrameAndWhatIsWrongWithIt(t *testing.T) {
 }
 
 func TestAContextsErrorIsReported(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, _ := r.start(t, session.Config{})
 		cancelled, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -196,7 +196,7 @@ func (l lines) Handle(_ context.Context, r slog.Record) error {
 func TestALoggerGetsALineAtTheBeginningAndOneWithTheReasonAtTheEnd(t *testing.T) {
 	for _, e := range ends {
 		t.Run(e.name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				var got []string
 				cfg := e.cfg
 				cfg.Logger = slog.New(lines{all: &got})

@@ -33,13 +33,13 @@ type load struct {
 
 // start has the stream written in chunks and read.
 func (l *load) start(chunk int) {
-	go pushFor(l.out, chunk)
-	go swallow(l.in, &l.read)
+	go writeUntilEnd(l.out, chunk)
+	go readUntilEnd(l.in, &l.read)
 }
 
 func loads(t *testing.T, c, s *session.Session, n int) []*load {
 	t.Helper()
-	outs, ins := openMany(t, c, s, n)
+	outs, ins := openPairs(t, c, s, n)
 	var all []*load
 	for i := range outs {
 		all = append(all, &load{out: outs[i], in: ins[i]})
@@ -86,7 +86,7 @@ func TestStreamsThatWrite1KiBAnd128KiBAtATimeGetEqualBytes(t *testing.T) {
 		t.Run(fmt.Sprintf("v%d/%d streams/%v", tt.version, tt.streams, tt.rtt), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				cfg := &session.Config{Version: tt.version}
-				c, s := over(t, path(fairRate(), tt.rtt), cfg, cfg)
+				c, s := sessionsOver(t, path(fairRate(), tt.rtt), cfg, cfg)
 				all := loads(t, c, s, tt.streams)
 				for i, l := range all {
 					l.start([]int{kib, 128 * kib}[i%2])
@@ -127,7 +127,7 @@ func TestWeightsHoldWithin5Percent(t *testing.T) {
 		t.Run(fmt.Sprintf("%d streams/writes of %v", tt.streams, tt.chunks), func(t *testing.T) {
 			someVersions(t, i, func(t *testing.T, version int) {
 				cfg := &session.Config{Version: version}
-				c, s := over(t, path(fairRate(), time.Millisecond), cfg, cfg)
+				c, s := sessionsOver(t, path(fairRate(), time.Millisecond), cfg, cfg)
 				all := loads(t, c, s, tt.streams)
 				weights := 0
 				for i, l := range all {
@@ -157,14 +157,14 @@ func TestWeightsHoldWithin5Percent(t *testing.T) {
 func TestBlockedAndSlowStreamsCostTheOthersNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const rate = 100 * simnet.Mbit
-		c, s := over(t, path(rate, time.Millisecond), v2(), v2())
-		blocked, _ := openMany(t, c, s, 16) // they are not read
+		c, s := sessionsOver(t, path(rate, time.Millisecond), v2(), v2())
+		blocked, _ := openPairs(t, c, s, 16) // they are not read
 		for _, out := range blocked {
-			go pushFor(out, 64*kib)
+			go writeUntilEnd(out, 64*kib)
 		}
 		slow := loads(t, c, s, 8)
 		for _, l := range slow {
-			go swallow(l.in, &l.read)
+			go readUntilEnd(l.in, &l.read)
 			go func() {
 				for {
 					if _, err := l.out.Write(make([]byte, 100)); err != nil {
@@ -208,18 +208,18 @@ func TestANewOrQuietStreamGoesBeforeTheBulkOnes(t *testing.T) {
 				link := path(rate, rtt)
 				link.Buffer = buffer
 				cfg := &session.Config{Version: version}
-				c, s := over(t, link, cfg, cfg)
+				c, s := sessionsOver(t, link, cfg, cfg)
 				for _, l := range loads(t, c, s, 16) {
 					l.start(tt.chunk)
 				}
-				quiet, quietIn := open(t, c, s)
+				quiet, quietIn := openPair(t, c, s)
 				time.Sleep(200 * time.Millisecond)
 				worst := time.Duration(0)
 				for range 30 {
 					elapsed := clock()
 					out, in := quiet, quietIn
 					if name == "new" {
-						out = mustOpen(t, c)
+						out = open(t, c)
 					}
 					if _, err := out.Write(make([]byte, 64)); err != nil {
 						t.Fatal(err)
@@ -227,7 +227,7 @@ func TestANewOrQuietStreamGoesBeforeTheBulkOnes(t *testing.T) {
 					if name == "new" {
 						in = accept(t, s)
 					}
-					pull(t, in, 64, nil)
+					readN(t, in, 64, nil)
 					worst = max(worst, elapsed())
 					if name == "new" {
 						_, _ = out.Close(), in.Close()
@@ -245,18 +245,18 @@ func TestANewOrQuietStreamGoesBeforeTheBulkOnes(t *testing.T) {
 
 // Data both ways does not stop streams from being opened, answered and closed.
 func TestAFloodOfDataDoesNotStopOpensAndCloses(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		cfg := &session.Config{Version: version}
-		c, s := over(t, path(100*simnet.Mbit, 10*time.Millisecond), cfg, cfg)
+		c, s := sessionsOver(t, path(100*simnet.Mbit, 10*time.Millisecond), cfg, cfg)
 		for _, l := range append(loads(t, c, s, 8), loads(t, s, c, 8)...) {
 			l.start(64 * kib)
 		}
 		time.Sleep(200 * time.Millisecond)
 		elapsed := clock()
 		for range 5 {
-			out, in := open(t, c, s)
-			exchange(t, out, in)
-			exchange(t, in, out)
+			out, in := openPair(t, c, s)
+			sendMessage(t, out, in, 10_000)
+			sendMessage(t, in, out, 10_000)
 			_, _ = out.Close(), in.Close()
 		}
 		if took := elapsed() / 5; took > 200*time.Millisecond {
@@ -272,12 +272,12 @@ func TestAFloodOfDataDoesNotStopOpensAndCloses(t *testing.T) {
 func TestAFloodOfOpensAndClosesDoesNotStopData(t *testing.T) {
 	for _, from := range []string{"the same side", "the other side"} {
 		t.Run(from, func(t *testing.T) {
-			versions(t, func(t *testing.T, version int) {
+			eachVersion(t, func(t *testing.T, version int) {
 				const rate = simnet.Mbit
 				cfg := &session.Config{Version: version}
 				link := path(rate, 10*time.Millisecond)
 				link.Buffer = 16 * kib // or what floods is behind seconds of data
-				c, s := over(t, link, cfg, cfg)
+				c, s := sessionsOver(t, link, cfg, cfg)
 				all := loads(t, c, s, 1)
 				all[0].start(64 * kib)
 				time.Sleep(time.Second)

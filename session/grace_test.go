@@ -25,13 +25,13 @@ func TestShutdownLosesNothingOfASlowReader(t *testing.T) {
 		{"held to a rate", session.Config{ReceiveRate: flow.Rate{BytesPerSecond: 4 << 10}}, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			versions(t, func(t *testing.T, version int) {
+			eachVersion(t, func(t *testing.T, version int) {
 				ca, cb := testutil.SimPair(t, simnet.Link{ReadBuffer: 512 << 10})
 				tt.cfg.Version = version
 				tt.cfg.KeepAlive = keepalive.Periodic{Interval: time.Second, Timeout: time.Hour} // fails at some time
 				c := client(t, ca, &session.Config{Version: version})
 				s := server(t, cb, &tt.cfg)
-				a, b := open(t, c, s)
+				a, b := openPair(t, c, s)
 				sent := background(func() (int64, error) { return testutil.Pattern(1).Send(a, size, 10_000) })
 				elapsed := clock()
 				go func() {

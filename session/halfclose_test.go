@@ -34,14 +34,14 @@ func TestCloseHalfClosesTheTransportAndReadsToItsEnd(t *testing.T) {
 		{"the peer does nothing", func(*testutil.Peer, *simnet.Conn) {}, 20 * time.Second, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			versions(t, func(t *testing.T, version int) {
+			eachVersion(t, func(t *testing.T, version int) {
 				v := wire.Version(version)
 				ca, cb := testutil.SimPair(t, simnet.Link{})
 				// No probe goes out behind the half-close.
 				cfg := &session.Config{Version: version, CloseTimeout: 20 * time.Second, KeepAlive: keepalive.Periodic{Interval: time.Second, Timeout: time.Hour}}
 				s, p := scriptedOver(t, ca, cb, cfg)
 				p.Timeout = time.Minute
-				st := mustOpen(t, s)
+				st := open(t, s)
 				if _, err := st.Write([]byte("the end")); err != nil {
 					t.Fatal(err)
 				}
@@ -68,10 +68,10 @@ func TestCloseTakesOneRoundTripTowardAnotherSession(t *testing.T) {
 	const rtt = 200 * time.Millisecond
 	for _, both := range []bool{false, true} {
 		t.Run(map[bool]string{false: "one closes", true: "both close"}[both], func(t *testing.T) {
-			versions(t, func(t *testing.T, version int) {
+			eachVersion(t, func(t *testing.T, version int) {
 				cfg := &session.Config{Version: version}
-				c, s := over(t, simnet.Link{Delay: rtt / 2}, cfg, cfg)
-				a, b := open(t, c, s)
+				c, s := sessionsOver(t, simnet.Link{Delay: rtt / 2}, cfg, cfg)
+				a, b := openPair(t, c, s)
 				if _, err := b.Write(make([]byte, 100_000)); err != nil {
 					t.Fatal(err)
 				}
@@ -102,7 +102,7 @@ func TestCloseTakesOneRoundTripTowardAnotherSession(t *testing.T) {
 
 // What nobody will read needs no room: a budget that other sessions have used up does not hold up Close.
 func TestCloseReadsToTheEndThoughTheBudgetIsUsedUp(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		const size = 1 << 20
 		budget := flow.NewBudget(size)
 		v := wire.Version(version)
@@ -122,7 +122,7 @@ func TestCloseReadsToTheEndThoughTheBudgetIsUsedUp(t *testing.T) {
 		}
 		elapsed := clock()
 		closed := background(func() (struct{}, error) { return struct{}{}, s.Close() })
-		readAll(t, p) // and close
+		readFrames(t, p) // and close
 		wantErr(t, "Close", (<-closed).err, nil)
 		wantTime(t, "Close returned", elapsed(), 0)
 	})
@@ -141,7 +141,7 @@ func (s stuckHalf) CloseWrite() error {
 
 // A CloseWrite that blocks, as that of TLS may, holds up Close no longer than CloseTimeout.
 func TestACloseWriteThatBlocksHoldsUpCloseForABoundedTime(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		ours, theirs := testutil.SimPair(t, simnet.Link{})
 		conn := stuckHalf{ours, make(chan struct{})}
 		defer close(conn.let)

@@ -16,7 +16,7 @@ import (
 // A deadline that the transport's former user has set, for a handshake perhaps, does not end the session.
 func TestClientAndServerClearTheTransportsDeadlines(t *testing.T) {
 	deadlines := func(tr testutil.Transport) bool { return tr.Deadlines }
-	each(t, deadlines, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, deadlines, func(t *testing.T, tr testutil.Transport, version int) {
 		at := map[string]time.Time{"passed": time.Unix(1, 0)}
 		if tr.Bubble {
 			at["to come"] = time.Now().Add(time.Second)
@@ -33,7 +33,7 @@ func TestClientAndServerClearTheTransportsDeadlines(t *testing.T) {
 			if tr.Bubble {
 				time.Sleep(time.Minute)
 			}
-			a, b := open(t, c, s)
+			a, b := openPair(t, c, s)
 			go a.Write([]byte("hello"))
 			if _, err := io.ReadFull(b, make([]byte, 5)); err != nil {
 				t.Errorf("with a deadline that has %s: %v", name, err)
@@ -44,7 +44,7 @@ func TestClientAndServerClearTheTransportsDeadlines(t *testing.T) {
 
 // Some transports look by the clock whether there is data, and return nothing if there is none.
 func TestReadsThatReturnNothingAreNoEndUnlessTheyComeAtOnce(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		ours, theirs := testutil.SimPair(t, simnet.Link{})
 		f := newFaulty(ours)
 		f.read = func(p []byte) (int, error) {
@@ -58,7 +58,7 @@ func TestReadsThatReturnNothingAreNoEndUnlessTheyComeAtOnce(t *testing.T) {
 		c := client(t, f, &session.Config{Version: version})
 		s := server(t, theirs, &session.Config{Version: version})
 		time.Sleep(time.Minute)
-		a, b := open(t, s, c)
+		a, b := openPair(t, s, c)
 		if _, err := a.Write([]byte("hello")); err != nil {
 			t.Error(err)
 		}

@@ -6,7 +6,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -78,12 +77,12 @@ func raw(v wire.Version, c wire.Command, length uint16, id uint32, n int) testut
 func TestAPeerThatBreaksTheProtocolGetsItsSessionAndTransportClosedWithAnErrorThatSaysWhatItSent(t *testing.T) {
 	for _, v := range violations {
 		t.Run(v.name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				if v.only != 0 && v.only != r.version {
 					return
 				}
 				s, p := r.start(t, session.Config{})
-				mine := mustOpen(t, s)
+				mine := open(t, s)
 				p.Send(t, r.syn(r.theirs(0)))
 				theirs := accept(t, s)
 				read := background(func() (int, error) { return mine.Read(make([]byte, 10)) })
@@ -126,10 +125,8 @@ func TestAPeerThatBreaksTheProtocolGetsItsSessionAndTransportClosedWithAnErrorTh
 	}
 }
 
-func second[T any](_ T, err error) error { return err }
-
 func TestAVersionThatIsNotTheSessionsIsNotCalledUnknown(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		p.Send(t, testutil.NOP(3-r.version))
 		<-s.Done()
@@ -156,7 +153,7 @@ func TestGarbageEndsTheSessionWithAProtocolErrorOrAtTheLatestWithTheTransport(t 
 					if seed%2 == 0 {
 						garbage[0] = byte(r.version)
 					}
-					drained := background(func() (int, error) { return drain(s), nil })
+					drained := background(func() (int, error) { return readSession(s), nil })
 					written := background(func() (int, error) { return p.Conn.Write(garbage) })
 					select {
 					case <-s.Done():
@@ -182,8 +179,8 @@ func roleOf(seed uint64, f func(r role)) {
 	f(r)
 }
 
-// drain accepts and reads everything until the session ends, and returns how many bytes came.
-func drain(s *session.Session) int {
+// readSession accepts and reads everything until the session ends, and returns how many bytes came.
+func readSession(s *session.Session) int {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	total := 0
@@ -266,7 +263,7 @@ func TestAFloodCostsBoundedMemoryAndAnswers(t *testing.T) {
 	const frames = 5_000
 	for _, flood := range floods {
 		t.Run(flood.name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				if flood.only != 0 && flood.only != r.version {
 					return
 				}
@@ -303,7 +300,7 @@ func TestAPeerThatNeverReadsOurAnswersCostsBoundedMemoryAndGoroutines(t *testing
 	const frames = 20_000
 	for _, flood := range floods {
 		t.Run(flood.name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				if flood.only != 0 && flood.only != r.version || flood.answers == 0 {
 					return
 				}
@@ -357,16 +354,9 @@ func sendFlood(t *testing.T, r role, p *testutil.Peer, frame func(r role, n int)
 	}
 }
 
-func heapInUse() int {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int(m.HeapAlloc)
-}
-
 // Two FINs have said that nobody reads.
 func TestDataForAClosedStreamGetsNoAnswer(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		p.Ignore(wire.NOP, wire.UPD)
 		for n, size := range []int{1, 8000, 8192, 60_000} {
@@ -396,7 +386,7 @@ func TestLateFramesOfAStreamThatBothSidesHaveClosedAreDropped(t *testing.T) {
 		{"UPD that makes no sense", 2, func(r role, id uint32) testutil.Frame { return testutil.UPD(2, id, 99, 262144) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				if c.only != 0 && c.only != r.version {
 					return
 				}
@@ -423,7 +413,7 @@ func TestLateFramesOfAStreamThatBothSidesHaveClosedAreDropped(t *testing.T) {
 // A stream that was opened again with an id that was used before must not be confused with the one
 // before. Nothing deployed does this: it may also be a violation.
 func TestAnIDThatIsUsedAgainIsANewStreamOrAViolation(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		id := r.theirs(0)
 		for range 3 {
@@ -450,7 +440,7 @@ func TestAnIDThatIsUsedAgainIsANewStreamOrAViolation(t *testing.T) {
 }
 
 func TestTheEndOfAStreamLeavesNothingBehind(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		p.Ignore(wire.NOP, wire.UPD)
 		for n := range 100 {
@@ -541,7 +531,7 @@ func TestATransportThatReturnsNonsenseEndsTheSessionWithAnError(t *testing.T) {
 		{"Write returns all and an error", func(f *faulty) { f.write = func(p []byte) (int, error) { return len(p), boom } }, boom},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				ours, theirs := testutil.SimPair(t, simnet.Link{})
 				f := newFaulty(ours)
 				s, p := r.startOn(t, f, theirs, session.Config{})
@@ -583,7 +573,7 @@ func forEver(f *faulty) func([]byte) (int, error) {
 }
 
 func TestAReadThatReturnsNothingNowAndThenIsNoEnd(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		ours, theirs := testutil.SimPair(t, simnet.Link{MaxRead: 3})
 		f := newFaulty(ours)
 		n := 0
@@ -603,7 +593,7 @@ func TestBytesThatComeWithAnErrorOfReadCount(t *testing.T) {
 		t.Run(end.Error(), func(t *testing.T) {
 			for _, size := range []int{1, 4000, 20_000} {
 				t.Run(fmt.Sprint(size), func(t *testing.T) {
-					roles(t, func(t *testing.T, r role) {
+					eachRole(t, func(t *testing.T, r role) {
 						ours, theirs := testutil.SimPair(t, simnet.Link{})
 						f := newFaulty(ours)
 						data := testutil.Pattern(1).Bytes(size)
@@ -646,7 +636,7 @@ func TestHalfAFrameAndThenSilenceEndsWithTheKeepAliveAlone(t *testing.T) {
 		{"half a window update", 2, func(r role) []byte { return testutil.UPD(2, r.theirs(0), 0, 262144).Append(nil)[:12] }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				if c.only != 0 && c.only != r.version {
 					return
 				}

@@ -68,8 +68,8 @@ func overWeb(t *testing.T, handler http.HandlerFunc, test func(t *testing.T, w *
 			if protocol == "h2c" && strings.HasPrefix(runtime.Version(), "go1.25") {
 				t.Skip("net/http of Go 1.25 cannot do HTTP/2 in more than one bubble")
 			}
-			versions(t, func(t *testing.T, version int) {
-				c, s := over(t, simnet.Link{}, &session.Config{Version: version}, nil)
+			eachVersion(t, func(t *testing.T, version int) {
+				c, s := sessionsOver(t, simnet.Link{}, &session.Config{Version: version}, nil)
 				test(t, startWeb(t, c, s, protocol, handler))
 			})
 		})
@@ -150,8 +150,8 @@ func TestListenerCloseInHTTPShutdownCutsNoAnswer(t *testing.T) {
 // A connection that was hijacked goes on in both directions after http.Server.Shutdown, which does not wait
 // for it.
 func TestListenerCloseInHTTPShutdownLeavesHijackedStreams(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
-		c, s := over(t, simnet.Link{}, &session.Config{Version: version}, nil)
+	eachVersion(t, func(t *testing.T, version int) {
+		c, s := sessionsOver(t, simnet.Link{}, &session.Config{Version: version}, nil)
 		w := startWeb(t, c, s, "http1", func(w http.ResponseWriter, r *http.Request) {
 			conn, both, err := http.NewResponseController(w).Hijack()
 			if err != nil {
@@ -161,7 +161,7 @@ func TestListenerCloseInHTTPShutdownLeavesHijackedStreams(t *testing.T) {
 			defer conn.Close()
 			_, _ = io.Copy(conn, both)
 		})
-		st := mustOpen(t, c)
+		st := open(t, c)
 		if _, err := io.WriteString(st, "GET / HTTP/1.1\r\nHost: anything\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}

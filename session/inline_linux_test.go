@@ -37,7 +37,7 @@ func until(t *testing.T, look, wanted func() bool) {
 }
 
 func TestASenderReadsWhatHasComeIfNobodyElseDoes(t *testing.T) {
-	each(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
 		c, p := scripted(t, tr, &session.Config{Version: version})
 		st := openWide(t, c, p, version)
 		v := wire.Version(version)
@@ -87,7 +87,7 @@ func TestALookLeavesTheEndOfTheTransportToTheSessionsGoroutine(t *testing.T) {
 		}, want: wire.ErrVersion},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			each(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
+			eachTransport(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
 				if tt.only != "" && tt.only != tr.Name {
 					return
 				}
@@ -108,15 +108,15 @@ func TestALookLeavesTheEndOfTheTransportToTheSessionsGoroutine(t *testing.T) {
 }
 
 func TestALookLeavesDataForWhichThereIsNoRoomToTheSessionsGoroutine(t *testing.T) {
-	each(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
 		if version == 2 {
 			return // there windows make room
 		}
 		const budget, size = 300_000, 2_000_000
 		c, s := sessions(t, tr, session.Config{Version: version, MaxReceiveBuffer: budget})
-		a, b := open(t, c, s)
+		a, b := openPair(t, c, s)
 		look, called, feed := starve(t, s)
-		other := mustOpen(t, c)
+		other := open(t, c)
 		sent := background(func() (int64, error) {
 			n, err := testutil.Pattern(1).Send(a, size/2, 50_000)
 			a.Close()

@@ -65,7 +65,7 @@ func chatter(t *testing.T, r role, p *testutil.Peer) {
 }
 
 func TestANOPIsSentWhenNothingWasSentForInterval(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{KeepAlive: keepAlive})
 		chatter(t, r, p)
 		want := []time.Duration{7 * time.Second, 14 * time.Second, 21 * time.Second, 28 * time.Second}
@@ -92,7 +92,7 @@ func TestANOPIsSentWhenNothingWasSentForInterval(t *testing.T) {
 }
 
 func TestReceivingDoesNotStandInForSending(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{KeepAlive: keepAlive})
 		id := r.theirs(0)
 		p.Send(t, r.syn(id))
@@ -121,7 +121,7 @@ func TestReceivingDoesNotStandInForSending(t *testing.T) {
 }
 
 func TestAClientSendsANOPAtOnceAndAServerSendsNothing(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		_, p := r.start(t, session.Config{})
 		p.Ignore()
 		if !r.client {
@@ -145,7 +145,7 @@ func TestAClientWithVersionZeroSendsANOPOfVersionTwo(t *testing.T) {
 }
 
 func TestANOPIsNotAnswered(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		nops(t, p, time.Second) // the client's first
 		p.Send(t, r.nop(), r.nop(), r.nop())
@@ -155,7 +155,7 @@ func TestANOPIsNotAnswered(t *testing.T) {
 }
 
 func TestAPeerIsGivenUpAfterTimeoutWithoutReceiving(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		elapsed := clock()
 		s, p := r.start(t, session.Config{KeepAlive: keepAlive})
 		p.Send(t, r.syn(r.theirs(0)))
@@ -171,7 +171,7 @@ func TestAPeerIsGivenUpAfterTimeoutWithoutReceiving(t *testing.T) {
 }
 
 func TestAPeerThatNeverSaidAnythingIsGivenUpAfterTimeout(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		for _, policy := range []ka.Policy{keepAlive, ka.Periodic{}} {
 			elapsed := clock()
 			s, _ := r.start(t, session.Config{KeepAlive: policy})
@@ -186,7 +186,7 @@ func TestAPeerThatNeverSaidAnythingIsGivenUpAfterTimeout(t *testing.T) {
 }
 
 func TestAnyByteThatIsReceivedKeepsThePeer(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{KeepAlive: keepAlive})
 		for range 5 {
 			for _, b := range r.nop().Append(nil) {
@@ -199,13 +199,13 @@ func TestAnyByteThatIsReceivedKeepsThePeer(t *testing.T) {
 }
 
 func TestTwoIdleSessionsKeepEachOther(t *testing.T) {
-	each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
 		time.Sleep(3 * time.Hour)
 		if c.Err() != nil || s.Err() != nil {
 			t.Fatalf("they ended: %v, %v", c.Err(), s.Err())
 		}
-		open(t, c, s)
+		openPair(t, c, s)
 		// A probe an Interval, and nothing else.
 		if most := uint64(3*60*6+10) * 8; c.Stats().BytesSent > most || s.Stats().BytesSent > most {
 			t.Errorf("sent %d and %d bytes", c.Stats().BytesSent, s.Stats().BytesSent)
@@ -214,7 +214,7 @@ func TestTwoIdleSessionsKeepEachOther(t *testing.T) {
 }
 
 func TestAPeerIsNotGivenUpWhileTheBudgetIsFull(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{KeepAlive: keepAlive, MaxReceiveBuffer: 64 << 10})
 		p.Ignore(wire.NOP, wire.UPD)
 		id := r.theirs(0)
@@ -257,11 +257,11 @@ func TestALargeTransferThatKeepsNOPsWaitingEndsNoSession(t *testing.T) {
 				name += " through a large buffer"
 			}
 			t.Run(name, func(t *testing.T) {
-				versions(t, func(t *testing.T, version int) {
+				eachVersion(t, func(t *testing.T, version int) {
 					ca, cb := testutil.SimPair(t, link)
 					cfg := &session.Config{Version: version}
 					c, s := client(t, ca, cfg), server(t, cb, cfg)
-					a, b := open(t, c, s)
+					a, b := openPair(t, c, s)
 					elapsed := clock()
 					var writers []<-chan result[int64]
 					readers := []<-chan result[any]{background(func() (any, error) {
@@ -302,7 +302,7 @@ func TestALargeTransferThatKeepsNOPsWaitingEndsNoSession(t *testing.T) {
 }
 
 func TestOffNeverProbesAndNeverGivesUp(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{KeepAlive: ka.Off{}})
 		nops(t, p, time.Second) // the client's first
 		p.ExpectNothing(t, 1000*time.Hour)
@@ -317,7 +317,7 @@ func (p policy) Next(a ka.Activity) (ka.Action, time.Duration) { return p(a) }
 
 func TestAPolicyIsAskedAtTheStartAndThenWheneverItWants(t *testing.T) {
 	type asked struct{ Now, Due, LastSent, LastReceived time.Duration }
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		var got []asked
 		var streams []int
 		waits := []time.Duration{time.Second, time.Minute, time.Millisecond, 0}
@@ -355,7 +355,7 @@ func TestAPolicyIsAskedAtTheStartAndThenWheneverItWants(t *testing.T) {
 }
 
 func TestAPolicyOfOnesOwnProbesAndGivesUp(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		n := 0
 		own := policy(func(a ka.Activity) (ka.Action, time.Duration) {
 			n++
@@ -387,7 +387,7 @@ func TestAPolicyOfOnesOwnProbesAndGivesUp(t *testing.T) {
 }
 
 func TestAPolicyThatGivesUpAtOnceEndsTheSession(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{KeepAlive: policy(func(ka.Activity) (ka.Action, time.Duration) {
 			return ka.GiveUp, 0
 		})})
@@ -405,7 +405,7 @@ func TestAPolicyIsNotAskedAfterTheEndOfTheSession(t *testing.T) {
 		{"the peer closes", func(s *session.Session, p *testutil.Peer) { p.Close() }},
 	} {
 		t.Run(e.name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				n := 0
 				s, p := r.start(t, session.Config{KeepAlive: policy(func(ka.Activity) (ka.Action, time.Duration) {
 					n++
@@ -427,7 +427,7 @@ func TestAPolicyIsNotAskedAfterTheEndOfTheSession(t *testing.T) {
 }
 
 func TestAPolicyIsAskedByOneGoroutineAtATime(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		asking, n := 0, 0
 		_, p := r.start(t, session.Config{KeepAlive: policy(func(ka.Activity) (ka.Action, time.Duration) {
 			asking++ // the race detector watches
@@ -455,7 +455,7 @@ func TestAPolicyIsAskedByOneGoroutineAtATime(t *testing.T) {
 }
 
 func TestAProbeThatCannotGoOutDoesNotPileUp(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.startLink(t, simnet.Link{Buffer: 16, ReadBuffer: 16}, session.Config{KeepAlive: keepAlive})
 		chatter(t, r, p)
 		p.Conn.(*simnet.Conn).In().Stall()
@@ -471,7 +471,7 @@ func TestAProbeThatCannotGoOutDoesNotPileUp(t *testing.T) {
 }
 
 func TestErrKeepAliveIsATimeout(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{KeepAlive: keepAlive})
 		p.Send(t, r.syn(r.theirs(0)))
 		st := accept(t, s)
@@ -493,9 +493,9 @@ func TestErrKeepAliveIsATimeout(t *testing.T) {
 }
 
 func TestAnIdleSessionHoldsOneGoroutine(t *testing.T) {
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
-		a, b := open(t, c, s) // streams cost none
+		a, b := openPair(t, c, s) // streams cost none
 		for _, st := range []io.ReadWriter{a, b} {
 			if _, err := st.Write([]byte("ping")); err != nil {
 				t.Fatal(err)

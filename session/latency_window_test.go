@@ -34,7 +34,7 @@ func newMixture(t *testing.T, rtt time.Duration, local, remote net.Addr) *mixtur
 
 // bulk has writes of size bytes go from one stream to the other, which takes so long for each 32 KiB.
 func (m *mixture) bulk(from, to *stream.Stream, size int, each time.Duration) {
-	go pushFor(from, size)
+	go writeUntilEnd(from, size)
 	m.running.Go(func() {
 		buf := make([]byte, 32*kib)
 		for {
@@ -51,21 +51,13 @@ func (m *mixture) end() {
 	m.running.Wait()
 }
 
-// say sends a message of n bytes from one end of a stream to the other.
-func say(t *testing.T, from, to *stream.Stream, n int) {
-	if _, err := from.Write(make([]byte, n)); err != nil {
-		t.Fatal(err)
-	}
-	pull(t, to, int64(n), nil)
-}
-
 // Within a machine, the windows of bulk streams are small while short messages that somebody waits for
 // come beside them, and only then.
 func TestWindowsWithinThisMachineAreSmallBesideAConversation(t *testing.T) {
 	const bulk = 8
 	talk := func(t *testing.T, _ *mixture, out, in *stream.Stream) {
-		say(t, out, in, 64)
-		say(t, in, out, 64)
+		sendMessage(t, out, in, 64)
+		sendMessage(t, in, out, 64)
 	}
 	loopback := tcpAddr("127.0.0.1")
 	for _, tt := range []struct {
@@ -81,8 +73,8 @@ func TestWindowsWithinThisMachineAreSmallBesideAConversation(t *testing.T) {
 		{"a conversation, own address", tcpAddr("10.0.0.1"), tcpAddr("10.0.0.1"), 0, talk, true},
 		{"a conversation over a Unix socket", &net.UnixAddr{}, &net.UnixAddr{}, 0, talk, true},
 		{"a stream for each message", loopback, loopback, 0, func(t *testing.T, m *mixture, _, _ *stream.Stream) {
-			out, in := open(t, m.c, m.s)
-			say(t, out, in, 64)
+			out, in := openPair(t, m.c, m.s)
+			sendMessage(t, out, in, 64)
 			_, _ = out.Close(), in.Close()
 		}, true},
 		{"a conversation over a network", tcpAddr("10.0.0.1"), tcpAddr("10.0.0.2"), 0, talk, false},
@@ -90,20 +82,20 @@ func TestWindowsWithinThisMachineAreSmallBesideAConversation(t *testing.T) {
 		{"a conversation behind a proxy on this machine", loopback, loopback, 2 * time.Millisecond, talk, false},
 		{"nothing", loopback, loopback, 0, func(*testing.T, *mixture, *stream.Stream, *stream.Stream) {}, false},
 		{"messages one way", loopback, loopback, 0, func(t *testing.T, _ *mixture, out, in *stream.Stream) {
-			say(t, out, in, 64)
+			sendMessage(t, out, in, 64)
 		}, false},
 		{"long messages", loopback, loopback, 0, func(t *testing.T, _ *mixture, out, in *stream.Stream) {
-			say(t, out, in, 10_000)
-			say(t, in, out, 10_000)
+			sendMessage(t, out, in, 10_000)
+			sendMessage(t, in, out, 10_000)
 		}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				m := newMixture(t, tt.rtt+4*time.Microsecond, tt.local, tt.remote)
 				defer m.end()
-				quiet, quietIn := open(t, m.c, m.s)
-				say(t, quiet, quietIn, 64)
-				outs, ins := openMany(t, m.c, m.s, bulk)
+				quiet, quietIn := openPair(t, m.c, m.s)
+				sendMessage(t, quiet, quietIn, 64)
+				outs, ins := openPairs(t, m.c, m.s, bulk)
 				for i, in := range ins {
 					m.bulk(outs[i], in, 64*kib, 200*time.Microsecond)
 				}
@@ -142,14 +134,14 @@ func TestTheWindowsBesideAConversationAreSmallInSum(t *testing.T) {
 			m := newMixture(t, 4*time.Microsecond, tcpAddr("127.0.0.1"), tcpAddr("127.0.0.1"))
 			defer m.end()
 			time.Sleep(tt.age)
-			quiet, quietIn := open(t, m.c, m.s)
-			outs, ins := openMany(t, m.c, m.s, tt.streams)
+			quiet, quietIn := openPair(t, m.c, m.s)
+			outs, ins := openPairs(t, m.c, m.s, tt.streams)
 			for i, in := range ins {
 				m.bulk(outs[i], in, 64*kib, 200*time.Microsecond)
 			}
 			for range 40 {
-				say(t, quiet, quietIn, 64)
-				say(t, quietIn, quiet, 64)
+				sendMessage(t, quiet, quietIn, 64)
+				sendMessage(t, quietIn, quiet, 64)
 				time.Sleep(time.Millisecond)
 			}
 			for i, in := range ins {
@@ -169,12 +161,12 @@ func TestWindowsAreNotSmallWhereBulkDataComesInBursts(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		m := newMixture(t, 4*time.Microsecond, tcpAddr("127.0.0.1"), tcpAddr("127.0.0.1"))
 		defer m.end()
-		quiet, quietIn := open(t, m.c, m.s)
-		out, in := open(t, m.c, m.s)
+		quiet, quietIn := openPair(t, m.c, m.s)
+		out, in := openPair(t, m.c, m.s)
 		m.bulk(out, in, 64*kib, 2*time.Millisecond) // and a window update each 128 KiB
 		for range 100 {
-			say(t, quiet, quietIn, 64)
-			say(t, quietIn, quiet, 64)
+			sendMessage(t, quiet, quietIn, 64)
+			sendMessage(t, quietIn, quiet, 64)
 			time.Sleep(time.Millisecond)
 		}
 		u, ok := m.updates.last(in.ID())
@@ -190,7 +182,7 @@ func TestTheShortEndsOfBulkDataAreNoMessages(t *testing.T) {
 		m := newMixture(t, 4*time.Microsecond, tcpAddr("127.0.0.1"), tcpAddr("127.0.0.1"))
 		defer m.end()
 		for _, size := range []int{33_000, 70_001} {
-			out, in := open(t, m.c, m.s)
+			out, in := openPair(t, m.c, m.s)
 			m.bulk(out, in, size, 200*time.Microsecond)
 			m.bulk(in, out, size, 200*time.Microsecond)
 		}

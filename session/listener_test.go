@@ -21,7 +21,7 @@ import (
 // After Close of a Listener, streams that wait and streams that arrive are refused. Those that were accepted,
 // those that this side opens, and the session go on.
 func TestListenerCloseRefusesStreamsAndEndsNone(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		p.Ignore(wire.NOP, wire.UPD)
 		l := s.Listener()
@@ -49,7 +49,7 @@ func TestListenerCloseRefusesStreamsAndEndsNone(t *testing.T) {
 		wantErr(t, "closing another", s.Listener().Close(), nil)
 
 		wantErr(t, "Err", s.Err(), nil)
-		mine := mustOpen(t, s)
+		mine := open(t, s)
 		p.ExpectFrame(t, r.syn(mine.ID()))
 		p.Send(t, r.psh(r.theirs(0), []byte(" again")), r.fin(r.theirs(0)), r.fin(mine.ID()))
 		if got, err := io.ReadAll(accepted); string(got) != "hello again" || err != nil {
@@ -71,7 +71,7 @@ func TestListenerCloseRefusesStreamsAndEndsNone(t *testing.T) {
 // Close of one Listener ends all that accept on the session, with net.ErrClosed, whether they wait or call
 // later.
 func TestListenerCloseEndsEveryAccept(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		_, s := sessions(t, transport("sim"), session.Config{Version: version})
 		one, other := s.Listener(), s.Listener()
 		if one == other {
@@ -111,7 +111,7 @@ func TestListenerAcceptEndsWithTheSession(t *testing.T) {
 			continue
 		}
 		t.Run(e.name, func(t *testing.T) {
-			versions(t, func(t *testing.T, version int) {
+			eachVersion(t, func(t *testing.T, version int) {
 				conn, peer := testutil.SimPair(t, simnet.Link{})
 				s := client(t, conn, &session.Config{Version: version, KeepAlive: off})
 				l := s.Listener()
@@ -132,7 +132,7 @@ func TestListenerAcceptEndsWithTheSession(t *testing.T) {
 		})
 	}
 	t.Run("streams had arrived", func(t *testing.T) {
-		roles(t, func(t *testing.T, r role) {
+		eachRole(t, func(t *testing.T, r role) {
 			s, p := r.start(t, session.Config{})
 			p.Send(t, r.syn(r.theirs(0)), r.syn(r.theirs(1)))
 			_ = p.Close()
@@ -150,7 +150,7 @@ func TestListenerAcceptEndsWithTheSession(t *testing.T) {
 
 // Close of a Listener while streams come: each of them is either accepted and answered or refused.
 func TestListenerCloseAnswersOrRefusesEachStream(t *testing.T) {
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		const streams, openers = 400, 20
 		c, s := sessions(t, tr, session.Config{Version: version})
 		l := s.Listener()

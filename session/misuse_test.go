@@ -26,11 +26,11 @@ func TestAnAddressThatIsANilPointerIsUnknown(t *testing.T) {
 		{"the local one is", (*net.TCPAddr)(nil), known},
 		{"nil pointers to a Unix socket's", (*net.UnixAddr)(nil), (*net.UnixAddr)(nil)},
 	} {
-		for end, start := range starts {
-			t.Run(tt.name+"/"+end, func(t *testing.T) {
+		for name, end := range starts {
+			t.Run(tt.name+"/"+name, func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
 					conn, _ := testutil.SimPair(t, simnet.Link{})
-					s := started(t, addressed{conn, tt.local, tt.remote}, nil, start)
+					s := start(t, addressed{conn, tt.local, tt.remote}, nil, end)
 					for _, a := range []struct{ told, got net.Addr }{
 						{tt.local, s.LocalAddr()}, {tt.local, s.Addr()}, {tt.remote, s.RemoteAddr()},
 					} {
@@ -51,7 +51,7 @@ func TestAnAddressThatIsANilPointerIsUnknown(t *testing.T) {
 // A nil context panics with a message that says so, and changes nothing: no lock is held, no stream
 // is opened, and the session takes no Shutdown from it.
 func TestANilContextPanicsAndChangesNothing(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		c, s := sessions(t, transport("sim"), session.Config{Version: version})
 		for name, call := range map[string]func(s *session.Session, ctx context.Context){
 			"OpenStream":   func(s *session.Session, ctx context.Context) { _, _ = s.OpenStream(ctx) },
@@ -68,7 +68,7 @@ func TestANilContextPanicsAndChangesNothing(t *testing.T) {
 		if n, m := c.NumStreams(), s.NumStreams(); n+m > 0 {
 			t.Errorf("%d and %d streams are open, want none", n, m)
 		}
-		out, in := open(t, c, s)
+		out, in := openPair(t, c, s)
 		ping(t, out, in)
 		if id := out.ID(); id != 1 {
 			t.Errorf("the first stream's id is %d, want 1", id)

@@ -40,7 +40,7 @@ var errCut = errors.New("cable cut")
 func TestAcceptStreamWaitsForAStreamItsContextOrTheEndOfTheSession(t *testing.T) {
 	for _, e := range sessionEndings {
 		t.Run(e.name, func(t *testing.T) {
-			versions(t, func(t *testing.T, version int) {
+			eachVersion(t, func(t *testing.T, version int) {
 				ca, cb := testutil.SimPair(t, simnet.Link{})
 				s := client(t, ca, &session.Config{Version: version, KeepAlive: off})
 				ctx, cancel := context.WithCancel(context.Background())
@@ -63,12 +63,12 @@ func TestAcceptStreamWaitsForAStreamItsContextOrTheEndOfTheSession(t *testing.T)
 		})
 	}
 	t.Run("a stream", func(t *testing.T) {
-		each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+		eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 			c, s := sessions(t, tr, session.Config{Version: version})
 			for _, dir := range [][2]*session.Session{{c, s}, {s, c}} {
 				accept := background(func() (net.Conn, error) { return dir[1].Accept() })
 				settle(tr)
-				opened := mustOpen(t, dir[0])
+				opened := open(t, dir[0])
 				r := <-accept
 				if r.err != nil || r.value.(*stream.Stream).ID() != opened.ID() {
 					t.Errorf("Accept = %v, %v", r.value, r.err)
@@ -79,9 +79,9 @@ func TestAcceptStreamWaitsForAStreamItsContextOrTheEndOfTheSession(t *testing.T)
 }
 
 func TestAContextThatHasEndedAcceptsAndOpensNothing(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		c, s := sessions(t, transport("sim"), session.Config{Version: version})
-		mustOpen(t, c)
+		open(t, c)
 		synctest.Wait()
 		time.Sleep(time.Second)
 		ctx, cancel := context.WithDeadline(context.Background(), time.Now())
@@ -103,7 +103,7 @@ func TestAContextThatHasEndedAcceptsAndOpensNothing(t *testing.T) {
 // A stream that arrives as the context of an AcceptStream ends, which may have been woken for it, goes to
 // that call or to another one, and does not wait while one does.
 func TestAStreamIsNotLostToAnAcceptWhoseContextEndsAsItArrives(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		c, s := sessions(t, transport("sim"), session.Config{Version: version})
 		got := map[error]int{}
 		for n := range 1000 {
@@ -112,7 +112,7 @@ func TestAStreamIsNotLostToAnAcceptWhoseContextEndsAsItArrives(t *testing.T) {
 			synctest.Wait()
 			second := background(func() (*stream.Stream, error) { return s.AcceptStream(context.Background()) })
 			synctest.Wait()
-			out := mustOpen(t, c)
+			out := open(t, c)
 			go func() {
 				for range n % 50 {
 					runtime.Gosched()
@@ -124,7 +124,7 @@ func TestAStreamIsNotLostToAnAcceptWhoseContextEndsAsItArrives(t *testing.T) {
 			err := errors.Unwrap((<-first).err)
 			got[err]++
 			if err == nil {
-				mustOpen(t, c) // for the second
+				open(t, c) // for the second
 			}
 			time.Sleep(time.Minute)
 			select {
@@ -139,7 +139,7 @@ func TestAStreamIsNotLostToAnAcceptWhoseContextEndsAsItArrives(t *testing.T) {
 }
 
 func TestOpenStreamDoesNotWaitForThePeer(t *testing.T) {
-	each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		c, _ := scripted(t, tr, &session.Config{Version: version, KeepAlive: off})
 		elapsed := clock()
 		for i := range 1000 {
@@ -199,7 +199,7 @@ func TestOpenStreamThatMustWaitEndsWithItsContextOrTheSession(t *testing.T) {
 		t.Run(u.name, func(t *testing.T) {
 			for _, e := range sessionEndings {
 				t.Run(e.name, func(t *testing.T) {
-					versions(t, func(t *testing.T, version int) {
+					eachVersion(t, func(t *testing.T, version int) {
 						conn, peer := testutil.SimPair(t, simnet.Link{Buffer: 1000})
 						s := u.start(t, conn, version)
 						ctx, cancel := context.WithCancel(context.Background())
@@ -222,7 +222,7 @@ func TestOpenStreamThatMustWaitEndsWithItsContextOrTheSession(t *testing.T) {
 				})
 			}
 			t.Run("it goes on", func(t *testing.T) {
-				versions(t, func(t *testing.T, version int) {
+				eachVersion(t, func(t *testing.T, version int) {
 					conn, peer := testutil.SimPair(t, simnet.Link{Buffer: 1000})
 					s := u.start(t, conn, version)
 					var all []<-chan result[*stream.Stream]
@@ -251,7 +251,7 @@ func TestOpenStreamThatMustWaitEndsWithItsContextOrTheSession(t *testing.T) {
 
 func TestBothSidesOpenAndAcceptAtOnce(t *testing.T) {
 	const streams = 100
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
 		var all sync.WaitGroup
 		for _, side := range [][2]*session.Session{{c, s}, {s, c}} {
@@ -296,14 +296,14 @@ func TestBothSidesOpenAndAcceptAtOnce(t *testing.T) {
 }
 
 func TestAStreamReportsTheAddressesOfItsTransport(t *testing.T) {
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		ca, cb := tr.Pair(t)
 		c, s := client(t, ca, nil), server(t, cb, nil)
 		local, remote := "smux", "smux"
 		if conn, ok := ca.(net.Conn); ok {
 			local, remote = conn.LocalAddr().String(), conn.RemoteAddr().String()
 		}
-		st, _ := open(t, c, s)
+		st, _ := openPair(t, c, s)
 		for what, got := range map[string]net.Addr{"session": c.LocalAddr(), "listener": c.Addr(), "stream": st.LocalAddr()} {
 			if got.String() != local {
 				t.Errorf("the local address of the %s is %v, want %v", what, got, local)

@@ -31,14 +31,14 @@ func TestFINNeverOvertakesDataOfItsOwnStream(t *testing.T) {
 		{"CloseWrite", (*stream.Stream).CloseWrite, []wire.Command{wire.FIN}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+			eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 				s, peer := scripted(t, tr, &session.Config{Version: version})
 				peer.Ignore(wire.NOP, wire.UPD)
 				// Some of them find the transport free and most find it full.
 				var list []*stream.Stream
 				var sizes []int
 				for i := range streams {
-					st := mustOpen(t, s)
+					st := open(t, s)
 					size := 4000 * i
 					for left := size; left > 0; left -= 4000 {
 						if _, err := st.Write(testutil.Pattern(i).Bytes(size)[size-left:][:4000]); err != nil {
@@ -51,7 +51,7 @@ func TestFINNeverOvertakesDataOfItsOwnStream(t *testing.T) {
 					list, sizes = append(list, st), append(sizes, size)
 				}
 				go s.Close()
-				got := readAll(t, peer)
+				got := readFrames(t, peer)
 				for i, st := range list {
 					want := []wire.Command{wire.SYN, wire.PSH}
 					if sizes[i] == 0 {
@@ -87,7 +87,7 @@ func TestFINWaitsForTheWindowThatItsDataWaitsFor(t *testing.T) {
 				s := client(t, ca, &session.Config{Version: 2, KeepAlive: off})
 				peer := testutil.NewPeer(t, cb)
 				peer.Ignore(wire.NOP)
-				st := mustOpen(t, s)
+				st := open(t, s)
 				src := newSource(1, 4096)
 				for src.off < first+rest {
 					if _, err := src.write(st); err != nil {
@@ -125,7 +125,7 @@ func (p *onDemand) Next(keepalive.Activity) (keepalive.Action, time.Duration) {
 
 func TestUPDAndNOPAndSYNGoBeforeData(t *testing.T) {
 	const bulk = 2 << 20
-	each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		var policy onDemand
 		c, peer := scripted(t, tr, &session.Config{Version: version, KeepAlive: &policy})
 		v := wire.Version(version)
@@ -139,7 +139,7 @@ func TestUPDAndNOPAndSYNGoBeforeData(t *testing.T) {
 		if _, err := io.ReadFull(in, make([]byte, 250_000)); err != nil {
 			t.Fatal(err)
 		}
-		opened := mustOpen(t, c)
+		opened := open(t, c)
 		policy.due.Store(true)
 		time.Sleep(2 * time.Second)
 
@@ -164,19 +164,19 @@ func TestUPDAndNOPAndSYNGoBeforeData(t *testing.T) {
 				t.Fatalf("%d bytes of data came, and of these frames none: %v", before, want)
 			}
 		}
-		readAll(t, peer)
+		readFrames(t, peer)
 	})
 }
 
 // The same where the kernel holds what was sent already, so that it takes more data to tell.
 func TestSYNGoesBeforeDataOnASocket(t *testing.T) {
 	const bulk = 16 << 20
-	each(t, func(tr testutil.Transport) bool { return !tr.Bubble }, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, func(tr testutil.Transport) bool { return !tr.Bubble }, func(t *testing.T, tr testutil.Transport, version int) {
 		c, peer := scripted(t, tr, &session.Config{Version: version})
 		out := openWide(t, c, peer, version)
 		newSource(1, 1<<20).fill(t, out)
 		background(func() (int, error) { return out.Write(make([]byte, bulk)) })
-		opened := mustOpen(t, c)
+		opened := open(t, c)
 		if _, err := opened.Write([]byte("hello")); err != nil {
 			t.Fatal(err)
 		}
@@ -198,7 +198,7 @@ func TestSYNGoesBeforeDataOnASocket(t *testing.T) {
 }
 
 func TestASYNWaitsForItsFirstWriteAndGoesWithIt(t *testing.T) {
-	each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		if tr.Name == "pipe" {
 			return // it does not tell how often it was written to
 		}
@@ -212,7 +212,7 @@ func TestASYNWaitsForItsFirstWriteAndGoesWithIt(t *testing.T) {
 		peer.Ignore(wire.NOP)
 		synctest.Wait()
 		writes := ca.Out().Counters().Writes
-		st := mustOpen(t, c)
+		st := open(t, c)
 		time.Sleep(time.Millisecond - 1)
 		if n := ca.Out().Counters().Writes; n != writes {
 			t.Errorf("OpenStream alone has written to the transport %d times", n-writes)
@@ -248,14 +248,14 @@ func TestASYNIsOutWithinAMillisecondOrAtTheFirstRead(t *testing.T) {
 		{"a large Write", func(st *stream.Stream) { st.Write(make([]byte, 100_000)) }, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+			eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 				ca, cb := tr.Pair(t)
 				s := client(t, ca, &session.Config{Version: version, KeepAlive: off})
 				peer := testutil.NewPeer(t, cb)
 				peer.ExpectFrame(t, testutil.NOP(wire.Version(version)))
 				synctest.Wait()
 				elapsed := clock()
-				st := mustOpen(t, s)
+				st := open(t, s)
 				var then sync.WaitGroup
 				defer then.Wait()
 				defer st.Close()
@@ -268,13 +268,13 @@ func TestASYNIsOutWithinAMillisecondOrAtTheFirstRead(t *testing.T) {
 }
 
 func TestManyStreamsOpenedAtOnceShareOneWriteToTheTransport(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		ca, _ := testutil.SimPair(t, simnet.Link{})
 		c := client(t, ca, &session.Config{Version: version, KeepAlive: off})
 		synctest.Wait()
 		writes := ca.Out().Counters().Writes
 		for range 500 {
-			mustOpen(t, c)
+			open(t, c)
 		}
 		time.Sleep(time.Second)
 		if n := ca.Out().Counters().Writes - writes; n != 1 {
@@ -285,9 +285,9 @@ func TestManyStreamsOpenedAtOnceShareOneWriteToTheTransport(t *testing.T) {
 
 // A session that was quiet sends what is written at once; it does not wait for company.
 func TestTheFirstWriteAfterAReadGoesStraightOut(t *testing.T) {
-	each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version, KeepAlive: off})
-		a, b := open(t, c, s)
+		a, b := openPair(t, c, s)
 		elapsed := clock()
 		buf := make([]byte, 64)
 		for i := range 100 {
@@ -302,4 +302,20 @@ func TestTheFirstWriteAfterAReadGoesStraightOut(t *testing.T) {
 		}
 		wantTime(t, "200 messages arrived", elapsed(), 0)
 	})
+}
+
+// expectPattern reads frames until they have brought bytes from to to of a Pattern to
+// stream id, and nothing else.
+func expectPattern(t testing.TB, peer *testutil.Peer, id uint32, pattern testutil.Pattern, from, to int) {
+	t.Helper()
+	for from < to {
+		f := peer.Next(t)
+		if f.Command != wire.PSH || f.StreamID != id || from+len(f.Data) > to {
+			t.Fatalf("%v, want data of stream %d, at most %d bytes", f, id, to-from)
+		}
+		if err := pattern.Check(f.Data, int64(from)); err != nil {
+			t.Fatal(err)
+		}
+		from += len(f.Data)
+	}
 }

@@ -47,8 +47,8 @@ func startOverrun(t *testing.T, r role, cfg session.Config) (s *session.Session,
 	}
 }
 
-func rolesOfVersion2(t *testing.T, test func(t *testing.T, r role), transports ...string) {
-	roles(t, func(t *testing.T, r role) {
+func eachRoleOfVersion2(t *testing.T, test func(t *testing.T, r role), transports ...string) {
+	eachRole(t, func(t *testing.T, r role) {
 		if r.version == 2 {
 			test(t, r)
 		}
@@ -60,7 +60,7 @@ func rolesOfVersion2(t *testing.T, test func(t *testing.T, r role), transports .
 func TestOverrunOfAnEighthOfTheBudgetIsTaken(t *testing.T) {
 	for name, cfg := range overrunConfigs() {
 		t.Run(name, func(t *testing.T) {
-			rolesOfVersion2(t, func(t *testing.T, r role) {
+			eachRoleOfVersion2(t, func(t *testing.T, r role) {
 				s, p, settled := startOverrun(t, r, cfg)
 				st, id, pattern := accept(t, s), r.theirs(0), testutil.Pattern(7)
 				const more = 10_000 // no window is smaller
@@ -94,7 +94,7 @@ func TestOverrunBeyondItsBoundFailsTheStreamAlone(t *testing.T) {
 	for name, cfg := range overrunConfigs() {
 		for what, beyond := range map[string]int{"one byte": 1, "a large frame": wire.MaxPayload} {
 			t.Run(name+"/"+what, func(t *testing.T) {
-				rolesOfVersion2(t, func(t *testing.T, r role) {
+				eachRoleOfVersion2(t, func(t *testing.T, r role) {
 					s, p, settled := startOverrun(t, r, cfg)
 					st, id := accept(t, s), r.theirs(0)
 					p.Send(t, r.pshs(id, make([]byte, flow.InitialWindow+overrunBound))...)
@@ -132,7 +132,7 @@ func TestOverrunBeyondItsBoundFailsTheStreamAlone(t *testing.T) {
 
 // A Write that waits for the peer's window ends.
 func TestOverrunEndsAWriteThatWaits(t *testing.T) {
-	rolesOfVersion2(t, func(t *testing.T, r role) {
+	eachRoleOfVersion2(t, func(t *testing.T, r role) {
 		s, p, _ := startOverrun(t, r, session.Config{MaxReceiveBuffer: overrunBudget})
 		st, id := accept(t, s), r.theirs(0)
 		written := background(func() (int, error) { return st.Write(make([]byte, 4*mib)) })
@@ -154,7 +154,7 @@ func TestOverrunEndsAWriteThatWaits(t *testing.T) {
 // However many streams are overrun, the session holds no more than its budget and a frame: ten times as much
 // waits in the transport, and arrives when there is room.
 func TestOverrunsOfManyStreamsStayWithinTheBudget(t *testing.T) {
-	rolesOfVersion2(t, func(t *testing.T, r role) {
+	eachRoleOfVersion2(t, func(t *testing.T, r role) {
 		const each = flow.InitialWindow + overrunBound
 		const streams = 10*overrunBudget/each + 1
 		s, p := r.startLink(t, simnet.Link{Buffer: narrowSize}, session.Config{MaxReceiveBuffer: overrunBudget})
@@ -183,7 +183,7 @@ func TestOverrunsOfManyStreamsStayWithinTheBudget(t *testing.T) {
 		for n := range streams {
 			st := accept(t, s)
 			v := testutil.Pattern(n).Verifier()
-			pull(t, io.TeeReader(st, v), each, func(int64) { bounded() })
+			readN(t, io.TeeReader(st, v), each, func(int64) { bounded() })
 			if v.Offset() != each {
 				t.Errorf("stream %d: %d bytes of %d", n, v.Offset(), each)
 			}

@@ -46,7 +46,7 @@ func TestWriteFailsOnceThePeerIsKnownToHaveClosedBothDirections(t *testing.T) {
 		}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+			eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 				s, peer := scripted(t, tr, &session.Config{Version: version, KeepAlive: off})
 				st := openWide(t, s, peer, version)
 				v := wire.Version(version)
@@ -70,7 +70,7 @@ func TestWriteFailsOnceThePeerIsKnownToHaveClosedBothDirections(t *testing.T) {
 				}
 				st.Close()
 				go s.Close()
-				got := readAll(t, peer)
+				got := readFrames(t, peer)
 				if list := got.commands(st.ID()); len(list) == 0 || list[len(list)-1] != wire.FIN {
 					t.Errorf("the stream was closed, and what it sent is %v", list)
 				}
@@ -93,10 +93,10 @@ func TestWriteToAStreamThatThePeerHasClosedFailsInsteadOfVanishing(t *testing.T)
 	} {
 		for _, size := range []int{10, 5000, 100_000} {
 			t.Run(fmt.Sprintf("%s/%d bytes a Write", c.name, size), func(t *testing.T) {
-				each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+				eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 					a, b := sessions(t, tr, session.Config{Version: version})
-					out, in := open(t, a, b)
-					other, otherIn := open(t, a, b)
+					out, in := openPair(t, a, b)
+					other, otherIn := openPair(t, a, b)
 					// Some of this is unread when the peer closes.
 					writing := background(func() (int, error) {
 						total := 0
@@ -138,9 +138,9 @@ func TestWriteToAStreamThatThePeerHasClosedFailsInsteadOfVanishing(t *testing.T)
 func TestAWriteThatWaitsForAWindowFailsWhenThePeerClosesTheStream(t *testing.T) {
 	for _, closes := range []string{"the accepting side", "the opening side"} {
 		t.Run(closes, func(t *testing.T) {
-			each(t, inBubble, func(t *testing.T, tr testutil.Transport, _ int) {
+			eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, _ int) {
 				c, s := sessions(t, tr, session.Config{Version: 2, KeepAlive: off})
-				out, in := open(t, c, s)
+				out, in := openPair(t, c, s)
 				if closes == "the opening side" {
 					out, in = in, out
 				}
@@ -172,7 +172,7 @@ func TestAWriteThatFilledItsWindowWhileTheFINWasUnderWayFailsToo(t *testing.T) {
 				ca, cb := testutil.SimPair(t, simnet.Link{Buffer: 1})
 				c1 := client(t, ca, &session.Config{Version: 2, KeepAlive: off})
 				c2 := server(t, cb, &session.Config{Version: 2, KeepAlive: off})
-				out, in := open(t, c1, c2)
+				out, in := openPair(t, c1, c2)
 				synctest.Wait()
 				cb.Out().Stall()
 				// The writer of this side is held up.
@@ -197,10 +197,10 @@ func TestAWriteThatFilledItsWindowWhileTheFINWasUnderWayFailsToo(t *testing.T) {
 
 // What was refused was told as what was closed is.
 func TestWriteToAStreamThatThePeerRefusesFails(t *testing.T) {
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version, AcceptBacklog: 1})
-		_ = mustOpen(t, c) // takes the only place
-		st := mustOpen(t, c)
+		_ = open(t, c) // takes the only place
+		st := open(t, c)
 		for {
 			if _, err := st.Write(make([]byte, 5000)); err != nil {
 				wantErr(t, "Write", err, stream.ErrPeerClosed)
@@ -225,9 +225,9 @@ func TestAHalfClosedStreamIsReadToItsEndHoweverLongItsReaderPauses(t *testing.T)
 	const size = 350_000 // more than the window
 	for _, pause := range []time.Duration{7 * time.Second, 25 * time.Hour} {
 		t.Run(pause.String(), func(t *testing.T) {
-			each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+			eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 				c, s := sessions(t, tr, session.Config{Version: version})
-				a, b := open(t, c, s)
+				a, b := openPair(t, c, s)
 				if _, err := a.Write([]byte("request")); err != nil {
 					t.Fatal(err)
 				}

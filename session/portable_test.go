@@ -10,14 +10,14 @@ import (
 
 // Config.Portable has a session use a socket by the socket's own methods alone; the peer sees no difference.
 func TestConfigPortableTurnsTheSystemCallsOff(t *testing.T) {
-	each(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
 		ca, cb := tr.Pair(t)
 		c := client(t, ca, &session.Config{Version: version, Portable: true})
 		s := server(t, cb, &session.Config{Version: version})
 		if !session.Portable(c) || session.Portable(s) != portable {
 			t.Fatalf("portable: client %v, server %v", session.Portable(c), session.Portable(s))
 		}
-		a, b := open(t, c, s)
+		a, b := openPair(t, c, s)
 		const size = 1 << 20
 		sent := background(func() (int64, error) {
 			n, err := testutil.Pattern(1).Send(a, size, 100_000)

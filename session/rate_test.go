@@ -122,10 +122,10 @@ func eachRate(t *testing.T, test func(t *testing.T, version int, r flow.Rate)) {
 // bulk has streams of c written as fast as they take it, in writes of several sizes, and read at s.
 func bulk(t *testing.T, c, s *session.Session, n int) {
 	t.Helper()
-	outs, ins := openMany(t, c, s, n)
+	outs, ins := openPairs(t, c, s, n)
 	for i, out := range outs {
-		go pushFor(out, []int{64 * kib, 1000, 20_000}[i%3])
-		go swallow(ins[i], new(atomic.Int64))
+		go writeUntilEnd(out, []int{64 * kib, 1000, 20_000}[i%3])
+		go readUntilEnd(ins[i], new(atomic.Int64))
 	}
 }
 
@@ -180,11 +180,11 @@ func TestStreamSendRateHolds(t *testing.T) {
 			}}
 			c := client(t, counted, &session.Config{Version: version})
 			s := server(t, b, &session.Config{Version: version})
-			out, in := open(t, c, s)
+			out, in := openPair(t, c, s)
 			id = out.ID()
 			out.SetSendRate(r)
-			go pushFor(out, chunk)
-			go swallow(in, new(atomic.Int64))
+			go writeUntilEnd(out, chunk)
+			go readUntilEnd(in, new(atomic.Int64))
 			time.Sleep(12 * time.Second)
 			m.check(t, r.BytesPerSecond, r.Burst)
 			_, _ = c.Close(), s.Close()
@@ -194,18 +194,18 @@ func TestStreamSendRateHolds(t *testing.T) {
 
 // A stream of limited rate does not hold back another.
 func TestAStreamSendRateCostsTheOthersNothing(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		const rate = 100 * simnet.Mbit
-		c, s := over(t, path(rate, time.Millisecond), &session.Config{Version: version}, &session.Config{Version: version})
-		outs, ins := openMany(t, c, s, 2)
+		c, s := sessionsOver(t, path(rate, time.Millisecond), &session.Config{Version: version}, &session.Config{Version: version})
+		outs, ins := openPairs(t, c, s, 2)
 		outs[0].SetSendRate(flow.Rate{BytesPerSecond: 100_000})
-		go pushFor(outs[0], 64*kib)
-		go swallow(ins[0], new(atomic.Int64))
-		go pushFor(outs[1], 64*kib)
-		pull(t, ins[1], 2*mib, nil)
+		go writeUntilEnd(outs[0], 64*kib)
+		go readUntilEnd(ins[0], new(atomic.Int64))
+		go writeUntilEnd(outs[1], 64*kib)
+		readN(t, ins[1], 2*mib, nil)
 		elapsed := clock()
 		const size = 8 * mib
-		pull(t, ins[1], size, nil)
+		readN(t, ins[1], size, nil)
 		if got := share(size, elapsed(), rate); got < 0.98 {
 			t.Errorf("%.3f of the link beside 100 kB/s, want 0.98", got)
 		}
@@ -214,11 +214,11 @@ func TestAStreamSendRateCostsTheOthersNothing(t *testing.T) {
 
 // SetSendRate applies to a Write that began without a limit, too.
 func TestSetSendRateAppliesToAWriteThatBeganWithoutLimit(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		const size, rate = 10_000_000, 1_000_000
-		c, s := over(t, path(100*simnet.Mbit, time.Millisecond), &session.Config{Version: version}, &session.Config{Version: version})
-		out, in := open(t, c, s)
-		go swallow(in, new(atomic.Int64))
+		c, s := sessionsOver(t, path(100*simnet.Mbit, time.Millisecond), &session.Config{Version: version}, &session.Config{Version: version})
+		out, in := openPair(t, c, s)
+		go readUntilEnd(in, new(atomic.Int64))
 		elapsed := clock()
 		write := background(func() (int, error) { return out.Write(make([]byte, size)) })
 		time.Sleep(400 * time.Millisecond) // in which 5,000,000 bytes go
@@ -234,10 +234,10 @@ func TestSetSendRateAppliesToAWriteThatBeganWithoutLimit(t *testing.T) {
 
 // SetSendRate applies to a Write that waits: to a higher rate, and to none.
 func TestSetSendRateAppliesToABlockedWrite(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
-		c, s := over(t, path(simnet.Gbit, time.Millisecond), &session.Config{Version: version}, &session.Config{Version: version})
-		out, in := open(t, c, s)
-		go swallow(in, new(atomic.Int64))
+	eachVersion(t, func(t *testing.T, version int) {
+		c, s := sessionsOver(t, path(simnet.Gbit, time.Millisecond), &session.Config{Version: version}, &session.Config{Version: version})
+		out, in := openPair(t, c, s)
+		go readUntilEnd(in, new(atomic.Int64))
 		out.SetSendRate(flow.Rate{BytesPerSecond: 1000, Burst: 1000})
 		write := background(func() (int, error) { return out.Write(make([]byte, 500_000)) })
 		time.Sleep(10 * time.Second)
@@ -280,14 +280,14 @@ func TestAWriteThatWaitsForItsRateIsReleased(t *testing.T) {
 			{"transport's end", func(_ *session.Session, _ *stream.Stream, conn net.Conn) { _ = conn.Close() }, nil},
 		} {
 			t.Run(l.name+"/"+tt.name, func(t *testing.T) {
-				versions(t, func(t *testing.T, version int) {
+				eachVersion(t, func(t *testing.T, version int) {
 					cfg := l.config
 					cfg.Version = version
 					a, b := testutil.SimPair(t, path(simnet.Gbit, 0))
 					c, s := client(t, a, &cfg), server(t, b, &session.Config{Version: version})
-					out, in := open(t, c, s)
+					out, in := openPair(t, c, s)
 					var got atomic.Int64
-					go swallow(in, &got)
+					go readUntilEnd(in, &got)
 					if l.stream {
 						out.SetSendRate(flow.Rate{BytesPerSecond: 1000, Burst: 1000})
 					}
@@ -320,11 +320,11 @@ func TestAWriteThatWaitsForItsRateIsReleased(t *testing.T) {
 func TestAWriteThatWaitsForItsRateKeepsItsDeadline(t *testing.T) {
 	for _, l := range limits {
 		t.Run(l.name, func(t *testing.T) {
-			versions(t, func(t *testing.T, version int) {
+			eachVersion(t, func(t *testing.T, version int) {
 				cfg := l.config
 				cfg.Version = version
-				c, s := over(t, path(simnet.Gbit, 0), &cfg, &session.Config{Version: version})
-				out, in := open(t, c, s)
+				c, s := sessionsOver(t, path(simnet.Gbit, 0), &cfg, &session.Config{Version: version})
+				out, in := openPair(t, c, s)
 				const size = 200_000
 				received := background(func() (int, error) { return 0, testutil.Pattern(7).Receive(in, size) })
 				if l.stream {
@@ -360,17 +360,17 @@ func TestAWriteThatWaitsForItsRateKeepsItsDeadline(t *testing.T) {
 func TestUpdatesAreNotHeldBackByRateLimitedData(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const rate, limit = 100 * simnet.Mbit, 50_000
-		c, s := over(t, path(rate, 20*time.Millisecond),
+		c, s := sessionsOver(t, path(rate, 20*time.Millisecond),
 			&session.Config{Version: 2, SendRate: flow.Rate{BytesPerSecond: limit}}, v2())
-		outs, ins := openMany(t, c, s, 2)
-		go pushFor(outs[0], 64*kib)
-		go swallow(ins[0], new(atomic.Int64))
+		outs, ins := openPairs(t, c, s, 2)
+		go writeUntilEnd(outs[0], 64*kib)
+		go readUntilEnd(ins[0], new(atomic.Int64))
 		// The other way: what s sends, c reads, and tells of it with updates.
-		go pushFor(ins[1], 64*kib)
-		pull(t, outs[1], 4*mib, nil)
+		go writeUntilEnd(ins[1], 64*kib)
+		readN(t, outs[1], 4*mib, nil)
 		const size = 16 * mib
 		elapsed := clock()
-		pull(t, outs[1], size, nil)
+		readN(t, outs[1], size, nil)
 		got := share(size, elapsed(), rate)
 		t.Logf("the way that is not limited gets %.3f of the link", got)
 		if got < 0.95 {
@@ -382,7 +382,7 @@ func TestUpdatesAreNotHeldBackByRateLimitedData(t *testing.T) {
 // A probe that is due goes out before data that waits for its rate.
 func TestAProbeIsNotHeldBackByRateLimitedData(t *testing.T) {
 	for _, r := range []flow.Rate{{BytesPerSecond: 1000, Burst: 100}, {BytesPerSecond: 50_000}} {
-		versions(t, func(t *testing.T, version int) {
+		eachVersion(t, func(t *testing.T, version int) {
 			a, b := testutil.SimPair(t, path(100*simnet.Mbit, 0))
 			elapsed := clock()
 			var mu sync.Mutex
@@ -422,7 +422,7 @@ func (everySecond) Next(keepalive.Activity) (keepalive.Action, time.Duration) {
 // Sessions with limits both ways deliver everything over any transport, also where a burst is
 // smaller than a frame's header.
 func TestRateLimitedSessionsDeliverEverything(t *testing.T) {
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		for _, burst := range []int{0, 5000, 1} {
 			cfg := session.Config{
 				Version:     version,
@@ -434,7 +434,7 @@ func TestRateLimitedSessionsDeliverEverything(t *testing.T) {
 				size = 200
 			}
 			c, s := sessions(t, tr, cfg)
-			out, in := open(t, c, s)
+			out, in := openPair(t, c, s)
 			var wg sync.WaitGroup
 			for i, ends := range [][2]*stream.Stream{{out, in}, {in, out}} {
 				p := testutil.Pattern(i)

@@ -8,7 +8,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"slices"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -23,171 +22,6 @@ import (
 	"github.com/smuxkit/smuxkit/stream"
 	"github.com/smuxkit/smuxkit/wire"
 )
-
-// What the tests of the way in share: a session whose other end is a scripted peer.
-
-// A role is the end of a session that is under test.
-type role struct {
-	client    bool
-	version   wire.Version
-	transport testutil.Transport
-}
-
-func (r role) String() string {
-	end := "server"
-	if r.client {
-		end = "client"
-	}
-	return fmt.Sprintf("%s/%s/%v", r.transport.Name, end, r.version)
-}
-
-// roles runs test for a client and a server, in both versions, over the named transports; over the
-// simulated one if none is named. Where the transport allows it test runs in a bubble.
-func roles(t *testing.T, test func(t *testing.T, r role), transports ...string) {
-	t.Helper()
-	if len(transports) == 0 {
-		transports = []string{"sim"}
-	}
-	for _, tr := range testutil.Transports() {
-		if !slices.Contains(transports, tr.Name) {
-			continue
-		}
-		for _, client := range []bool{false, true} {
-			for v := wire.V1; v <= wire.V2; v++ {
-				r := role{client, v, tr}
-				t.Run(r.String(), func(t *testing.T) {
-					if tr.Bubble {
-						bubble(t, func(t *testing.T) { test(t, r) })
-						return
-					}
-					testutil.LeakCheck(t)
-					test(t, r)
-				})
-			}
-		}
-	}
-}
-
-// start starts the session and its peer, who passes over NOPs when it reads. Without a word about
-// it in cfg, keep-alive is off.
-func (r role) start(t *testing.T, cfg session.Config) (*session.Session, *testutil.Peer) {
-	t.Helper()
-	ours, theirs := r.transport.Pair(t)
-	return r.startOn(t, ours, theirs, cfg)
-}
-
-// startLink does the same over a simulated link, the same both ways.
-func (r role) startLink(t *testing.T, link simnet.Link, cfg session.Config) (*session.Session, *testutil.Peer) {
-	t.Helper()
-	ours, theirs := testutil.SimPair(t, link)
-	return r.startOn(t, ours, theirs, cfg)
-}
-
-func (r role) startOn(t *testing.T, ours, theirs io.ReadWriteCloser, cfg session.Config) (*session.Session, *testutil.Peer) {
-	t.Helper()
-	cfg.Version = int(r.version)
-	if cfg.KeepAlive == nil {
-		cfg.KeepAlive = keepalive.Off{}
-	}
-	p := testutil.NewPeer(t, theirs)
-	p.Ignore(wire.NOP)
-	if r.client {
-		return client(t, ours, &cfg), p
-	}
-	return server(t, ours, &cfg), p
-}
-
-// hear reads the NOP with which a client begins, so that the peer may close a transport that
-// would otherwise be reset, or whose Writes wait for it.
-func (r role) hear(t *testing.T, p *testutil.Peer) {
-	t.Helper()
-	if r.client {
-		p.Ignore()
-		p.ExpectFrame(t, r.nop())
-		p.Ignore(wire.NOP)
-	}
-}
-
-// theirs returns the n-th stream id of the peer, from 0 on, and ours that of the session.
-func (r role) theirs(n int) uint32 {
-	if r.client {
-		return uint32(2*n + 2)
-	}
-	return uint32(2*n + 1)
-}
-
-func (r role) ours(n int) uint32 {
-	return role{client: !r.client}.theirs(n)
-}
-
-func (r role) syn(id uint32) testutil.Frame { return testutil.SYN(r.version, id) }
-func (r role) fin(id uint32) testutil.Frame { return testutil.FIN(r.version, id) }
-func (r role) nop() testutil.Frame          { return testutil.NOP(r.version) }
-func (r role) psh(id uint32, data []byte) testutil.Frame {
-	return testutil.PSH(r.version, id, data)
-}
-
-// pshs cuts data into frames of these sizes; what is left goes into frames of 32,760 bytes.
-func (r role) pshs(id uint32, data []byte, sizes ...int) (frames []testutil.Frame) {
-	for _, n := range sizes {
-		frames = append(frames, r.psh(id, data[:n]))
-		data = data[n:]
-	}
-	for len(data) > 0 {
-		n := min(len(data), session.DefaultMaxFrameSize)
-		frames = append(frames, r.psh(id, data[:n]))
-		data = data[n:]
-	}
-	return frames
-}
-
-// accept accepts a stream that is there or will come.
-func accept(t testing.TB, s *session.Session) *stream.Stream {
-	t.Helper()
-	st, err := s.AcceptStream(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return st
-}
-
-// wantEOF wants nothing but a bare io.EOF, now and again.
-func wantEOF(t testing.TB, st *stream.Stream) {
-	t.Helper()
-	for range 2 {
-		if n, err := st.Read(make([]byte, 10)); n != 0 || err != io.EOF {
-			t.Errorf("Read = %d, %v, want a bare io.EOF", n, err)
-		}
-	}
-}
-
-// wantEnded wants the session to be over for this reason.
-func wantEnded(t testing.TB, s *session.Session, want error) {
-	t.Helper()
-	<-s.Done()
-	wantErr(t, "Err", s.Err(), want)
-}
-
-// wantAlive wants the session to go on: data gets through both ways on a new stream of the peer's.
-func wantAlive(t testing.TB, r role, s *session.Session, p *testutil.Peer, id uint32) {
-	t.Helper()
-	p.Send(t, r.syn(id), r.psh(id, []byte("ping")))
-	st := accept(t, s)
-	if st.ID() != id {
-		t.Fatalf("accepted stream %d, want %d", st.ID(), id)
-	}
-	buf := make([]byte, 4)
-	if _, err := io.ReadFull(st, buf); err != nil || string(buf) != "ping" {
-		t.Fatalf("read %q, %v", buf, err)
-	}
-	if _, err := st.Write([]byte("pong")); err != nil {
-		t.Fatal(err)
-	}
-	p.ExpectData(t, id, []byte("pong"))
-	if err := s.Err(); err != nil {
-		t.Fatalf("Err = %v", err)
-	}
-}
 
 // ways to read a stream to its end. A clean one is no error.
 var readings = []struct {
@@ -248,7 +82,7 @@ func TestAReaderGetsAllDataThatCameBeforeFINAndThenEOF(t *testing.T) {
 	for _, cut := range cuts {
 		for _, how := range readings {
 			t.Run(cut.name+"/"+how.name, func(t *testing.T) {
-				roles(t, func(t *testing.T, r role) {
+				eachRole(t, func(t *testing.T, r role) {
 					s, p := r.start(t, session.Config{})
 					p.Ignore(wire.NOP, wire.UPD)
 					data := testutil.Pattern(1).Bytes(sum(cut.sizes))
@@ -285,11 +119,11 @@ func TestAReaderGetsAllDataThatCameBeforeFINAndThenEOF(t *testing.T) {
 
 func TestAReaderGetsAllDataThatCameBeforeFINOverEveryTransport(t *testing.T) {
 	const size = 700_001
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
 		for n, end := range []func(*stream.Stream) error{(*stream.Stream).CloseWrite, (*stream.Stream).Close} {
 			pattern := testutil.Pattern(n)
-			a, b := open(t, c, s)
+			a, b := openPair(t, c, s)
 			sent := background(func() (int64, error) {
 				n, err := pattern.Send(a, size, 10_000)
 				if err != nil {
@@ -329,7 +163,7 @@ func TestNothingThatCameAfterFINIsRead(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				s, p := r.start(t, session.Config{})
 				id := r.theirs(0)
 				p.Send(t, r.syn(id), r.psh(id, []byte("before")), r.fin(id))
@@ -396,7 +230,7 @@ func TestNeitherHalfCloseNorCloseOfTheOtherDirectionDropsWhatIsStillToBeRead(t *
 		for _, how := range []int{0, 3} {
 			how := readings[how]
 			t.Run(c.name+"/"+how.name, func(t *testing.T) {
-				roles(t, func(t *testing.T, r role) {
+				eachRole(t, func(t *testing.T, r role) {
 					s, p := r.start(t, session.Config{})
 					p.Ignore(wire.NOP, wire.UPD, wire.FIN, wire.PSH)
 					id := r.theirs(0)
@@ -463,7 +297,7 @@ func TestEOFMeansFINAndNothingElse(t *testing.T) {
 	for _, e := range ends {
 		for _, how := range readings {
 			t.Run(e.name+"/"+how.name, func(t *testing.T) {
-				roles(t, func(t *testing.T, r role) {
+				eachRole(t, func(t *testing.T, r role) {
 					s, p := r.start(t, e.cfg)
 					id := r.theirs(0)
 					data := testutil.Pattern(4).Bytes(20_000)
@@ -500,7 +334,7 @@ func TestATransportThatFailsWithEOFOfItsOwnIsNoFIN(t *testing.T) {
 		{"both return io.EOF", func(f *faulty) { f.readErr, f.writeErr = io.EOF, io.EOF }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				ours, theirs := testutil.SimPair(t, simnet.Link{})
 				f := newFaulty(ours)
 				s, p := r.startOn(t, f, theirs, session.Config{})
@@ -528,7 +362,7 @@ func TestAnEndInTheMiddleOfAPayloadGivesTheDataThatArrived(t *testing.T) {
 	data := testutil.Pattern(5).Bytes(30_000)
 	for _, arrived := range []int{0, 1, 500, 8191, 8192, 8193, 29_999} {
 		t.Run(fmt.Sprint(arrived), func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				s, p := r.start(t, session.Config{})
 				r.hear(t, p)
 				id := r.theirs(0)
@@ -553,14 +387,14 @@ func TestAnEndInTheMiddleOfAPayloadGivesTheDataThatArrived(t *testing.T) {
 }
 
 func TestCloseReadThrowsAwayWhatComesAndThePeerGoesOn(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		p.Ignore(wire.NOP, wire.UPD)
 		id := r.theirs(0)
 		data := testutil.Pattern(6).Bytes(100_000)
 		p.Send(t, append([]testutil.Frame{r.syn(id)}, r.pshs(id, data)...)...)
 		st := accept(t, s)
-		blocked := accept2(t, r, s, p)
+		blocked := acceptReading(t, r, s, p)
 		synctest.Wait()
 		if err := st.CloseRead(); err != nil {
 			t.Error(err)
@@ -585,8 +419,8 @@ func TestCloseReadThrowsAwayWhatComesAndThePeerGoesOn(t *testing.T) {
 	})
 }
 
-// accept2 has the peer open its second stream, which a Read waits on, and returns it.
-func accept2(t *testing.T, r role, s *session.Session, p *testutil.Peer) *stream.Stream {
+// acceptReading has the peer open its second stream, which a Read waits on, and returns it.
+func acceptReading(t *testing.T, r role, s *session.Session, p *testutil.Peer) *stream.Stream {
 	p.Send(t, r.syn(r.theirs(1)))
 	st := accept(t, s)
 	read := background(func() (int, error) { return st.Read(make([]byte, 10)) })
@@ -601,7 +435,7 @@ func accept2(t *testing.T, r role, s *session.Session, p *testutil.Peer) *stream
 func TestCloseReadOfAStreamLetsASenderInVersion2GoOnForEver(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c, s := sessions(t, transport("sim"), session.Config{Version: 2})
-		a, b := open(t, c, s)
+		a, b := openPair(t, c, s)
 		if err := b.CloseRead(); err != nil {
 			t.Fatal(err)
 		}
@@ -613,7 +447,7 @@ func TestCloseReadOfAStreamLetsASenderInVersion2GoOnForEver(t *testing.T) {
 
 func TestReadsBySeveralGoroutinesShareTheBytesAmongThem(t *testing.T) {
 	const readers, size = 8, 256 << 10
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		p.Ignore(wire.NOP, wire.UPD)
 		id := r.theirs(0)
@@ -670,11 +504,11 @@ func TestReadsBySeveralGoroutinesShareTheBytesAmongThem(t *testing.T) {
 func TestEveryStreamGetsItsOwnBytesHoweverTheyAreFramedChunkedAndRead(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				const streams = 4
 				rng := rand.New(rand.NewPCG(seed, uint64(r.version)))
 				s, p := r.start(t, session.Config{})
-				go drainPeer(p)
+				go io.Copy(io.Discard, p.Conn) // its answers do not matter
 				var script []byte
 				var sizes [streams]int
 				for n := range streams {
@@ -738,9 +572,6 @@ func TestEveryStreamGetsItsOwnBytesHoweverTheyAreFramedChunkedAndRead(t *testing
 	}
 }
 
-// drainPeer reads what comes, for a peer whose answers do not matter.
-func drainPeer(p *testutil.Peer) { _, _ = io.Copy(io.Discard, p.Conn) }
-
 // On a socket, more may be put into the buffer of a Read that waits while more is there to be read.
 // That must have an end.
 func TestAReadThatHasGotDataIsNotKeptWaitingByWhatIsNotForIt(t *testing.T) {
@@ -756,7 +587,7 @@ func TestAReadThatHasGotDataIsNotKeptWaitingByWhatIsNotForIt(t *testing.T) {
 		{"empty PSH", 0, func(r role, n int) testutil.Frame { return r.psh(r.theirs(0), nil) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				if c.only != 0 && c.only != r.version {
 					return
 				}
@@ -798,7 +629,7 @@ func TestAReadThatHasGotDataIsNotKeptWaitingByWhatIsNotForIt(t *testing.T) {
 
 // The rest of a frame may be long in coming: what has come of it is not held back for that.
 func TestAReadGetsWhatHasComeOfAFrameWhoseRestHasNot(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		p.Send(t, r.syn(r.theirs(0)))
 		st := accept(t, s)

@@ -40,8 +40,8 @@ func (w *wanter) want() {
 // transfer sends n bytes and has them read.
 func transfer(t *testing.T, out, in *stream.Stream, n int64) {
 	t.Helper()
-	go push(out, n, 64*kib)
-	pull(t, in, n, nil)
+	go writeN(out, n, 64*kib)
+	readN(t, in, n, nil)
 }
 
 // reclaimers is how many goroutines take windows back.
@@ -53,8 +53,8 @@ func TestAnIdleSessionCostsNoGoroutineWhileWindowsAreScarce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		budget := flow.NewBudget(8 * mib)
 		cfg := &session.Config{Version: 2, Budget: budget, KeepAlive: off}
-		c, s := over(t, path(100*simnet.Mbit, 10*time.Millisecond), &session.Config{Version: 2, KeepAlive: off}, cfg)
-		outs, ins := openMany(t, c, s, 3)
+		c, s := sessionsOver(t, path(100*simnet.Mbit, 10*time.Millisecond), &session.Config{Version: 2, KeepAlive: off}, cfg)
+		outs, ins := openPairs(t, c, s, 3)
 		transfer(t, outs[0], ins[0], 2*mib)
 		transfer(t, outs[1], ins[1], 2*mib)
 		if _, err := outs[2].Write(make([]byte, 10_000)); err != nil { // nobody reads this
@@ -95,24 +95,24 @@ func TestWindowsAreTakenBackLaterWhenStreamsBecomeIdle(t *testing.T) {
 		use  func(t *testing.T, c, s *session.Session, out, in *stream.Stream)
 	}{
 		{"a stream that was idle is used", func(t *testing.T, _, _ *session.Session, out, in *stream.Stream) {
-			pull(t, in, 10_000, nil)
+			readN(t, in, 10_000, nil)
 			transfer(t, out, in, mib)
 		}},
 		{"a stream is opened and used", func(t *testing.T, c, s *session.Session, _, in *stream.Stream) {
-			pull(t, in, 10_000, nil)
-			out, in := open(t, c, s)
+			readN(t, in, 10_000, nil)
+			out, in := openPair(t, c, s)
 			transfer(t, out, in, mib)
 		}},
 		{"what was unread is read", func(t *testing.T, _, _ *session.Session, _, in *stream.Stream) {
-			pull(t, in, 10_000, nil)
+			readN(t, in, 10_000, nil)
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				budget := flow.NewBudget(8 * mib)
 				cfg := &session.Config{Version: 2, Budget: budget, KeepAlive: off}
-				c, s := over(t, path(100*simnet.Mbit, 10*time.Millisecond), &session.Config{Version: 2, KeepAlive: off}, cfg)
-				out, in := open(t, c, s)
+				c, s := sessionsOver(t, path(100*simnet.Mbit, 10*time.Millisecond), &session.Config{Version: 2, KeepAlive: off}, cfg)
+				out, in := openPair(t, c, s)
 				if _, err := out.Write(make([]byte, 10_000)); err != nil {
 					t.Fatal(err)
 				}
@@ -146,8 +146,8 @@ func TestWindowsAreTakenBackLaterWhenStreamsBecomeIdle(t *testing.T) {
 func TestASessionMayEndWhileItsWindowsAreTakenBack(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		budget := flow.NewBudget(8 * mib)
-		c, s := over(t, path(100*simnet.Mbit, 0), v2(), &session.Config{Version: 2, Budget: budget})
-		out, in := open(t, c, s)
+		c, s := sessionsOver(t, path(100*simnet.Mbit, 0), v2(), &session.Config{Version: 2, Budget: budget})
+		out, in := openPair(t, c, s)
 		transfer(t, out, in, mib)
 		w := newWanter(budget)
 		w.want()

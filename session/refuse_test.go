@@ -58,7 +58,7 @@ func TestEveryRefusedStreamIsTold(t *testing.T) {
 	for _, n := range []int{8_000, 80_000} {
 		for _, late := range []time.Duration{0, 29 * time.Second} {
 			t.Run(fmt.Sprintf("%d, read after %v", n, late), func(t *testing.T) {
-				roles(t, func(t *testing.T, r role) {
+				eachRole(t, func(t *testing.T, r role) {
 					// The pause is no silence of the peer's.
 					alive := keepalive.Periodic{Interval: time.Second, Timeout: 5 * time.Second}
 					s, p := r.startLink(t, simnet.Link{Buffer: 8 << 10, ReadBuffer: 8 << 10}, session.Config{AcceptBacklog: 1, KeepAlive: alive})
@@ -104,7 +104,7 @@ func TestAPeerThatTakesNoRefusalsEndsItsSession(t *testing.T) {
 		{"once", 20 * time.Second, 50 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				s, p := r.startLink(t, simnet.Link{Buffer: 8 << 10, ReadBuffer: 8 << 10}, session.Config{AcceptBacklog: 1, KeepAlive: off})
 				p.Ignore()
 				elapsed := clock()
@@ -134,7 +134,7 @@ func TestAPeerThatTakesNoRefusalsEndsItsSession(t *testing.T) {
 // Two sessions that refuse each other's streams do not stop each other for ever.
 func TestTwoSessionsThatFloodEachOtherEnd(t *testing.T) {
 	const n = 50_000
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		// Soon both transports are full of what the other one does not read.
 		ca, cb := testutil.SimPair(t, simnet.Link{Buffer: 1 << 10, ReadBuffer: 1 << 10})
 		cfg := &session.Config{Version: version, AcceptBacklog: 1}

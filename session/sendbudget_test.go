@@ -54,7 +54,7 @@ func TestAnswersToAPeerThatNeverReadsAreBoundedAndEnd(t *testing.T) {
 			name = "SendBudget"
 		}
 		t.Run(name, func(t *testing.T) {
-			roles(t, func(t *testing.T, r role) {
+			eachRole(t, func(t *testing.T, r role) {
 				cfg := session.Config{}
 				budget := flow.NewBudget(limit)
 				if shared {
@@ -94,12 +94,12 @@ func TestAnswersToAPeerThatNeverReadsAreBoundedAndEnd(t *testing.T) {
 
 // A peer may stop reading for as long as it likes: what open streams have written is kept, and arrives.
 func TestAPeerThatReadsAgainAfterHoursGetsAllOfOpenStreams(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.startLink(t, simnet.Link{Buffer: 16 << 10, ReadBuffer: 16 << 10}, session.Config{KeepAlive: off})
 		p.Ignore(wire.NOP, wire.UPD)
-		st := mustOpen(t, s)
+		st := open(t, s)
 		done := background(func() (struct{}, error) {
-			_, err := push(st, 100_000, 5000)
+			_, err := writeN(st, 100_000, 5000)
 			return struct{}{}, err
 		})
 		time.Sleep(5 * time.Hour)
@@ -113,13 +113,13 @@ func TestAPeerThatReadsAgainAfterHoursGetsAllOfOpenStreams(t *testing.T) {
 // it takes a byte now and then.
 func TestWriteTimeoutEndsASessionWhoseTransportTakesNothing(t *testing.T) {
 	const timeout = 20 * time.Second
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		link := simnet.Link{Buffer: 1000, ReadBuffer: 1000}
 		s, p := r.startLink(t, link, session.Config{KeepAlive: off, WriteTimeout: timeout, MaxFrameSize: 1000})
-		st := mustOpen(t, s)
+		st := open(t, s)
 		time.Sleep(time.Hour) // nothing waits
 		wantErr(t, "Err of an idle session", s.Err(), nil)
-		written := background(func() (int64, error) { return push(st, 1<<20, 1000) })
+		written := background(func() (int64, error) { return writeN(st, 1<<20, 1000) })
 		for range 100 { // a slow peer is no stall
 			if _, err := io.ReadFull(p.Conn, make([]byte, 1000)); err != nil {
 				t.Fatal(err)
@@ -149,11 +149,11 @@ func TestWriteTimeoutEndsASessionWhoseTransportTakesNothing(t *testing.T) {
 // that was given up does not keep its reader waiting for ever. One that was closed a moment before keeps
 // its data.
 func TestPauseOfTheReaderIsNoSilentLoss(t *testing.T) {
-	each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		for _, pause := range []time.Duration{session.DefaultLingerTimeout + time.Second, 3 * session.DefaultLingerTimeout} {
 			c, s := sessions(t, tr, session.Config{Version: version, MaxReceiveBuffer: 64 << 10})
-			out1, in1 := open(t, c, s)
-			out2, in2 := open(t, c, s)
+			out1, in1 := openPair(t, c, s)
+			out2, in2 := openPair(t, c, s)
 			go func() { _, _ = in1.Write(make([]byte, 1<<20)); _ = in1.Close() }()
 			time.Sleep(time.Second)
 			if _, err := in2.Write(make([]byte, 3000)); err != nil {

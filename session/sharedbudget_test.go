@@ -16,18 +16,18 @@ import (
 // The sum of the unread bytes of all sessions on a budget stays within it, but for one frame a
 // session, whatever their peers send and however little is read.
 func TestTheUnreadBytesOfAllSessionsStayWithinTheirBudget(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		const sessions, streams = 6, 8
 		budget := flow.NewBudget(4 * mib)
 		link := path(200*simnet.Mbit, 20*time.Millisecond)
 		var all []*session.Session
 		var readers []<-chan result[int64]
 		for i := range sessions {
-			c, s := over(t, link, &session.Config{Version: version}, &session.Config{Version: version, Budget: budget})
+			c, s := sessionsOver(t, link, &session.Config{Version: version}, &session.Config{Version: version, Budget: budget})
 			all = append(all, s)
-			outs, ins := openMany(t, c, s, streams)
+			outs, ins := openPairs(t, c, s, streams)
 			for j, in := range ins {
-				go pushFor(outs[j], 64*kib)
+				go writeUntilEnd(outs[j], 64*kib)
 				// Nobody reads most of them; some are read for a while, at any speed.
 				if pace := (i*streams + j) % 5; pace > 0 && i%2 == 0 {
 					readers = append(readers, background(func() (n int64, err error) {
@@ -77,16 +77,16 @@ func TestSessionsThatReadAreNotStarvedByOneThatDoesNot(t *testing.T) {
 					bubble(t, func(t *testing.T) {
 						budget := flow.NewBudget(session.DefaultMaxReceiveBuffer / 4)
 						pair := func() (c, s *session.Session) {
-							return over(t, path(rate, rtt), &session.Config{Version: version}, &session.Config{Version: version, Budget: budget})
+							return sessionsOver(t, path(rate, rtt), &session.Config{Version: version}, &session.Config{Version: version, Budget: budget})
 						}
 						if hog {
 							c, s := pair()
 							// One that was read, and so has as large a window as it needed; and many more.
-							out := mustOpen(t, c)
-							go pushFor(out, 64*kib)
-							pull(t, accept(t, s), 4*mib, nil)
+							out := open(t, c)
+							go writeUntilEnd(out, 64*kib)
+							readN(t, accept(t, s), 4*mib, nil)
 							for range 32 {
-								go pushFor(mustOpen(t, c), 64*kib)
+								go writeUntilEnd(open(t, c), 64*kib)
 							}
 							time.Sleep(10 * time.Second)
 						}
@@ -95,9 +95,9 @@ func TestSessionsThatReadAreNotStarvedByOneThatDoesNot(t *testing.T) {
 						var wg sync.WaitGroup
 						for range readers {
 							c, s := pair()
-							go push(mustOpen(t, c), size, 64*kib)
+							go writeN(open(t, c), size, 64*kib)
 							in := accept(t, s)
-							wg.Go(func() { pull(t, in, size, nil) })
+							wg.Go(func() { readN(t, in, size, nil) })
 						}
 						wg.Wait()
 						slowest = elapsed()
@@ -116,16 +116,16 @@ func TestSessionsThatReadAreNotStarvedByOneThatDoesNot(t *testing.T) {
 
 // A session that ends gives back what it held: one that waited goes on.
 func TestASessionThatEndsGivesItsPartOfTheBudgetBack(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		budget := flow.NewBudget(mib)
 		link := path(simnet.Gbit, time.Millisecond)
 		var servers []*session.Session
 		for range 4 {
-			c, s := over(t, link, &session.Config{Version: version}, &session.Config{Version: version, Budget: budget})
+			c, s := sessionsOver(t, link, &session.Config{Version: version}, &session.Config{Version: version, Budget: budget})
 			servers = append(servers, s)
-			outs, _ := openMany(t, c, s, 8)
+			outs, _ := openPairs(t, c, s, 8)
 			for _, out := range outs {
-				go pushFor(out, 64*kib)
+				go writeUntilEnd(out, 64*kib)
 			}
 		}
 		time.Sleep(time.Minute)

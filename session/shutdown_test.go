@@ -20,21 +20,11 @@ func shutdown(s *session.Session, ctx context.Context) <-chan result[struct{}] {
 	return background(func() (struct{}, error) { return struct{}{}, s.Shutdown(ctx) })
 }
 
-// wantPending wants a call in the background not to have returned.
-func wantPending[T any](t testing.TB, what string, call <-chan result[T]) {
-	t.Helper()
-	select {
-	case r := <-call:
-		t.Fatalf("%s returned already: %v, %v", what, r.value, r.err)
-	default:
-	}
-}
-
 func TestShutdownWaitsForTheOpenStreams(t *testing.T) {
-	each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version, KeepAlive: off})
-		a1, b1 := open(t, c, s)
-		b2, a2 := open(t, s, c) // whoever opened them
+		a1, b1 := openPair(t, c, s)
+		b2, a2 := openPair(t, s, c) // whoever opened them
 		elapsed := clock()
 		down := shutdown(c, context.Background())
 		time.Sleep(time.Hour)
@@ -69,9 +59,9 @@ func TestShutdownWaitsForTheOpenStreams(t *testing.T) {
 }
 
 func TestShutdownWithoutStreamsClosesAtOnce(t *testing.T) {
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
-		a, b := open(t, c, s)
+		a, b := openPair(t, c, s)
 		a.Close()
 		b.Close()
 		wantErr(t, "Shutdown", c.Shutdown(context.Background()), nil)
@@ -81,13 +71,13 @@ func TestShutdownWithoutStreamsClosesAtOnce(t *testing.T) {
 }
 
 func TestAfterShutdownNoStreamCanBeOpenedByEitherSide(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		ca, cb := testutil.SimPair(t, simnet.Link{})
 		v := wire.Version(version)
 		c := client(t, ca, &session.Config{Version: version, KeepAlive: off})
 		peer := testutil.NewPeer(t, cb)
 		peer.Ignore(wire.NOP)
-		st := mustOpen(t, c)
+		st := open(t, c)
 		peer.ExpectFrame(t, testutil.SYN(v, st.ID()))
 		peer.Send(t, testutil.SYN(v, 2))
 		synctest.Wait()
@@ -121,9 +111,9 @@ func TestAfterShutdownNoStreamCanBeOpenedByEitherSide(t *testing.T) {
 }
 
 func TestShutdownEndsWithItsContextAndLeavesTheSessionSo(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		c, s := sessions(t, transport("sim"), session.Config{Version: version, KeepAlive: off})
-		a, b := open(t, c, s)
+		a, b := openPair(t, c, s)
 		for _, timeout := range []time.Duration{0, time.Minute} {
 			ctx, cancel := context.WithTimeout(context.Background(), timeout)
 			elapsed := clock()
@@ -170,10 +160,10 @@ func TestShutdownEndsWithTheSession(t *testing.T) {
 		{"the peer closes it", func(c *session.Session, peer *simnet.Conn) { peer.Close() }, io.EOF},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			versions(t, func(t *testing.T, version int) {
+			eachVersion(t, func(t *testing.T, version int) {
 				ca, cb := testutil.SimPair(t, simnet.Link{})
 				s := client(t, ca, &session.Config{Version: version, KeepAlive: off})
-				mustOpen(t, s)
+				open(t, s)
 				var all []<-chan result[struct{}]
 				for range 3 {
 					all = append(all, shutdown(s, context.Background()))
@@ -191,9 +181,9 @@ func TestShutdownEndsWithTheSession(t *testing.T) {
 
 func TestShutdownFlushesWhatTheStreamsHaveWritten(t *testing.T) {
 	const size = 1 << 20
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
-		a, b := open(t, c, s)
+		a, b := openPair(t, c, s)
 		down := shutdown(c, context.Background())
 		go func() {
 			if _, err := testutil.Pattern(1).Send(a, size, 3000); err != nil {

@@ -18,7 +18,7 @@ const portable = false
 
 // What a write has written before is not counted again when the next one fails.
 func TestAWriteToASocketThatFailsCountsNothing(t *testing.T) {
-	each(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
 		ca, _ := tr.Pair(t)
 		write := session.TryWrite(ca)
 		if n, err := write(make([]byte, 100)); n != wire.HeaderSize+100 || err != nil {
@@ -45,11 +45,11 @@ func TestErrorsOfASocketSayWhatFailedOnIt(t *testing.T) {
 			t.Errorf("%s: %v, want the cause to be %s on %s: %v", call, err, op, network, cause)
 		}
 	}
-	each(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
 		t.Run("closed by its owner", func(t *testing.T) {
 			ca, cb := tr.Pair(t)
 			c, _ := scriptedOver(t, ca, cb, &session.Config{Version: version})
-			st := mustOpen(t, c)
+			st := open(t, c)
 			ca.Close()
 			<-c.Done()
 			want(t, second(st.Write([]byte("x"))), "write", "read", tr.Name, net.ErrClosed)

@@ -79,8 +79,8 @@ func pinged(out, in *stream.Stream) error {
 func TestByDefaultAnUnreadStreamOfVersion1StopsAllUntilItIsRead(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var ev events
-		c, s := over(t, stallPath, &session.Config{Version: 1}, ev.config(1, 0))
-		outs, ins := openMany(t, c, s, 2)
+		c, s := sessionsOver(t, stallPath, &session.Config{Version: 1}, ev.config(1, 0))
+		outs, ins := openPairs(t, c, s, 2)
 		const size = 2 * stallBuffer
 		sent := background(func() (int64, error) { return testutil.Pattern(1).Send(outs[0], size, 64*kib) })
 		time.Sleep(time.Minute)
@@ -95,14 +95,14 @@ func TestByDefaultAnUnreadStreamOfVersion1StopsAllUntilItIsRead(t *testing.T) {
 			t.Fatalf("a session ended: %v, %v", c.Err(), s.Err())
 		}
 		v := testutil.Pattern(1).Verifier()
-		pull(t, io.TeeReader(ins[0], v), size, nil)
+		readN(t, io.TeeReader(ins[0], v), size, nil)
 		if r := <-sent; r.err != nil {
 			t.Error(r.err)
 		}
 		if err := ins[1].SetReadDeadline(time.Time{}); err != nil {
 			t.Fatal(err)
 		}
-		pull(t, ins[1], 4, nil)
+		readN(t, ins[1], 4, nil)
 		ping(t, outs[1], ins[1])
 		if list, _ := ev.list(); len(list) > 0 {
 			t.Errorf("events %v, want none", list)
@@ -125,7 +125,7 @@ func stall(t *testing.T, cfg *session.Config) *stalled {
 	// With so large a round trip all is under way before a peer of version 2 learns that it is
 	// granted less.
 	x := new(stalled)
-	x.c, x.s = over(t, path(8*simnet.Gbit, 100*time.Millisecond), &session.Config{Version: cfg.Version}, cfg)
+	x.c, x.s = sessionsOver(t, path(8*simnet.Gbit, 100*time.Millisecond), &session.Config{Version: cfg.Version}, cfg)
 	const n = 40
 	for i := range n {
 		size := int64(100 * kib)
@@ -135,7 +135,7 @@ func stall(t *testing.T, cfg *session.Config) *stalled {
 		case i == 0:
 			size = 256 * kib
 		}
-		out := mustOpen(t, x.c)
+		out := open(t, x.c)
 		x.outs, x.sizes = append(x.outs, out), append(x.sizes, size)
 		x.sent = append(x.sent, background(func() (int64, error) { return testutil.Pattern(i).Send(out, size, 64*kib) }))
 		synctest.Wait()
@@ -153,7 +153,7 @@ func stall(t *testing.T, cfg *session.Config) *stalled {
 // these are aborted, until half of what they hold is free. Their readers get stream.ErrStalled, their peer
 // learns that nobody will read them, an event says so, and the others go on and have lost nothing.
 func TestStallTimeoutAbortsTheFullestAndTheOthersGoOn(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		const after = 5 * time.Second
 		var ev events
 		var log bytes.Buffer
@@ -210,14 +210,14 @@ func TestStallTimeoutAbortsTheFullestAndTheOthersGoOn(t *testing.T) {
 				continue
 			}
 			v := testutil.Pattern(i).Verifier()
-			pull(t, io.TeeReader(x.ins[i], v), x.sizes[i], nil)
+			readN(t, io.TeeReader(x.ins[i], v), x.sizes[i], nil)
 			if r := <-x.sent[i]; r.err != nil {
 				t.Error(r.err)
 			}
 			ping(t, x.outs[i], x.ins[i])
 			ping(t, x.ins[i], x.outs[i])
 		}
-		out, in := open(t, x.c, x.s)
+		out, in := openPair(t, x.c, x.s)
 		ping(t, out, in)
 		if more, _ := ev.list(); len(more) > len(list) {
 			t.Errorf("%d more events", len(more)-len(list))
@@ -227,11 +227,11 @@ func TestStallTimeoutAbortsTheFullestAndTheOthersGoOn(t *testing.T) {
 
 // Calls that are blocked on the stream when it is aborted end with ErrStalled.
 func TestAWriteThatIsBlockedOnAnAbortedStreamFails(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		var ev events
 		x := stall(t, ev.config(version, 5*time.Second))
 		// The other way is full as well: the peer does not read it, either.
-		blocked := background(func() (int64, error) { return push(x.ins[0], 1<<40, 64*kib) })
+		blocked := background(func() (int64, error) { return writeN(x.ins[0], 1<<40, 64*kib) })
 		time.Sleep(10 * time.Second)
 		if list, _ := ev.list(); len(list) == 0 || list[0].StreamID != x.ins[0].ID() {
 			t.Fatalf("events %v, want one of stream %d first", list, x.ins[0].ID())
@@ -246,11 +246,11 @@ func TestStallTimeoutCountsAnewAfterEachStall(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const after = time.Second
 		var ev events
-		c, s := over(t, stallPath, &session.Config{Version: 1}, ev.config(1, after))
-		outs, ins := openMany(t, c, s, 4)
+		c, s := sessionsOver(t, stallPath, &session.Config{Version: 1}, ev.config(1, after))
+		outs, ins := openPairs(t, c, s, 4)
 		// Each of the first three alone exceeds the buffer.
 		for _, out := range outs[:3] {
-			go pushFor(out, 64*kib)
+			go writeUntilEnd(out, 64*kib)
 		}
 		go func() {
 			for pinged(outs[3], ins[3]) != nil {
@@ -279,11 +279,11 @@ func TestStallTimeoutSparesAStreamThatIsReadSlowly(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const after = 5 * time.Second
 		var ev events
-		c, s := over(t, stallPath, &session.Config{Version: 1}, ev.config(1, after))
-		outs, ins := openMany(t, c, s, 2)
-		go func() { _, _ = push(outs[1], mib, mib) }()
+		c, s := sessionsOver(t, stallPath, &session.Config{Version: 1}, ev.config(1, after))
+		outs, ins := openPairs(t, c, s, 2)
+		go func() { _, _ = writeN(outs[1], mib, mib) }()
 		time.Sleep(time.Second)
-		go pushFor(outs[0], 64*kib) // holds most, and is read slowly
+		go writeUntilEnd(outs[0], 64*kib) // holds most, and is read slowly
 		for range 100 {
 			time.Sleep(after - time.Second)
 			if _, err := ins[0].Read(make([]byte, 100)); err != nil {
@@ -305,19 +305,19 @@ func TestStallTimeoutCountsFromTheDatasArrival(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const after = 5 * time.Second
 		var ev events
-		c, s := over(t, stallPath, &session.Config{Version: 1}, ev.config(1, after))
-		outs, ins := openMany(t, c, s, 2)
-		go pushFor(outs[0], 64*kib)
+		c, s := sessionsOver(t, stallPath, &session.Config{Version: 1}, ev.config(1, after))
+		outs, ins := openPairs(t, c, s, 2)
+		go writeUntilEnd(outs[0], 64*kib)
 		time.Sleep(after / 2)
 		// Room for one frame, in which the other stream's data comes.
 		out := background(func() (int, error) { return outs[1].Write(make([]byte, 1000)) })
-		pull(t, ins[0], 256*kib, nil)
+		readN(t, ins[0], 256*kib, nil)
 		<-out
 		time.Sleep(after/2 + time.Second)
 		if list, _ := ev.list(); len(list) > 0 {
 			t.Errorf("events %v, want none: one stream was read, the other has waited for too short a time", list)
 		}
-		pull(t, ins[1], 1000, nil)
+		readN(t, ins[1], 1000, nil)
 	})
 }
 
@@ -327,20 +327,20 @@ func TestStallTimeoutLeavesASlowSessionAlone(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const after = 5 * time.Second
 		var ev events
-		c, s := over(t, stallPath, &session.Config{Version: 1}, ev.config(1, after))
-		outs, ins := openMany(t, c, s, 2)
+		c, s := sessionsOver(t, stallPath, &session.Config{Version: 1}, ev.config(1, after))
+		outs, ins := openPairs(t, c, s, 2)
 		if _, err := outs[1].Write(make([]byte, 64*kib)); err != nil {
 			t.Fatal(err)
 		}
-		go pushFor(outs[0], 64*kib)
+		go writeUntilEnd(outs[0], 64*kib)
 		for range 600 { // 640 KiB a second, half of the buffer in 3.2 s
 			time.Sleep(100 * time.Millisecond)
-			pull(t, ins[0], 64*kib, nil)
+			readN(t, ins[0], 64*kib, nil)
 		}
 		if list, _ := ev.list(); len(list) > 0 {
 			t.Errorf("events %v, want none", list)
 		}
-		pull(t, ins[1], 64*kib, nil)
+		readN(t, ins[1], 64*kib, nil)
 	})
 }
 
@@ -407,7 +407,7 @@ func TestStallTimeoutFreesManySmallStreamsAtOnce(t *testing.T) {
 
 // A stall that ends in time is nobody's end.
 func TestStallTimeoutWaitsForAStallThatEndsInTime(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		var ev events
 		x := stall(t, ev.config(version, 5*time.Second))
 		time.Sleep(4 * time.Second)
@@ -415,7 +415,7 @@ func TestStallTimeoutWaitsForAStallThatEndsInTime(t *testing.T) {
 		for i, in := range x.ins {
 			wg.Go(func() {
 				v := testutil.Pattern(i).Verifier()
-				pull(t, io.TeeReader(in, v), x.sizes[i], nil)
+				readN(t, io.TeeReader(in, v), x.sizes[i], nil)
 			})
 		}
 		wg.Wait()
@@ -428,7 +428,7 @@ func TestStallTimeoutWaitsForAStallThatEndsInTime(t *testing.T) {
 
 // Nothing of a stall outlives the session.
 func TestASessionThatEndsWhileItIsStalledLeavesNothingBehind(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		var ev events
 		x := stall(t, ev.config(version, time.Hour))
 		time.Sleep(time.Minute)

@@ -17,9 +17,9 @@ import (
 
 func TestConcurrentReadsGetEachByteOnce(t *testing.T) {
 	const size, readers = 512 << 10, 6
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
-		a, b := open(t, c, s)
+		a, b := openPair(t, c, s)
 		go func() {
 			if _, err := testutil.Pattern(1).Send(a, size, 10_000); err != nil {
 				t.Error(err)
@@ -66,7 +66,7 @@ func TestConcurrentReadsGetEachByteOnce(t *testing.T) {
 // Any call at any time from any goroutine: nothing panics, races, hangs or leaks, and each call
 // returns what it may return.
 func TestAllMethodsOfAStreamMayBeCalledAtOnce(t *testing.T) {
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
 		allowed := []error{io.EOF, net.ErrClosed, os.ErrDeadlineExceeded, stream.ErrPeerClosed}
 		check := func(what string, err error) {
@@ -81,7 +81,7 @@ func TestAllMethodsOfAStreamMayBeCalledAtOnce(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 		for seed := range uint64(5) {
-			a, b := open(t, c, s)
+			a, b := openPair(t, c, s)
 			var all sync.WaitGroup
 			for i := range 12 {
 				st := a
@@ -134,7 +134,7 @@ func TestAllMethodsOfAStreamMayBeCalledAtOnce(t *testing.T) {
 		wantErr(t, "Err", c.Err(), nil)
 		wantErr(t, "the peer's Err", s.Err(), nil)
 		// Whatever was left unread, the budget has it back: the session still works at full size.
-		a, b := open(t, c, s)
+		a, b := openPair(t, c, s)
 		go func() {
 			testutil.Pattern(1).Send(a, 1<<20, 30_000)
 			a.Close()
@@ -149,7 +149,7 @@ func TestAllMethodsOfAStreamMayBeCalledAtOnce(t *testing.T) {
 
 // The same for a session.
 func TestAllMethodsOfASessionMayBeCalledAtOnce(t *testing.T) {
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		for seed := range uint64(5) {
 			c, s := sessions(t, tr, session.Config{Version: version, CloseTimeout: 100 * time.Millisecond})
 			var all sync.WaitGroup

@@ -33,7 +33,7 @@ func soon[T any](t testing.TB, what string, done <-chan T) (v T) {
 func TestClosingTheSocketOfASessionThatDoesNotReadEndsIt(t *testing.T) {
 	const budget = 64 << 10
 	sockets := func(tr testutil.Transport) bool { return tr.Name == "tcp" || tr.Name == "unix" }
-	each(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
 		ca, cb := tr.Pair(t)
 		c, p := scriptedOver(t, ca, cb, &session.Config{Version: version, MaxReceiveBuffer: budget, KeepAlive: off})
 		p.Ignore(wire.NOP, wire.UPD)
@@ -69,7 +69,7 @@ func TestClosingTheSocketOfASessionThatDoesNotReadEndsIt(t *testing.T) {
 // However much comes, it does not hold up who closes the socket.
 func TestClosingTheSocketOfASessionThatIsFloodedEndsIt(t *testing.T) {
 	sockets := func(tr testutil.Transport) bool { return tr.Name == "tcp" || tr.Name == "unix" }
-	each(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
 		ca, cb := tr.Pair(t)
 		c, p := scriptedOver(t, ca, cb, &session.Config{Version: version})
 		openWide(t, c, p, version)
@@ -107,7 +107,7 @@ func TestATransportWhoseCloseBlocksHoldsUpCloseForABoundedTime(t *testing.T) {
 		{"full", true, session.ErrNotFlushed, 3*time.Second + 100*time.Millisecond},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			versions(t, func(t *testing.T, version int) {
+			eachVersion(t, func(t *testing.T, version int) {
 				ours, theirs := testutil.SimPair(t, simnet.Link{Buffer: narrowSize, ReadBuffer: narrowSize})
 				conn := stuck{simnet.Bare(ours), make(chan struct{})}
 				release := sync.OnceFunc(func() { close(conn.let) })

@@ -3,6 +3,7 @@ package session_test
 import (
 	"errors"
 	"io"
+	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -27,7 +28,7 @@ func openCrowd(t *testing.T, c, s *session.Session, n int, early bool, patience 
 	t.Helper()
 	var u crowd
 	for range n {
-		out := mustOpen(t, c)
+		out := open(t, c)
 		u.out = append(u.out, out)
 		size := 1
 		if early {
@@ -45,6 +46,30 @@ func openCrowd(t *testing.T, c, s *session.Session, n int, early bool, patience 
 		fillUp(t, out, patience)
 	}
 	return u
+}
+
+// fillUp writes to st until nothing more is taken, and returns how much was. The transport
+// must take data within the patience.
+func fillUp(t testing.TB, st *stream.Stream, patience time.Duration) (n int64) {
+	t.Helper()
+	buf := make([]byte, 32*kib)
+	for {
+		if err := st.SetWriteDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		k, err := st.Write(buf)
+		n += int64(k)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := st.SetWriteDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // aMoment is longer than what any test here sends takes to arrive.
@@ -67,13 +92,13 @@ func TestA65thStreamRunsBeside64UnreadOnesAsItDoesAlone(t *testing.T) {
 			run := func(n int, early bool) (took time.Duration) {
 				bubble(t, func(t *testing.T) {
 					budget := flow.NewBudget(session.DefaultMaxReceiveBuffer)
-					c, s := over(t, tt.link, v2(), &session.Config{Version: 2, Budget: budget})
+					c, s := sessionsOver(t, tt.link, v2(), &session.Config{Version: 2, Budget: budget})
 					openCrowd(t, c, s, n, early, aMoment(tt.link))
 					held := budget.Used()
 					elapsed := clock()
-					go push(mustOpen(t, c), tt.size, 64*kib)
+					go writeN(open(t, c), tt.size, 64*kib)
 					most := 0
-					pull(t, accept(t, s), tt.size, func(int64) { most = max(most, budget.Used()) })
+					readN(t, accept(t, s), tt.size, func(int64) { most = max(most, budget.Used()) })
 					took = elapsed()
 					t.Logf("beside %d that hold %d KiB: %.3f of the link; at most %d KiB unread",
 						n, held/kib, share(tt.size, took, tt.link.Rate), most/kib)
@@ -98,12 +123,12 @@ func TestA65thStreamRunsBeside64UnreadOnesAsItDoesAlone(t *testing.T) {
 func TestStreamsOpenCloseAndResetBeside64UnreadOnes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		link := path(simnet.Gbit, 10*time.Millisecond)
-		c, s := over(t, link, v2(), v2())
+		c, s := sessionsOver(t, link, v2(), v2())
 		u := openCrowd(t, c, s, 64, true, aMoment(link))
 		for _, ends := range [][2]*session.Session{{c, s}, {s, c}} {
-			out, in := open(t, ends[0], ends[1])
-			exchange(t, out, in)
-			exchange(t, in, out)
+			out, in := openPair(t, ends[0], ends[1])
+			sendMessage(t, out, in, 10_000)
+			sendMessage(t, in, out, 10_000)
 			if err := out.Close(); err != nil {
 				t.Error(err)
 			}
@@ -146,7 +171,7 @@ func TestStreamsOpenCloseAndResetBeside64UnreadOnes(t *testing.T) {
 		}
 		// And the others have lost nothing.
 		for i := reset; i < 64; i++ {
-			pull(t, u.in[i], flow.InitialWindow, nil)
+			readN(t, u.in[i], flow.InitialWindow, nil)
 		}
 	})
 }
@@ -157,13 +182,13 @@ func TestAThousandUnreadStreamsThatKeepToTheirWindowsFitTheBudget(t *testing.T) 
 	bubble(t, func(t *testing.T) {
 		link := path(simnet.Gbit/4, 10*time.Millisecond)
 		budget := flow.NewBudget(session.DefaultMaxReceiveBuffer)
-		c, s := over(t, link, v2(), &session.Config{Version: 2, Budget: budget})
+		c, s := sessionsOver(t, link, v2(), &session.Config{Version: 2, Budget: budget})
 		openCrowd(t, c, s, 1000, false, time.Second)
 		held := budget.Used()
 		const size = 16 * mib
 		elapsed := clock()
-		go push(mustOpen(t, c), size, 64*kib)
-		pull(t, accept(t, s), size, nil)
+		go writeN(open(t, c), size, 64*kib)
+		readN(t, accept(t, s), size, nil)
 		got := share(size, elapsed(), link.Rate)
 		t.Logf("1000 streams hold %d KiB; another gets %.3f of the link", held/kib, got)
 		if held > budget.Size() {
@@ -185,12 +210,12 @@ func TestBeyondTheBudgetAllStreamsWaitUntilTheUnreadAreReadOrClosed(t *testing.T
 			bubble(t, func(t *testing.T) {
 				link := path(8*simnet.Gbit, 100*time.Millisecond)
 				budget := flow.NewBudget(4 * mib)
-				c, s := over(t, link, v2(), &session.Config{Version: 2, Budget: budget})
+				c, s := sessionsOver(t, link, v2(), &session.Config{Version: 2, Budget: budget})
 				const n, size = 24, flow.InitialWindow
 				var u crowd
 				var wg sync.WaitGroup
 				for range n {
-					out := mustOpen(t, c)
+					out := open(t, c)
 					u.out = append(u.out, out)
 					go func() {
 						_, _ = testutil.Pattern(out.ID()).Send(out, size, size)
@@ -205,7 +230,7 @@ func TestBeyondTheBudgetAllStreamsWaitUntilTheUnreadAreReadOrClosed(t *testing.T
 					t.Errorf("%d bytes are unread, want the budget of %d and less than a frame more", used, budget.Size())
 				}
 				// A stream that is opened now has to wait, however long.
-				late := mustOpen(t, c)
+				late := open(t, c)
 				if _, err := late.Write([]byte("hello")); err != nil {
 					t.Fatal(err)
 				}

@@ -31,7 +31,7 @@ func learning(t *testing.T, cfg session.Config) (*session.Session, *testutil.Pee
 }
 
 func TestAServerWithVersionZeroAdoptsTheVersionOfTheFirstFrame(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		r := role{version: wire.Version(version)}
 		for _, first := range []testutil.Frame{r.nop(), r.syn(1), r.fin(1), r.psh(7, []byte("to nobody"))} {
 			s, p := learning(t, session.Config{})
@@ -65,7 +65,7 @@ func TestAServerWithVersionZeroEndsIfTheFirstFrameHasNoVersionThatItSpeaks(t *te
 }
 
 func TestAServerWithVersionZeroSendsNothingBeforeTheFirstFrame(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		r := role{version: wire.Version(version)}
 		s, p := learning(t, session.Config{KeepAlive: keepAlive})
 		p.Ignore()
@@ -149,7 +149,7 @@ func TestOneListenerServesClientsOfBothVersions(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := client(t, conn, &session.Config{Version: n % 3}) // 0 is 2
-		st := mustOpen(t, c)
+		st := open(t, c)
 		pattern := testutil.Pattern(n)
 		done = append(done, background(func() (any, error) {
 			if _, err := pattern.Send(st, size, 5000); err != nil {
@@ -168,7 +168,7 @@ func TestOneListenerServesClientsOfBothVersions(t *testing.T) {
 }
 
 func TestEverythingThatIsSentHasTheSessionsVersion(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{KeepAlive: keepAlive, AcceptBacklog: 1, MaxReceiveBuffer: 64 << 10})
 		p.Ignore()
 		a, b := r.theirs(0), r.theirs(1)
@@ -176,7 +176,7 @@ func TestEverythingThatIsSentHasTheSessionsVersion(t *testing.T) {
 		st := accept(t, s)
 		time.Sleep(10 * time.Millisecond) // the small budget calls for a window update
 		p.Send(t, r.psh(a, make([]byte, 1000)), r.fin(a))
-		mine := mustOpen(t, s)
+		mine := open(t, s)
 		_, _ = mine.Write([]byte("data"))
 		_, _ = io.ReadAll(st)
 		_ = st.Close()
@@ -230,7 +230,7 @@ var silences = map[string]struct {
 func TestAPeerThatNeverSentAFrameMayHaveAnotherVersion(t *testing.T) {
 	for name, c := range silences {
 		t.Run(name, func(t *testing.T) {
-			versions(t, func(t *testing.T, version int) {
+			eachVersion(t, func(t *testing.T, version int) {
 				ours, theirs := testutil.SimPair(t, simnet.Link{})
 				cfg := c.cfg
 				cfg.Version = version
@@ -238,7 +238,7 @@ func TestAPeerThatNeverSentAFrameMayHaveAnotherVersion(t *testing.T) {
 					cfg.Version = 0 // the default
 				}
 				s := client(t, ours, &cfg)
-				st := mustOpen(t, s)
+				st := open(t, s)
 				time.Sleep(time.Second)
 				c.end(theirs)
 				<-s.Done()
@@ -279,11 +279,11 @@ func TestOtherEndsDoNotAskForTheVersion(t *testing.T) {
 	}{
 		{"no stream was opened", func(*session.Session, *testutil.Peer) {}},
 		{"a NOP has come", func(s *session.Session, p *testutil.Peer) {
-			mustOpen(t, s)
+			open(t, s)
 			p.Send(t, testutil.NOP(2))
 		}},
 		{"this side closes", func(s *session.Session, p *testutil.Peer) {
-			mustOpen(t, s)
+			open(t, s)
 			_ = s.Close()
 		}},
 	} {
@@ -308,10 +308,10 @@ func TestOtherEndsDoNotAskForTheVersion(t *testing.T) {
 
 // A session that gets a frame of another version says which one it got and which one it has.
 func TestAFrameOfAnotherVersionIsNamedWithTheSessions(t *testing.T) {
-	roles(t, func(t *testing.T, r role) {
+	eachRole(t, func(t *testing.T, r role) {
 		for _, got := range []wire.Version{3 - r.version, 0, 3, 71} {
 			s, p := r.start(t, session.Config{})
-			mustOpen(t, s)
+			open(t, s)
 			p.Send(t, testutil.NOP(got))
 			wantEnded(t, s, wire.ErrVersion)
 			want := fmt.Sprintf("the frame has version %d, this session has version %d", got, r.version)

@@ -33,13 +33,13 @@ func TestOneStreamFillsAPathOfAnyRateAndRoundTrip(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				rate := scaled(tt.rate, 8)
 				budget := flow.NewBudget(session.DefaultMaxReceiveBuffer)
-				c, s := over(t, path(rate, tt.rtt), v2(), &session.Config{Version: 2, Budget: budget})
+				c, s := sessionsOver(t, path(rate, tt.rtt), v2(), &session.Config{Version: 2, Budget: budget})
 				elapsed := clock()
-				go push(mustOpen(t, c), size, 64*kib)
+				go writeN(open(t, c), size, 64*kib)
 				in := accept(t, s)
 				var half time.Duration
 				window := 0
-				pull(t, in, size, func(read int64) {
+				readN(t, in, size, func(read int64) {
 					window = max(window, budget.Promised())
 					if half == 0 && read >= size/2 {
 						half = elapsed()
@@ -68,8 +68,8 @@ func TestAReaderOf1MBPerSecondKeepsTheWindowUnder1MiB(t *testing.T) {
 			t.Run(fmt.Sprintf("%v/reads of %d KiB", rtt, piece/kib), func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
 					budget := flow.NewBudget(session.DefaultMaxReceiveBuffer)
-					c, s := over(t, path(simnet.Gbit, rtt), v2(), &session.Config{Version: 2, Budget: budget})
-					go pushFor(mustOpen(t, c), 64*kib)
+					c, s := sessionsOver(t, path(simnet.Gbit, rtt), v2(), &session.Config{Version: 2, Budget: budget})
+					go writeUntilEnd(open(t, c), 64*kib)
 					in := accept(t, s)
 					elapsed := clock()
 					buf := make([]byte, piece)
@@ -100,9 +100,9 @@ func TestAReaderOf1MBPerSecondKeepsTheWindowUnder1MiB(t *testing.T) {
 func TestTimeAloneDoesNotGrowTheWindow(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		budget := flow.NewBudget(session.DefaultMaxReceiveBuffer)
-		c, s := over(t, path(simnet.Gbit, 100*time.Millisecond), v2(), &session.Config{Version: 2, Budget: budget})
-		out, in := open(t, c, s)
-		go swallow(in, new(atomic.Int64))
+		c, s := sessionsOver(t, path(simnet.Gbit, 100*time.Millisecond), v2(), &session.Config{Version: 2, Budget: budget})
+		out, in := openPair(t, c, s)
+		go readUntilEnd(in, new(atomic.Int64))
 		for range 2000 {
 			if _, err := out.Write(make([]byte, 10_000)); err != nil {
 				t.Fatal(err)
@@ -126,8 +126,8 @@ func TestNoWindowExceedsMaxStreamWindow(t *testing.T) {
 		s := server(t, windows, &session.Config{Version: 2, Budget: budget, MaxStreamWindow: most})
 		elapsed := clock()
 		const size = 16 * mib
-		go push(mustOpen(t, c), size, 64*kib)
-		pull(t, accept(t, s), size, nil)
+		go writeN(open(t, c), size, 64*kib)
+		readN(t, accept(t, s), size, nil)
 		for _, u := range windows.list() {
 			if u.window > most {
 				t.Fatalf("a window of %d bytes, more than %d", u.window, most)
@@ -160,11 +160,11 @@ func TestAnUpdateComesAtMostOncePerQuarterWindow(t *testing.T) {
 				a, b := testutil.SimPair(t, path(tt.rate, tt.rtt))
 				taps := tapUpdates(b)
 				c, s := client(t, a, v2()), server(t, taps, v2())
-				go pushFor(mustOpen(t, c), 64*kib)
+				go writeUntilEnd(open(t, c), 64*kib)
 				in := accept(t, s)
-				pull(t, in, tt.start, nil)
+				readN(t, in, tt.start, nil)
 				before := len(taps.list())
-				pull(t, in, int64(tt.size), nil)
+				readN(t, in, int64(tt.size), nil)
 				updates := taps.list()[before:]
 				least := uint32(1 << 31)
 				for _, u := range updates {
@@ -188,8 +188,8 @@ func TestNoUpdateFollowsFIN(t *testing.T) {
 				a, b := testutil.SimPair(t, path(simnet.Gbit, 10*time.Millisecond))
 				taps := tapUpdates(b)
 				c, s := client(t, a, v2()), server(t, taps, v2())
-				out := mustOpen(t, c)
-				if _, err := push(out, size, 32*kib); err != nil {
+				out := open(t, c)
+				if _, err := writeN(out, size, 32*kib); err != nil {
 					t.Fatal(err)
 				}
 				if err := out.CloseWrite(); err != nil {
@@ -197,7 +197,7 @@ func TestNoUpdateFollowsFIN(t *testing.T) {
 				}
 				time.Sleep(time.Second) // FIN has come
 				before := len(taps.list())
-				pull(t, accept(t, s), size, nil)
+				readN(t, accept(t, s), size, nil)
 				time.Sleep(time.Second)
 				if n := len(taps.list()) - before; n > 0 {
 					t.Errorf("%d updates after FIN", n)
@@ -217,7 +217,7 @@ func TestNewStreamsAreGrantedLessWhenManyShareTheBudget(t *testing.T) {
 		c, s := client(t, a, v2()), server(t, taps, &session.Config{Version: 2, Budget: budget})
 		var last *stream.Stream
 		for range 32 {
-			last = mustOpen(t, c)
+			last = open(t, c)
 			if _, err := last.Write([]byte{1}); err != nil {
 				t.Fatal(err)
 			}
@@ -242,19 +242,19 @@ func TestIdleStreamsGiveBackTheirWindows(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		budget := flow.NewBudget(session.DefaultMaxReceiveBuffer / 4)
 		cfg := &session.Config{Version: 2, Budget: budget, MaxStreamWindow: session.DefaultMaxStreamWindow / 4}
-		c, s := over(t, path(rate, rtt), v2(), cfg)
+		c, s := sessionsOver(t, path(rate, rtt), v2(), cfg)
 		// One after the other, as each then grows all it can.
 		for range 4 {
-			go push(mustOpen(t, c), size/4, 64*kib)
-			pull(t, accept(t, s), size/4, nil)
+			go writeN(open(t, c), size/4, 64*kib)
+			readN(t, accept(t, s), size/4, nil)
 		}
 		held := budget.Promised()
-		go push(mustOpen(t, c), size, 64*kib)
+		go writeN(open(t, c), size, 64*kib)
 		in := accept(t, s)
 		elapsed := clock()
-		pull(t, in, size/2, nil)
+		readN(t, in, size/2, nil)
 		half := elapsed()
-		pull(t, in, size/2, nil)
+		readN(t, in, size/2, nil)
 		first, second := share(size/2, half, rate), share(size/2, elapsed()-half, rate)
 		t.Logf("with %d KiB promised to idle streams: %.3f of the link in the first half, %.3f in the second", held/kib, first, second)
 		if second < 0.9 {
@@ -271,9 +271,9 @@ func TestOnLoopbackTheWindowStaysUnder1MiB(t *testing.T) {
 	a, b := testutil.TCPPair(t)
 	c, s := client(t, a, v2()), server(t, b, &session.Config{Version: 2, Budget: budget})
 	size := scaled(256*mib, 8)
-	go push(mustOpen(t, c), size, 64*kib)
+	go writeN(open(t, c), size, 64*kib)
 	window := 0
-	pull(t, accept(t, s), size, func(int64) { window = max(window, budget.Promised()) })
+	readN(t, accept(t, s), size, func(int64) { window = max(window, budget.Promised()) })
 	t.Logf("largest window %d KiB", window/kib)
 	if window >= mib {
 		t.Errorf("the window grew to %d bytes, want less than 1 MiB", window)
@@ -290,8 +290,8 @@ func BenchmarkLoopback(b *testing.B) {
 		c, s := client(b, ca, v2()), server(b, cb, &session.Config{Version: 2, MaxStreamWindow: most})
 		defer func() { _, _ = c.Close(), s.Close() }()
 		elapsed := clock()
-		go push(mustOpen(b, c), size, 64*kib)
-		pull(b, accept(b, s), size, nil)
+		go writeN(open(b, c), size, 64*kib)
+		readN(b, accept(b, s), size, nil)
 		return elapsed()
 	}
 	var tuned, fixed time.Duration

@@ -62,7 +62,7 @@ func TestWriteReturnsNOnlyWhenThoseBytesWillReachTheTransport(t *testing.T) {
 	const pattern = testutil.Pattern(0xA)
 	for _, ending := range writeEndings {
 		t.Run(ending.name, func(t *testing.T) {
-			each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+			eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 				for _, size := range []int{1000, 40_000, 200_000} {
 					c, peer := scripted(t, tr, &session.Config{Version: version})
 					st := openWide(t, c, peer, version)
@@ -83,7 +83,7 @@ func TestWriteReturnsNOnlyWhenThoseBytesWillReachTheTransport(t *testing.T) {
 
 					// The transport moves again. All is sent before the session ends.
 					closed := background(func() (struct{}, error) { return struct{}{}, c.Close() })
-					got := readAll(t, peer)
+					got := readFrames(t, peer)
 					if ending.name != "by Close of the session" {
 						wantErr(t, "Close", (<-closed).err, nil)
 					}
@@ -105,10 +105,10 @@ func TestTheCallerMayReuseItsBufferTheMomentWriteReturns(t *testing.T) {
 	const pattern, total = testutil.Pattern(7), 256 << 10
 	for _, size := range []int{1, 1025, 5000, 32760, 40_000, 200_000} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
-			each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+			eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 				n := int64(min(total, 1000*size))
 				c, s := sessions(t, tr, session.Config{Version: version})
-				out, in := open(t, c, s)
+				out, in := openPair(t, c, s)
 				go func() {
 					if _, err := pattern.Send(out, n, size); err != nil {
 						t.Error(err)
@@ -189,7 +189,7 @@ func TestABlockedWriteEndsAtItsDeadlineAtCloseAndAtTheEndOfTheSessionWhateverThe
 							local, remote := testutil.SimPair(t, simnet.Link{})
 							c := client(t, local, &session.Config{Version: v, KeepAlive: off})
 							peer := testutil.NewPeer(t, remote)
-							st := mustOpen(t, c)
+							st := open(t, c)
 							if v == 2 {
 								peer.Send(t, testutil.UPD(wire.V2, st.ID(), 0, b.window))
 							}
@@ -227,7 +227,7 @@ func TestABlockedWriteEndsAtItsDeadlineAtCloseAndAtTheEndOfTheSessionWhateverThe
 func TestAWriteThatWaitsForAnotherEndsLikeAnyOther(t *testing.T) {
 	for _, ending := range writeEndings {
 		t.Run(ending.name, func(t *testing.T) {
-			versions(t, func(t *testing.T, version int) {
+			eachVersion(t, func(t *testing.T, version int) {
 				c, peer := scripted(t, transport("sim"), &session.Config{Version: version})
 				st := openWide(t, c, peer, version)
 				first := background(func() (int, error) { return st.Write(make([]byte, 1<<20)) })
@@ -249,7 +249,7 @@ func TestAWriteThatWaitsForAnotherEndsLikeAnyOther(t *testing.T) {
 					}
 				}
 				go c.Close()
-				if n := len(readAll(t, peer).data[st.ID()]); n != total {
+				if n := len(readFrames(t, peer).data[st.ID()]); n != total {
 					t.Errorf("the Writes counted %d bytes, the peer got %d", total, n)
 				}
 			})
@@ -259,7 +259,7 @@ func TestAWriteThatWaitsForAnotherEndsLikeAnyOther(t *testing.T) {
 
 func TestABlockedWriteGoesOnWhenTheTransportDoes(t *testing.T) {
 	const pattern, size = testutil.Pattern(3), 1 << 20
-	each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		c, peer := scripted(t, tr, &session.Config{Version: version})
 		st := openWide(t, c, peer, version)
 		blocked := background(func() (int, error) { return st.Write(pattern.Bytes(size)) })
@@ -273,7 +273,7 @@ func TestABlockedWriteGoesOnWhenTheTransportDoes(t *testing.T) {
 			time.Sleep(time.Second)
 			c.Close()
 		}()
-		if err := pattern.Check(readAll(t, peer).data[st.ID()], 0); err != nil {
+		if err := pattern.Check(readFrames(t, peer).data[st.ID()], 0); err != nil {
 			t.Error(err)
 		}
 		r := <-blocked
@@ -391,9 +391,9 @@ func cutFrames(t *testing.T, tr testutil.Transport, version int, seed uint64) {
 // in one piece proves that no Writes were mixed.
 func TestConcurrentWritesStayWhole(t *testing.T) {
 	const writers, records = 6, 25
-	each(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
-		out, in := open(t, c, s)
+		out, in := openPair(t, c, s)
 		var all sync.WaitGroup
 		for w := range writers {
 			all.Go(func() {
@@ -445,7 +445,7 @@ func TestConcurrentWritesStayWhole(t *testing.T) {
 }
 
 func TestAZeroLengthWriteSendsNothingAndNeverWaits(t *testing.T) {
-	each(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		c, peer := scripted(t, tr, &session.Config{Version: version, KeepAlive: off})
 		st := openWide(t, c, peer, version)
 		for _, p := range [][]byte{nil, {}} {
@@ -472,7 +472,7 @@ func TestAZeroLengthWriteSendsNothingAndNeverWaits(t *testing.T) {
 }
 
 func TestATransportWithoutDeadlinesWorksTheSameAtThePriceOfOneMoreGoroutine(t *testing.T) {
-	versions(t, func(t *testing.T, version int) {
+	eachVersion(t, func(t *testing.T, version int) {
 		c, peer := scripted(t, transport("bare"), &session.Config{Version: version, KeepAlive: off})
 		st := openWide(t, c, peer, version)
 		// All of this at once waits for a transport that nobody reads.
@@ -493,7 +493,7 @@ func TestATransportWithoutDeadlinesWorksTheSameAtThePriceOfOneMoreGoroutine(t *t
 			wantErr(t, "Write", <-done, os.ErrDeadlineExceeded)
 		}
 		go c.Close()
-		readAll(t, peer)
+		readFrames(t, peer)
 		synctest.Wait()
 		if n := goroutines("smuxkit/session.("); n != 0 {
 			t.Errorf("the session has %d goroutines after its end", n)
