@@ -3,21 +3,16 @@ package session_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/smuxkit/smuxkit/internal/simnet"
 	"github.com/smuxkit/smuxkit/internal/testutil"
-	"github.com/smuxkit/smuxkit/keepalive"
 	"github.com/smuxkit/smuxkit/session"
 	"github.com/smuxkit/smuxkit/stream"
 	"github.com/smuxkit/smuxkit/wire"
@@ -261,188 +256,6 @@ func closeWrite(t *testing.T, _ role, _ *session.Session, st *stream.Stream, _ *
 	if err := st.CloseWrite(); err != nil {
 		t.Error(err)
 	}
-}
-
-// ends are the ways in which a session ends without the FIN of a stream.
-var ends = []struct {
-	name string
-	cfg  session.Config
-	end  func(t *testing.T, r role, s *session.Session, p *testutil.Peer)
-	want error // what readers and Err get
-	// accept is what Accept reports in the end, if that is not want.
-	accept error
-}{
-	{name: "the transport ends between two frames", end: func(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
-		p.Close()
-	}, want: io.ErrUnexpectedEOF, accept: io.EOF},
-	{name: "the transport ends in a header", end: func(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
-		p.SendBytes(t, r.nop().Append(nil)[:5])
-		p.Close()
-	}, want: io.ErrUnexpectedEOF},
-	{name: "the transport ends behind a header that announces data", end: func(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
-		p.SendBytes(t, r.psh(r.theirs(7), []byte("for no stream")).Append(nil)[:8])
-		p.Close()
-	}, want: io.ErrUnexpectedEOF},
-	{name: "the transport is reset", end: func(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
-		p.Conn.(*simnet.Conn).Break(syscall.ECONNRESET)
-	}, want: syscall.ECONNRESET},
-	{name: "the peer breaks the protocol", end: func(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
-		p.SendBytes(t, []byte("HTTP/1.1 400 Bad Request\r\n"))
-	}, want: wire.ErrVersion},
-	{name: "the peer is silent for too long", cfg: session.Config{KeepAlive: keepalive.Periodic{}}, end: func(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
-	}, want: session.ErrKeepAlive},
-}
-
-func TestEOFMeansFINAndNothingElse(t *testing.T) {
-	for _, e := range ends {
-		for _, how := range readings {
-			t.Run(e.name+"/"+how.name, func(t *testing.T) {
-				eachRole(t, func(t *testing.T, r role) {
-					s, p := r.start(t, e.cfg)
-					id := r.theirs(0)
-					data := testutil.Pattern(4).Bytes(20_000)
-					p.Send(t, append([]testutil.Frame{r.syn(id)}, r.pshs(id, data, 100, 9000)...)...)
-					st := accept(t, s)
-					synctest.Wait()
-					e.end(t, r, s, p)
-					<-s.Done()
-					got, err := how.read(st)
-					if err == nil || err == io.EOF {
-						t.Errorf("read %d bytes and a clean end, want %v", len(got), e.want)
-					}
-					wantErr(t, "reading", err, e.want)
-					if !bytes.Equal(got, data) {
-						t.Errorf("the error came after %d bytes, want those that had arrived: %d", len(got), len(data))
-					}
-					if n, err := st.Read(make([]byte, 10)); n != 0 || !errors.Is(err, e.want) {
-						t.Errorf("another Read = %d, %v", n, err)
-					}
-				})
-			})
-		}
-	}
-}
-
-func TestATransportThatFailsWithEOFOfItsOwnIsNoFIN(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		fail func(*faulty)
-	}{
-		// As a channel of an SSH connection does once its peer is gone.
-		{"Write returns io.EOF", func(f *faulty) { f.writeErr = io.EOF }},
-		{"Read returns io.EOF", func(f *faulty) { f.readErr = io.EOF }},
-		{"both return io.EOF", func(f *faulty) { f.readErr, f.writeErr = io.EOF, io.EOF }},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			eachRole(t, func(t *testing.T, r role) {
-				ours, theirs := testutil.SimPair(t, simnet.Link{})
-				f := newFaulty(ours)
-				s, p := r.startOn(t, f, theirs, session.Config{})
-				id := r.theirs(0)
-				p.Send(t, r.syn(id), r.psh(id, []byte("data")))
-				st := accept(t, s)
-				synctest.Wait()
-				f.fail(c.fail)
-				_, _ = st.Write([]byte("notice"))
-				<-s.Done()
-				got, err := io.ReadAll(st)
-				if string(got) != "data" || err == nil {
-					t.Errorf("read %q and a clean end", got)
-				}
-				if _, err := st.Write([]byte("x")); err == nil || err == io.EOF {
-					t.Errorf("Write: %v", err)
-				}
-			})
-		})
-	}
-}
-
-// TestAnEndInTheMiddleOfAPayloadGivesTheDataThatArrived cuts the transport inside a PSH.
-func TestAnEndInTheMiddleOfAPayloadGivesTheDataThatArrived(t *testing.T) {
-	data := testutil.Pattern(5).Bytes(30_000)
-	for _, arrived := range []int{0, 1, 500, 8191, 8192, 8193, 29_999} {
-		t.Run(fmt.Sprint(arrived), func(t *testing.T) {
-			eachRole(t, func(t *testing.T, r role) {
-				s, p := r.start(t, session.Config{})
-				r.hear(t, p)
-				id := r.theirs(0)
-				p.Send(t, r.syn(id))
-				st := accept(t, s)
-				got := background(func() ([]byte, error) { return io.ReadAll(struct{ io.Reader }{st}) })
-				p.SendBytes(t, r.psh(id, data).Append(nil)[:8])
-				p.SendBytes(t, data[:arrived])
-				p.Close()
-				res := <-got
-				wantErr(t, "reading", res.err, io.ErrUnexpectedEOF)
-				if !bytes.Equal(res.value, data[:arrived]) {
-					t.Errorf("read %d bytes, want %d", len(res.value), arrived)
-				}
-				wantEnded(t, s, io.ErrUnexpectedEOF)
-				if err := s.Err(); err == io.EOF {
-					t.Errorf("Err = %v", err)
-				}
-			}, "sim", "tcp", "pipe")
-		})
-	}
-}
-
-func TestCloseReadThrowsAwayWhatComesAndThePeerGoesOn(t *testing.T) {
-	eachRole(t, func(t *testing.T, r role) {
-		s, p := r.start(t, session.Config{})
-		p.Ignore(wire.NOP, wire.UPD)
-		id := r.theirs(0)
-		data := testutil.Pattern(6).Bytes(100_000)
-		p.Send(t, append([]testutil.Frame{r.syn(id)}, r.pshs(id, data)...)...)
-		st := accept(t, s)
-		blocked := acceptReading(t, r, s, p)
-		synctest.Wait()
-		if err := st.CloseRead(); err != nil {
-			t.Error(err)
-		}
-		if _, err := st.Read(make([]byte, 10)); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("Read: %v", err)
-		}
-		// In version 2 the peer's window has to move, though nobody reads.
-		p.Send(t, r.pshs(id, data)...)
-		synctest.Wait()
-		if n := s.Stats().Unread; n != 0 {
-			t.Errorf("%d bytes are kept", n)
-		}
-		if _, err := st.Write([]byte("still here")); err != nil {
-			t.Error(err)
-		}
-		p.ExpectData(t, id, []byte("still here"))
-		if err := blocked.CloseRead(); err != nil {
-			t.Error(err)
-		}
-		p.ExpectNothing(t, time.Second) // the protocol has no words for it
-	})
-}
-
-// acceptReading has the peer open its second stream, which a Read waits on, and returns it.
-func acceptReading(t *testing.T, r role, s *session.Session, p *testutil.Peer) *stream.Stream {
-	p.Send(t, r.syn(r.theirs(1)))
-	st := accept(t, s)
-	read := background(func() (int, error) { return st.Read(make([]byte, 10)) })
-	t.Cleanup(func() {
-		if res := <-read; res.value != 0 || !errors.Is(res.err, net.ErrClosed) {
-			t.Errorf("the blocked Read = %d, %v", res.value, res.err)
-		}
-	})
-	return st
-}
-
-func TestCloseReadOfAStreamLetsASenderInVersion2GoOnForEver(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		c, s := sessions(t, transport("sim"), session.Config{Version: 2})
-		a, b := openPair(t, c, s)
-		if err := b.CloseRead(); err != nil {
-			t.Fatal(err)
-		}
-		if n, err := testutil.Pattern(0).Send(a, 5<<20, 50_000); err != nil {
-			t.Errorf("%d bytes sent: %v", n, err)
-		}
-	})
 }
 
 func TestReadsBySeveralGoroutinesShareTheBytesAmongThem(t *testing.T) {

@@ -1,0 +1,182 @@
+package session_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// What ends a Write that waits.
+
+// What a Write can be blocked by, and what sets it free. All of it takes no time, or
+// exactly as long as the deadline says.
+func TestABlockedWriteEndsAtItsDeadlineAtCloseAndAtTheEndOfTheSessionWhateverTheTransportDoes(t *testing.T) {
+	broken := errors.New("cable cut")
+	type ends struct {
+		c    *session.Session
+		st   *stream.Stream
+		link *simnet.Conn // the peer's end
+		peer *testutil.Peer
+
+		version wire.Version
+	}
+	blocks := []struct {
+		name     string
+		versions []int
+		window   uint32
+		stall    bool
+	}{
+		{"the transport is full", []int{1, 2}, 1 << 30, true},
+		{"the window is full", []int{2}, 100_000, false},
+		{"both are", []int{2}, 100_000, true},
+	}
+	endings := []struct {
+		name string
+		end  func(t *testing.T, e ends)
+		err  error
+		at   time.Duration
+	}{
+		{"a deadline", func(t *testing.T, e ends) { e.st.SetWriteDeadline(time.Now().Add(time.Hour)) }, os.ErrDeadlineExceeded, time.Hour},
+		{"a deadline for both", func(t *testing.T, e ends) { e.st.SetDeadline(time.Now().Add(time.Minute)) }, os.ErrDeadlineExceeded, time.Minute},
+		{"a deadline in the past", func(t *testing.T, e ends) { e.st.SetWriteDeadline(time.Unix(1, 0)) }, os.ErrDeadlineExceeded, 0},
+		{"a deadline moved forward", func(t *testing.T, e ends) {
+			e.st.SetWriteDeadline(time.Now().Add(time.Hour))
+			time.Sleep(time.Minute)
+			e.st.SetWriteDeadline(time.Now().Add(time.Second))
+		}, os.ErrDeadlineExceeded, time.Minute + time.Second},
+		{"a deadline moved back", func(t *testing.T, e ends) {
+			e.st.SetWriteDeadline(time.Now().Add(time.Minute))
+			time.Sleep(time.Minute - 1)
+			e.st.SetWriteDeadline(time.Now().Add(time.Hour))
+		}, os.ErrDeadlineExceeded, time.Minute - 1 + time.Hour},
+		{"Close", func(t *testing.T, e ends) { e.st.Close() }, net.ErrClosed, 0},
+		{"CloseWrite", func(t *testing.T, e ends) { e.st.CloseWrite() }, net.ErrClosed, 0},
+		{"Close of the session", func(t *testing.T, e ends) { go e.c.Close() }, net.ErrClosed, 0},
+		{"the transport breaks", func(t *testing.T, e ends) { e.link.Break(broken) }, broken, 0},
+		{"the peer closes the transport", func(t *testing.T, e ends) {
+			e.link.Out().Unstall()
+			e.peer.Close()
+		}, syscall.EPIPE, 0},
+		{"the peer closes the stream in both directions", func(t *testing.T, e ends) {
+			fin := testutil.FIN(e.version, e.st.ID())
+			e.peer.Send(t, fin, fin)
+		}, stream.ErrPeerClosed, 0},
+		{"the peer breaks the protocol", func(t *testing.T, e ends) {
+			e.peer.SendBytes(t, []byte("GET / HTTP/1.1\r\n"))
+		}, wire.ErrVersion, 0},
+	}
+	for _, b := range blocks {
+		for _, v := range b.versions {
+			for _, size := range []int{4000, 1 << 20} {
+				for _, e := range endings {
+					t.Run(fmt.Sprintf("%s/v%d/%d bytes/%s", b.name, v, size, e.name), func(t *testing.T) {
+						bubble(t, func(t *testing.T) {
+							local, remote := testutil.SimPair(t, simnet.Link{})
+							c := client(t, local, &session.Config{Version: v, KeepAlive: off})
+							peer := testutil.NewPeer(t, remote)
+							st := open(t, c)
+							if v == 2 {
+								peer.Send(t, testutil.UPD(wire.V2, st.ID(), 0, b.window))
+							}
+							synctest.Wait()
+							if b.stall {
+								local.Out().Stall()
+							}
+							blocked := background(func() (int, error) {
+								for {
+									if n, err := st.Write(make([]byte, size)); err != nil {
+										return n, err
+									}
+								}
+							})
+							synctest.Wait()
+							e.end(t, ends{c, st, remote, peer, wire.Version(v)})
+							r := <-blocked
+							if e.err == syscall.EPIPE && errors.Is(r.err, io.ErrUnexpectedEOF) {
+								r.err = e.err // whichever is seen first
+							}
+							wantErr(t, "Write", r.err, e.err)
+							wantTime(t, "Write ended", r.at, e.at)
+							var op *net.OpError
+							if !errors.As(r.err, &op) && e.err != syscall.EPIPE || op != nil && (op.Op != "write" || op.Net != "smux") {
+								t.Errorf("%#v is no *net.OpError of a write", r.err)
+							}
+						})
+					})
+				}
+			}
+		}
+	}
+}
+
+func TestAWriteThatWaitsForAnotherEndsLikeAnyOther(t *testing.T) {
+	for _, ending := range writeEndings {
+		t.Run(ending.name, func(t *testing.T) {
+			eachVersion(t, func(t *testing.T, version int) {
+				c, peer := scripted(t, transport("sim"), &session.Config{Version: version})
+				st := openWide(t, c, peer, version)
+				first := background(func() (int, error) { return st.Write(make([]byte, 1<<20)) })
+				synctest.Wait()
+				var others []<-chan result[int]
+				for _, size := range []int{1, 8 << 10, 1 << 20} {
+					others = append(others, background(func() (int, error) { return st.Write(make([]byte, size)) }))
+				}
+				synctest.Wait()
+				ending.end(t, c, st)
+				r := <-first
+				wantErr(t, "the first Write", r.err, ending.err)
+				total := r.value
+				for _, o := range others {
+					r := <-o
+					wantErr(t, "a Write that waits", r.err, ending.err)
+					if r.value != 0 {
+						t.Errorf("a Write that waited for its turn wrote %d bytes", r.value)
+					}
+				}
+				go c.Close()
+				if n := len(readFrames(t, peer).data[st.ID()]); n != total {
+					t.Errorf("the Writes counted %d bytes, the peer got %d", total, n)
+				}
+			})
+		})
+	}
+}
+
+func TestABlockedWriteGoesOnWhenTheTransportDoes(t *testing.T) {
+	const pattern, size = testutil.Pattern(3), 1 << 20
+	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+		c, peer := scripted(t, tr, &session.Config{Version: version})
+		st := openWide(t, c, peer, version)
+		blocked := background(func() (int, error) { return st.Write(pattern.Bytes(size)) })
+		time.Sleep(9 * time.Second)
+		select {
+		case r := <-blocked:
+			t.Fatalf("Write of %d bytes to a transport that nobody reads = %d, %v", size, r.value, r.err)
+		default:
+		}
+		go func() {
+			time.Sleep(time.Second)
+			c.Close()
+		}()
+		if err := pattern.Check(readFrames(t, peer).data[st.ID()], 0); err != nil {
+			t.Error(err)
+		}
+		r := <-blocked
+		wantErr(t, "Write", r.err, nil)
+		if r.value != size {
+			t.Errorf("Write = %d, want %d", r.value, size)
+		}
+	})
+}

@@ -1,0 +1,197 @@
+package session_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// Close of a session sends what was written, for at most CloseTimeout, and reports failure.
+
+func TestDataWrittenBeforeSessionCloseIsFlushedForAtMostCloseTimeout(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		timeout time.Duration
+		want    time.Duration
+	}{
+		{"the default", 0, 5 * time.Second},
+		{"an hour", time.Hour, time.Hour},
+		{"a nanosecond", 1, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+				s, peer := scripted(t, tr, &session.Config{Version: version, CloseTimeout: c.timeout, KeepAlive: off})
+				st := openWide(t, s, peer, version)
+				newSource(1, 1000).fill(t, st)
+				elapsed := clock()
+				wantErr(t, "Close", s.Close(), session.ErrNotFlushed)
+				wantTime(t, "Close returned", elapsed(), c.want)
+				wantErr(t, "Err", s.Err(), net.ErrClosed)
+			})
+		})
+	}
+	t.Run("on a socket", func(t *testing.T) {
+		eachTransport(t, func(tr testutil.Transport) bool { return !tr.Bubble }, func(t *testing.T, tr testutil.Transport, version int) {
+			s, peer := scripted(t, tr, &session.Config{Version: version, CloseTimeout: 20 * time.Millisecond})
+			src := newSource(1, 1<<20)
+			src.patience = 200 * time.Millisecond
+			src.fill(t, openWide(t, s, peer, version))
+			elapsed := clock()
+			wantErr(t, "Close", s.Close(), session.ErrNotFlushed)
+			if d := elapsed(); d < 20*time.Millisecond {
+				t.Errorf("Close returned after %v", d)
+			}
+		})
+	})
+	t.Run("with a window that stays full", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			ca, cb := testutil.SimPair(t, simnet.Link{})
+			s := client(t, ca, &session.Config{Version: 2, KeepAlive: off})
+			peer := testutil.NewPeer(t, cb)
+			peer.Timeout = time.Hour
+			st := open(t, s)
+			src := newSource(1, 1000)
+			src.fill(t, st)
+			elapsed := clock()
+			closed := background(func() (struct{}, error) { return struct{}{}, s.Close() })
+			got := readFrames(t, peer)
+			wantErr(t, "Close", (<-closed).err, session.ErrNotFlushed)
+			wantTime(t, "Close returned", elapsed(), session.DefaultCloseTimeout)
+			if n := len(got.data[st.ID()]); n != 262144 {
+				t.Errorf("%d bytes were sent", n)
+			}
+		})
+	})
+	t.Run("with a window that opens", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			ca, cb := testutil.SimPair(t, simnet.Link{})
+			s := client(t, ca, &session.Config{Version: 2, KeepAlive: off})
+			peer := testutil.NewPeer(t, cb)
+			peer.Timeout = time.Hour
+			st := open(t, s)
+			src := newSource(1, 1000)
+			src.fill(t, st)
+			elapsed := clock()
+			closed := background(func() (struct{}, error) { return struct{}{}, s.Close() })
+			time.Sleep(time.Second)
+			peer.Send(t, testutil.UPD(wire.V2, st.ID(), 0, 1<<20))
+			got := readFrames(t, peer)
+			wantErr(t, "Close", (<-closed).err, nil)
+			wantTime(t, "Close returned", elapsed(), time.Second)
+			if n := int64(len(got.data[st.ID()])); n != src.off {
+				t.Errorf("%d of %d bytes were sent", n, src.off)
+			}
+		})
+	})
+}
+
+// The usual end of a conversation: the peer closes its side as soon as it has read all.
+func TestCloseSucceedsIfThePeerClosesWhenItHasReadEverything(t *testing.T) {
+	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
+		c, peer := scripted(t, tr, &session.Config{Version: version})
+		st := openWide(t, c, peer, version)
+		src := newSource(1, 1000)
+		src.fill(t, st)
+		st.Close()
+		closed := background(func() (struct{}, error) { return struct{}{}, c.Close() })
+		settle(tr)
+		for peer.Next(t).Command != wire.FIN {
+		}
+		peer.Next(t) // the second FIN
+		peer.Close()
+		wantErr(t, "Close", (<-closed).err, nil)
+	})
+}
+
+// However the flush ends, Close tells the truth about it.
+func TestCloseFailsIfNotEverythingWrittenWasSent(t *testing.T) {
+	broken := errors.New("cable cut")
+	for _, c := range []struct {
+		name string
+		size int // of what is written to a full transport
+		end  func(peer *simnet.Conn)
+	}{
+		{"the transport breaks, the writer holds it all", 100, func(peer *simnet.Conn) { peer.Break(broken) }},
+		{"the transport breaks, much is in line", 60_000, func(peer *simnet.Conn) { peer.Break(broken) }},
+		{"the peer closes the transport, the writer holds it all", 100, func(peer *simnet.Conn) { peer.Close() }},
+		{"the peer closes the transport, much is in line", 60_000, func(peer *simnet.Conn) { peer.Close() }},
+		{"the peer breaks the protocol", 100, func(peer *simnet.Conn) { peer.Write([]byte("GET / HTTP/1.1\r\n")) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, tr := range []string{"sim", "bare"} {
+				t.Run(tr, func(t *testing.T) {
+					eachVersion(t, func(t *testing.T, version int) {
+						a, b := testutil.SimPair(t, simnet.Link{Buffer: 50})
+						var conn io.ReadWriteCloser = a
+						if tr == "bare" {
+							conn = simnet.Bare(a)
+						}
+						s := client(t, conn, &session.Config{Version: version, CloseTimeout: time.Hour, KeepAlive: off})
+						st := open(t, s)
+						synctest.Wait()
+						a.Out().Stall()
+						for left := c.size; left > 0; left -= 100 {
+							if _, err := st.Write(make([]byte, 100)); err != nil {
+								t.Fatal(err)
+							}
+						}
+						synctest.Wait()
+						closed := background(func() (struct{}, error) { return struct{}{}, s.Close() })
+						synctest.Wait()
+						elapsed := clock()
+						c.end(b)
+						r := <-closed
+						wantErr(t, "Close", r.err, session.ErrNotFlushed)
+						wantTime(t, "Close returned", elapsed(), 0)
+						wantErr(t, "Err", s.Err(), net.ErrClosed)
+					})
+				})
+			}
+		})
+	}
+}
+
+// Applications close streams while the session is being closed.
+func TestAStreamThatIsClosedDuringSessionCloseDoesNotHoldItUp(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		fin  func(*stream.Stream) error
+	}{
+		{"Close", (*stream.Stream).Close},
+		{"CloseWrite", (*stream.Stream).CloseWrite},
+		{"CloseRead", (*stream.Stream).CloseRead},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
+				s, peer := scripted(t, tr, &session.Config{Version: version, CloseTimeout: time.Hour, KeepAlive: off})
+				busy := openWide(t, s, peer, version)
+				idle := openWide(t, s, peer, version)
+				src := newSource(1, 1000)
+				src.fill(t, busy)
+				elapsed := clock()
+				closed := background(func() (struct{}, error) { return struct{}{}, s.Close() })
+				synctest.Wait()
+				for _, st := range []*stream.Stream{idle, busy} {
+					if err := c.fin(st); err != nil {
+						t.Error(err)
+					}
+				}
+				got := readFrames(t, peer)
+				wantErr(t, "Close", (<-closed).err, nil)
+				wantTime(t, "Close returned", elapsed(), 0)
+				if n := int64(len(got.data[busy.ID()])); n != src.off {
+					t.Errorf("%d of %d bytes were sent", n, src.off)
+				}
+			})
+		})
+	}
+}

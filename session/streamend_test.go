@@ -1,0 +1,177 @@
+package session_test
+
+import (
+	"errors"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// How a stream ends: each direction by its FIN.
+
+func TestNothingIsAcknowledgedAndDataFlowsAtOnceBothWays(t *testing.T) {
+	eachRole(t, func(t *testing.T, r role) {
+		s, p := r.start(t, session.Config{})
+		id := r.theirs(0)
+		p.Send(t, r.syn(id))
+		st := accept(t, s)
+		p.ExpectNothing(t, time.Second)
+		if _, err := st.Write([]byte("before any data of yours")); err != nil {
+			t.Error(err)
+		}
+		p.ExpectData(t, id, []byte("before any data of yours"))
+		mine := open(t, s)
+		if _, err := mine.Write([]byte("hello")); err != nil {
+			t.Error(err)
+		}
+		p.ExpectFrame(t, r.syn(mine.ID()))
+		p.ExpectData(t, mine.ID(), []byte("hello"))
+		p.Send(t, r.psh(mine.ID(), []byte("at once")))
+		buf := make([]byte, 7)
+		if _, err := io.ReadFull(mine, buf); err != nil || string(buf) != "at once" {
+			t.Errorf("read %q, %v", buf, err)
+		}
+	})
+}
+
+func TestFINClosesOneDirection(t *testing.T) {
+	eachRole(t, func(t *testing.T, r role) {
+		s, p := r.start(t, session.Config{})
+		p.Ignore(wire.NOP, wire.UPD)
+		id := r.theirs(0)
+		p.Send(t, r.syn(id), r.fin(id))
+		st := accept(t, s)
+		wantEOF(t, st)
+		data := testutil.Pattern(1).Bytes(9_000)
+		for range 2 { // the peer cannot be told from one that has closed: writing goes on
+			if _, err := st.Write(data); err != nil {
+				t.Error(err)
+			}
+			p.ExpectData(t, id, data)
+		}
+		if err := st.CloseWrite(); err != nil {
+			t.Error(err)
+		}
+		p.ExpectFrame(t, r.fin(id))
+	})
+}
+
+func TestASecondFINSaysThatThePeerHasClosedBothDirections(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		// with is done between the two FINs.
+		with func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer)
+	}{
+		{"when nothing was written", func(*testing.T, role, *stream.Stream, *testutil.Peer) {}},
+		{"as the answer to data", func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
+			_, _ = st.Write([]byte("data"))
+			p.ExpectData(t, st.ID(), []byte("data"))
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			eachRole(t, func(t *testing.T, r role) {
+				s, p := r.start(t, session.Config{})
+				p.Ignore(wire.NOP, wire.UPD)
+				id := r.theirs(0)
+				p.Send(t, r.syn(id), r.psh(id, []byte("last words")), r.fin(id))
+				st := accept(t, s)
+				c.with(t, r, st, p)
+				p.Send(t, r.fin(id))
+				synctest.Wait()
+				for range 2 {
+					if n, err := st.Write([]byte("x")); n != 0 || !errors.Is(err, stream.ErrPeerClosed) {
+						t.Errorf("Write = %d, %v", n, err)
+					}
+				}
+				if got, err := io.ReadAll(st); string(got) != "last words" || err != nil {
+					t.Errorf("read %q, %v", got, err)
+				}
+				_ = st.Close()
+				p.ExpectFrame(t, r.fin(id))
+				if n := s.NumStreams(); n != 0 {
+					t.Errorf("%d streams are open", n)
+				}
+			})
+		})
+	}
+}
+
+func TestASecondFINEndsABlockedWrite(t *testing.T) {
+	eachRole(t, func(t *testing.T, r role) {
+		s, p := r.startLink(t, simnet.Link{Buffer: 1000, ReadBuffer: 1000}, session.Config{})
+		id := r.theirs(0)
+		p.Send(t, r.syn(id), r.fin(id))
+		st := accept(t, s)
+		wrote := background(func() (int, error) { return st.Write(make([]byte, 1<<20)) })
+		synctest.Wait()
+		elapsed := clock()
+		p.Send(t, r.fin(id))
+		res := <-wrote
+		wantErr(t, "Write", res.err, stream.ErrPeerClosed)
+		wantTime(t, "Write returned", elapsed(), 0)
+		if res.value == 0 || res.value > 300_000 {
+			t.Errorf("Write = %d", res.value)
+		}
+	})
+}
+
+func TestAStreamIsForgottenWhenBothDirectionsHaveEnded(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		// closing is what the peer and this side do, in turns.
+		closing func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer)
+	}{
+		{"the peer's FIN, then Close", func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
+			p.Send(t, r.fin(st.ID()))
+			_ = st.Close()
+		}},
+		{"Close, then the peer's FIN", func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
+			_ = st.Close()
+			p.ExpectFrame(t, r.fin(st.ID()))
+			p.Send(t, r.fin(st.ID()))
+		}},
+		{"CloseWrite, the peer's FIN, and io.EOF", func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
+			_ = st.CloseWrite()
+			p.Send(t, r.fin(st.ID()))
+			wantEOF(t, st)
+		}},
+		{"the peer's FIN, unread data, and Close", func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
+			p.Send(t, r.psh(st.ID(), make([]byte, 50_000)), r.fin(st.ID()))
+			synctest.Wait()
+			_ = st.Close()
+		}},
+		{"CloseRead, CloseWrite and the peer's FIN", func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
+			_ = st.CloseRead()
+			_ = st.CloseWrite()
+			p.Send(t, r.fin(st.ID()))
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			eachRole(t, func(t *testing.T, r role) {
+				s, p := r.start(t, session.Config{})
+				p.Ignore(wire.NOP, wire.UPD)
+				id := r.theirs(0)
+				p.Send(t, r.syn(id))
+				st := accept(t, s)
+				if n := s.NumStreams(); n != 1 {
+					t.Errorf("%d streams are open, want 1", n)
+				}
+				c.closing(t, r, st, p)
+				time.Sleep(10 * time.Millisecond) // a FIN that nobody waits for may take one
+				if n := s.NumStreams(); n != 0 {
+					t.Errorf("%d streams are open", n)
+				}
+				if n := s.Stats().Unread; n != 0 {
+					t.Errorf("%d bytes are kept", n)
+				}
+			})
+		})
+	}
+}
