@@ -20,7 +20,8 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-func TestASYNBeyondTheBacklogIsRefusedWithFINRatherThanBlockingTheSession(t *testing.T) {
+// A SYN beyond the backlog is refused with FIN. It does not block the session.
+func TestSYNBeyondBacklogIsRefusedWithFIN(t *testing.T) {
 	const backlog = 3
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{AcceptBacklog: backlog})
@@ -56,7 +57,8 @@ func TestASYNBeyondTheBacklogIsRefusedWithFINRatherThanBlockingTheSession(t *tes
 	})
 }
 
-func TestAcceptingAStreamMakesRoomInTheBacklog(t *testing.T) {
+// Accepting a stream makes room in the backlog for the next one.
+func TestAcceptMakesRoomInTheBacklog(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{AcceptBacklog: 1})
 		for n := range 10 {
@@ -69,7 +71,8 @@ func TestAcceptingAStreamMakesRoomInTheBacklog(t *testing.T) {
 	})
 }
 
-func TestARefusedStreamIsNoStream(t *testing.T) {
+// A refused stream is not open, and its data is charged to no window and no budget.
+func TestRefusedStreamIsNoStream(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{AcceptBacklog: 1, MaxReceiveBuffer: 64 << 10})
 		p.Send(t, r.syn(r.theirs(0)), r.syn(r.theirs(1)))
@@ -89,7 +92,9 @@ func TestARefusedStreamIsNoStream(t *testing.T) {
 	})
 }
 
-func TestMaxStreamsBoundsWhatThePeerMayOpen(t *testing.T) {
+// The peer may have MaxStreams streams open. A stream counts until both directions have ended and all its data was
+// read, or until it is closed.
+func TestMaxStreamsBoundsWhatThePeerOpens(t *testing.T) {
 	const most = 5
 	for _, c := range []struct {
 		name string
@@ -153,7 +158,8 @@ func TestMaxStreamsBoundsWhatThePeerMayOpen(t *testing.T) {
 	}
 }
 
-func TestAnyIDOfThePeersParityIsAccepted(t *testing.T) {
+// Any stream id of the peer's parity is accepted, in any order.
+func TestStreamIDOfThePeersParityIsAccepted(t *testing.T) {
 	for _, c := range []struct {
 		name         string
 		server, clnt []uint32 // what a server accepts, and what a client does
@@ -191,7 +197,8 @@ func TestAnyIDOfThePeersParityIsAccepted(t *testing.T) {
 	}
 }
 
-func TestAClientOpensOddIDsAServerEvenOnesAndTheyGrowByTwo(t *testing.T) {
+// Each side opens ids of its own parity. They grow by two, and the id of a closed stream is not used again.
+func TestStreamIDsGrowByTwoAndAreNotUsedAgain(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		for n := range 10 {
@@ -210,7 +217,8 @@ func TestAClientOpensOddIDsAServerEvenOnesAndTheyGrowByTwo(t *testing.T) {
 	})
 }
 
-func TestWhenTheIDsAreUsedUpOpenFailsAndTheStreamsGoOn(t *testing.T) {
+// When its ids are used up, a session opens no stream. Its open streams go on, and the peer can open streams.
+func TestOpenFailsWhenIDsAreUsedUp(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		p.Ignore(wire.NOP, wire.UPD)
@@ -252,7 +260,8 @@ func TestWhenTheIDsAreUsedUpOpenFailsAndTheStreamsGoOn(t *testing.T) {
 	})
 }
 
-func TestEveryStreamIsAcceptedOnceAndInTheirOrder(t *testing.T) {
+// Each stream is accepted once, in the order of arrival, by any number of goroutines.
+func TestAcceptReturnsEachStreamOnceAndInOrder(t *testing.T) {
 	const streams, accepters = 1000, 10
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
@@ -302,7 +311,8 @@ func TestEveryStreamIsAcceptedOnceAndInTheirOrder(t *testing.T) {
 	})
 }
 
-func TestStatsCountWhatHasHappened(t *testing.T) {
+// Stats counts bytes, frames and streams exactly.
+func TestStatsCountFramesBytesAndStreams(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{AcceptBacklog: 2})
 		p.Ignore(wire.NOP, wire.UPD)
@@ -327,7 +337,8 @@ func TestStatsCountWhatHasHappened(t *testing.T) {
 	})
 }
 
-func TestAcceptAfterCloseIsErrClosedEvenIfStreamsWait(t *testing.T) {
+// After Close, Accept returns net.ErrClosed, even if streams wait in the backlog.
+func TestAcceptAfterCloseIsErrClosed(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		p.Send(t, r.syn(r.theirs(0)), r.syn(r.theirs(1)))
@@ -342,8 +353,8 @@ func TestAcceptAfterCloseIsErrClosedEvenIfStreamsWait(t *testing.T) {
 	})
 }
 
-// As net/http does: it goes on after an error that is temporary.
-func TestTheEndOfAcceptIsNeverTemporary(t *testing.T) {
+// The error of Accept is never temporary: net/http.Server would accept again after a temporary error.
+func TestAcceptErrorIsNeverTemporary(t *testing.T) {
 	for _, cause := range append(transportErrors, nil) {
 		name := "Close"
 		if cause != nil {

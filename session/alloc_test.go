@@ -35,7 +35,8 @@ func wantNoAllocs(t *testing.T, runs int, f func()) {
 	t.Errorf("%v allocations each time, want 0", n)
 }
 
-func TestASteadyFlowAllocatesNothing(t *testing.T) {
+// A steady flow of Writes and Reads allocates nothing.
+func TestSteadyFlowAllocatesNothing(t *testing.T) {
 	for _, name := range []string{"tcp", "unix"} {
 		for version := 1; version <= 2; version++ {
 			for _, size := range []int{1, 64, 1000, 8 << 10, 32760, 128 << 10} {
@@ -70,7 +71,8 @@ func TestASteadyFlowAllocatesNothing(t *testing.T) {
 	}
 }
 
-func TestAnEchoAllocatesNothing(t *testing.T) {
+// Messages that are sent back and forth allocate nothing.
+func TestEchoAllocatesNothing(t *testing.T) {
 	for version := 1; version <= 2; version++ {
 		t.Run(fmt.Sprintf("v%d", version), func(t *testing.T) {
 			testutil.LeakCheck(t)
@@ -100,6 +102,7 @@ func TestAnEchoAllocatesNothing(t *testing.T) {
 	}
 }
 
+// ReadFrom and WriteTo allocate nothing.
 func TestReadFromAndWriteToAllocateNothing(t *testing.T) {
 	const size = 1 << 20
 	for version := 1; version <= 2; version++ {
@@ -123,7 +126,8 @@ func TestReadFromAndWriteToAllocateNothing(t *testing.T) {
 	}
 }
 
-func TestSettingADeadlineAgainAllocatesNothing(t *testing.T) {
+// Setting a deadline again allocates nothing.
+func TestDeadlineSetAgainAllocatesNothing(t *testing.T) {
 	testutil.LeakCheck(t)
 	c, s := sessions(t, transport("tcp"), session.Config{})
 	a, _ := openPair(t, c, s)

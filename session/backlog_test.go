@@ -83,9 +83,9 @@ func wantMessages(t *testing.T, s *session.Session, n int, after func()) {
 	}
 }
 
-// However many streams a peer opens before the application is scheduled to accept them, up to
-// MaxStreams, each of them is accepted and delivers its data.
-func TestStreamsThatComeFasterThanAcceptAreNotLost(t *testing.T) {
+// A peer may open MaxStreams streams before the application accepts the first. Each is accepted and delivers its
+// data.
+func TestStreamsFasterThanAcceptAreNotLost(t *testing.T) {
 	for _, procs := range []int{1, 2, 8} {
 		for _, c := range []struct{ messages, senders int }{{1100, 1}, {4000, 1}, {20_000, 1}, {20_000, 64}} {
 			for _, name := range []string{"tcp", "bare"} {
@@ -106,8 +106,8 @@ func TestStreamsThatComeFasterThanAcceptAreNotLost(t *testing.T) {
 	}
 }
 
-// The same toward an application that takes a millisecond for each stream before it accepts the next.
-func TestStreamsThatASlowAcceptLoopLetsWaitAreNotLost(t *testing.T) {
+// An application that takes a millisecond for each stream before it accepts the next loses none.
+func TestStreamsOfASlowAcceptLoopAreNotLost(t *testing.T) {
 	for _, load := range []struct{ messages, senders int }{{3000, 1}, {20_000, 64}} {
 		t.Run(fmt.Sprintf("%d messages/%d senders", load.messages, load.senders), func(t *testing.T) {
 			if testutil.Race && load.messages > 3000 {
@@ -124,9 +124,9 @@ func TestStreamsThatASlowAcceptLoopLetsWaitAreNotLost(t *testing.T) {
 	}
 }
 
-// A peer that opens ten times MaxStreams streams at once gets an answer on as many as MaxStreams. Each
-// of the others is refused: it reads io.EOF, and the session counts it.
-func TestAtTenTimesMaxStreamsEachRefusedStreamIsTold(t *testing.T) {
+// A peer that opens ten times MaxStreams streams at once gets MaxStreams answers. Each other stream is refused:
+// the peer reads io.EOF from it, and the session counts it.
+func TestStreamsBeyondMaxStreamsAreRefusedAndTold(t *testing.T) {
 	const most = 100
 	for _, c := range []struct {
 		name string
@@ -193,9 +193,9 @@ func echoOnce(st net.Conn) {
 	_, _ = st.Write(got)
 }
 
-// A stream that its peer has closed in both directions before it is accepted still delivers its data, and
-// counts against MaxStreams until the application has closed it.
-func TestAStreamClosedBeforeItIsAcceptedDeliversItsData(t *testing.T) {
+// A stream that its peer closed in both directions before Accept still delivers its data. It counts against
+// MaxStreams until the application closes it.
+func TestStreamClosedBeforeAcceptDeliversItsData(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{MaxStreams: 2})
 		for n := range 2 {
@@ -224,8 +224,8 @@ func TestAStreamClosedBeforeItIsAcceptedDeliversItsData(t *testing.T) {
 	})
 }
 
-// What waits to be accepted takes at most 1 KiB for each of MaxStreams and twice MaxReceiveBuffer,
-// however the peer cuts its data, and however much more of both it sends.
+// Streams that wait for Accept take at most 1 KiB for each of MaxStreams, and twice MaxReceiveBuffer. This holds
+// for frames of any size, and for a peer that sends ten times as much.
 func TestWaitingStreamsStayWithinTheDocumentedMemory(t *testing.T) {
 	const most, buffer = 3000, 1 << 20
 	for _, size := range []int{0, 1, 512, 513, 2049, 8193, 32_769, 65_535} {
@@ -260,9 +260,9 @@ func TestWaitingStreamsStayWithinTheDocumentedMemory(t *testing.T) {
 	}
 }
 
-// OpenStream waits for a transport that takes nothing once 1,024 streams wait for it, which bounds what ten
-// times as many callers open; they go on when the transport does.
-func TestOpenStreamWaitsWhile1024StreamsWaitForTheTransport(t *testing.T) {
+// OpenStream waits while 1,024 new streams wait for a transport that takes nothing. Ten times as many callers go
+// on when the transport does.
+func TestOpenStreamWaitsWhile1024SYNsWait(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		const callers, buffer, batch = 10 * 1024, 1000, 64 << 10
 		conn, peer := testutil.SimPair(t, simnet.Link{Buffer: buffer})

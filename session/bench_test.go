@@ -51,7 +51,7 @@ func discard(streams ...*stream.Stream) (wait func(b *testing.B, bytes int)) {
 	}
 }
 
-// BenchmarkTransfer is one stream in one direction: a Write an operation, and reading it.
+// BenchmarkTransfer writes and reads one stream in one direction. An operation is a Write.
 func BenchmarkTransfer(b *testing.B) {
 	for _, size := range []int{256, 128 << 10} {
 		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {
@@ -74,7 +74,7 @@ func BenchmarkTransfer(b *testing.B) {
 	}
 }
 
-// BenchmarkTransferOnManyStreams is 64 of them at once, 16 KiB an operation.
+// BenchmarkTransferOnManyStreams is BenchmarkTransfer on 64 streams at once, with 16 KiB an operation.
 func BenchmarkTransferOnManyStreams(b *testing.B) {
 	const streams, size = 64, 16 << 10
 	overSessions(b, []string{"tcp"}, func(b *testing.B, c, s *session.Session) {
@@ -103,7 +103,7 @@ func BenchmarkTransferOnManyStreams(b *testing.B) {
 	})
 }
 
-// BenchmarkEcho is 64 bytes there and back on an open stream.
+// BenchmarkEcho sends 64 bytes back and forth on an open stream.
 func BenchmarkEcho(b *testing.B) {
 	overSessions(b, []string{"tcp", "unix", "pipe"}, func(b *testing.B, c, s *session.Session) {
 		out, in := openPair(b, c, s)
@@ -115,8 +115,8 @@ func BenchmarkEcho(b *testing.B) {
 	})
 }
 
-// BenchmarkCall is a stream that is opened, carries 64 bytes there and back, and is closed; by so
-// many goroutines at once, and beside so many streams that are open.
+// BenchmarkCall opens a stream, sends 64 bytes back and forth, and closes the stream. The numbers of goroutines
+// that do so at once, and of other open streams, vary.
 func BenchmarkCall(b *testing.B) {
 	for _, tt := range []struct{ callers, idle int }{{1, 0}, {64, 0}, {1, 50_000}} { // fewer than DefaultMaxStreams
 		b.Run(fmt.Sprintf("callers=%d/idle=%d", tt.callers, tt.idle), func(b *testing.B) {
@@ -182,8 +182,8 @@ func roundTrip(b *testing.B, st *stream.Stream, p []byte) {
 	}
 }
 
-// BenchmarkWaitingStream is the memory of a stream that waits to be accepted, by how much unread data it
-// holds (docs/flow-control.md).
+// BenchmarkWaitingStream measures the memory of a stream that waits for Accept, by the amount of its unread data
+// (docs/flow-control.md).
 func BenchmarkWaitingStream(b *testing.B) {
 	const streams = 4000 // 8,000 bytes on each fit into MaxReceiveBuffer
 	for _, size := range []int{0, 5, 700, 8000} {

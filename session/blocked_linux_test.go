@@ -9,10 +9,10 @@ import (
 	"github.com/smuxkit/smuxkit/session"
 )
 
-// (*net.TCPConn).File and then Fd, which is how socket options used to be set, make the socket
-// blocking, also for those who have had it before. A system call that sleeps without the Go
-// scheduler's knowing would stop the program.
-func TestASocketThatWasMadeBlockingDoesNotBlockTheProgram(t *testing.T) {
+// A socket in blocking mode does not block the program. (*net.TCPConn).File and then Fd, an old way to set socket
+// options, put the socket into that mode, also for those who use the conn. A system call that sleeps unknown to
+// the Go scheduler would stop the program.
+func TestBlockingSocketDoesNotBlockTheProgram(t *testing.T) {
 	sockets := func(tr testutil.Transport) bool { return tr.Name == "tcp" || tr.Name == "unix" }
 	eachTransport(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
 		block := func(conn io.ReadWriteCloser) {

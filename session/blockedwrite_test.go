@@ -20,9 +20,9 @@ import (
 
 // What ends a Write that waits.
 
-// What a Write can be blocked by, and what sets it free. All of it takes no time, or
-// exactly as long as the deadline says.
-func TestABlockedWriteEndsAtItsDeadlineAtCloseAndAtTheEndOfTheSessionWhateverTheTransportDoes(t *testing.T) {
+// A Write that waits for the transport or for its window ends at once when its stream or session is closed or
+// fails, and exactly at its deadline.
+func TestBlockedWriteEnds(t *testing.T) {
 	broken := errors.New("cable cut")
 	type ends struct {
 		c    *session.Session
@@ -121,7 +121,8 @@ func TestABlockedWriteEndsAtItsDeadlineAtCloseAndAtTheEndOfTheSessionWhateverThe
 	}
 }
 
-func TestAWriteThatWaitsForAnotherEndsLikeAnyOther(t *testing.T) {
+// A Write that waits for another Write of its stream ends for the same reasons, and has written nothing.
+func TestWriteBehindAnotherEndsLikeAnyOther(t *testing.T) {
 	for _, ending := range writeEndings {
 		t.Run(ending.name, func(t *testing.T) {
 			eachVersion(t, func(t *testing.T, version int) {
@@ -154,7 +155,8 @@ func TestAWriteThatWaitsForAnotherEndsLikeAnyOther(t *testing.T) {
 	}
 }
 
-func TestABlockedWriteGoesOnWhenTheTransportDoes(t *testing.T) {
+// A Write that waits for the transport goes on when the transport does, and writes everything.
+func TestBlockedWriteGoesOnWithTheTransport(t *testing.T) {
 	const pattern, size = testutil.Pattern(3), 1 << 20
 	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		c, peer := scripted(t, tr, &session.Config{Version: version})

@@ -82,7 +82,8 @@ var blockingCalls = []struct {
 	{"Shutdown", shutdowns, func(ctx context.Context, p place) error { return p.s.Shutdown(ctx) }},
 }
 
-func TestEachBlockingCallEnds(t *testing.T) {
+// Each call that blocks ends by each event that is to end it.
+func TestBlockingCallEnds(t *testing.T) {
 	vanish := keepalive.Periodic{Interval: time.Second, Timeout: 5 * time.Second}
 	ignored := errors.New("not ended by this")
 	only := func(kind string, err error) map[string]error {
@@ -164,8 +165,8 @@ func TestEachBlockingCallEnds(t *testing.T) {
 	}
 }
 
-// What the calls were waiting for ends them, too.
-func TestEachBlockingCallReturnsWithWhatItWaitsFor(t *testing.T) {
+// Each call that blocks returns when the thing it waits for arrives.
+func TestBlockingCallReturnsWithWhatItWaitsFor(t *testing.T) {
 	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version, KeepAlive: off})
 		a, b := openPair(t, c, s)
@@ -210,8 +211,8 @@ func TestEachBlockingCallReturnsWithWhatItWaitsFor(t *testing.T) {
 	})
 }
 
-// Everything at once on one session, and it all ends when the session does.
-func TestTheEndOfTheSessionReachesAllBlockedCallsAtOnce(t *testing.T) {
+// When the session ends, all calls that are blocked on it at the same time return.
+func TestSessionEndReachesAllBlockedCallsAtOnce(t *testing.T) {
 	const streams = 50
 	eachVersion(t, func(t *testing.T, version int) {
 		conn, remote := testutil.SimPair(t, simnet.Link{Buffer: narrowSize, ReadBuffer: narrowSize})

@@ -20,7 +20,8 @@ import (
 
 // The session's receive buffer.
 
-func TestUnreadDataNeverExceedsTheBudgetByMoreThanOneFrame(t *testing.T) {
+// Unread data never exceeds the budget by more than one frame.
+func TestUnreadDataExceedsTheBudgetByOneFrameAtMost(t *testing.T) {
 	const budget = 1 << 20
 	for _, c := range []struct {
 		name    string
@@ -100,7 +101,8 @@ func TestUnreadDataNeverExceedsTheBudgetByMoreThanOneFrame(t *testing.T) {
 	}
 }
 
-func TestAFullBudgetStopsThePeerByTheTransportAlone(t *testing.T) {
+// A session whose budget is full stops reading its transport. The peer gets no frame about it.
+func TestFullBudgetStopsThePeerByTheTransport(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		const budget, buffers = 64 << 10, 10_000
 		s, p := r.startLink(t, simnet.Link{Buffer: buffers, ReadBuffer: buffers}, session.Config{MaxReceiveBuffer: budget})
@@ -134,8 +136,9 @@ func TestAFullBudgetStopsThePeerByTheTransportAlone(t *testing.T) {
 	})
 }
 
-// In version 1 this is the only flow control there is.
-func TestInVersionOneAStreamThatNobodyReadsStopsThemAllUntilItIsReadOrClosed(t *testing.T) {
+// In version 1 a stream that nobody reads fills the budget and stops all others, until it is read or closed.
+// Version 1 has no other flow control.
+func TestVersion1UnreadStreamStopsAllOthers(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		free func(st *stream.Stream)
@@ -166,7 +169,8 @@ func TestInVersionOneAStreamThatNobodyReadsStopsThemAllUntilItIsReadOrClosed(t *
 	}
 }
 
-func TestTheBudgetIsSharedAndWhatASessionHoldsGoesBackAtItsEnd(t *testing.T) {
+// Sessions share a budget. What a session holds of it goes back when the session ends.
+func TestBudgetIsGivenBackAtTheSessionsEnd(t *testing.T) {
 	const size = 1 << 20
 	eachRole(t, func(t *testing.T, r role) {
 		budget := flow.NewBudget(size)
@@ -219,7 +223,8 @@ func TestTheBudgetIsSharedAndWhatASessionHoldsGoesBackAtItsEnd(t *testing.T) {
 	})
 }
 
-func TestASessionThatIsReadIsNotStarvedByOthersOfItsBudgetThatAreNot(t *testing.T) {
+// A session that is read gets its data although others, which nobody reads, have filled the budget.
+func TestSharedBudgetStarvesNoSessionThatIsRead(t *testing.T) {
 	const size = 3 << 20
 	eachVersion(t, func(t *testing.T, version int) {
 		budget := flow.NewBudget(256 << 10)
@@ -242,7 +247,8 @@ func TestASessionThatIsReadIsNotStarvedByOthersOfItsBudgetThatAreNot(t *testing.
 	})
 }
 
-func TestWhatIsThrownAwayDoesNotCountForTheBudget(t *testing.T) {
+// Data that is discarded by Close or CloseRead is not charged to the budget.
+func TestDiscardedDataIsNotChargedToTheBudget(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{MaxReceiveBuffer: 64 << 10})
 		p.Ignore(wire.NOP, wire.UPD)
@@ -267,8 +273,8 @@ func TestWhatIsThrownAwayDoesNotCountForTheBudget(t *testing.T) {
 	})
 }
 
-// xtaci/smux #89: it deadlocks with a budget at or below 256 KiB.
-func TestVersionTwoWithASmallBudgetDoesNotDeadlock(t *testing.T) {
+// Version 2 works with budgets of 256 KiB and less. xtaci/smux deadlocks with them (its issue 89).
+func TestVersion2WithASmallBudgetDoesNotDeadlock(t *testing.T) {
 	const size = 400_000
 	for _, budget := range []int{64 << 10, 100_000, 256<<10 - 1, 256 << 10} {
 		for _, streams := range []int{1, 30} {

@@ -110,7 +110,7 @@ var calls = map[string]func(t *testing.T, s *session.Session, st *stream.Stream)
 	},
 }
 
-// A callback of the application's may call anything on the session and its streams, Close included.
+// A callback of the application may call anything on the session and its streams, Close included.
 func TestCallbacksMayCallAnything(t *testing.T) {
 	for callback, with := range callbacks {
 		for name, call := range calls {
@@ -145,7 +145,7 @@ func TestCallbacksMayCallAnything(t *testing.T) {
 	}
 }
 
-// So may OnEvent.
+// OnEvent may call anything on the session and its streams.
 func TestOnEventMayCallAnything(t *testing.T) {
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
@@ -178,7 +178,7 @@ func TestOnEventMayCallAnything(t *testing.T) {
 	}
 }
 
-// A slog handler and the transport's Close may call a session that ends, too.
+// A slog handler and the transport's Close may call anything on a session that ends.
 func TestCallbacksAtTheEndMayCallAnything(t *testing.T) {
 	for _, callback := range []string{"Logger", "the transport's Close"} {
 		t.Run(callback, func(t *testing.T) {
@@ -256,7 +256,7 @@ func (n nosy) AfterFunc(f func()) (stop func() bool) {
 	return context.AfterFunc(n.Context, f)
 }
 
-// A context's methods are called without a lock, too: they may call the session.
+// A context's methods may call anything on the session: they are called without a lock.
 func TestContextsMayCallAnything(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		a, b := testutil.SimPair(t, simnet.Link{})
@@ -286,9 +286,9 @@ func TestContextsMayCallAnything(t *testing.T) {
 	})
 }
 
-// A callback that panics in Client or Server leaves the transport to its caller, and nothing of the
-// session behind: no timer, no goroutine, no share of a budget.
-func TestACallbackThatPanicsInClientLeavesNothingBehind(t *testing.T) {
+// A callback that panics in Client or Server leaves the transport to its caller, and no timer, no goroutine and no
+// share of a budget behind.
+func TestCallbackPanicInClientLeavesNothingBehind(t *testing.T) {
 	boom := func() { panic("boom") }
 	for name, with := range map[string]func(conn net.Conn, cfg *session.Config) io.ReadWriteCloser{
 		"NewScheduler": func(conn net.Conn, cfg *session.Config) io.ReadWriteCloser {
@@ -356,8 +356,8 @@ func (c panicking) LocalAddr() net.Addr {
 
 func (c panicking) RemoteAddr() net.Addr { panic("boom") }
 
-// A policy, and a slog handler, that panic where the application called leave no lock held.
-func TestACallbackThatPanicsLeavesNoLockHeld(t *testing.T) {
+// A policy or a slog handler that panics in a call of the application leaves no lock held.
+func TestCallbackPanicLeavesNoLockHeld(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var h hook
 		a, _ := testutil.SimPair(t, simnet.Link{})
@@ -428,9 +428,9 @@ func (u unruly) EndBatch() bool {
 	return u.Scheduler.(shaper.Batcher).EndBatch()
 }
 
-// A scheduler that panics in a call of the application's ends the session; no lock is held, and no call
-// that waits goes on waiting.
-func TestASchedulerThatPanicsEndsItsSession(t *testing.T) {
+// A scheduler that panics in a call of the application ends the session. No lock stays held, and every call that
+// waits returns.
+func TestSchedulerPanicEndsItsSession(t *testing.T) {
 	test := func(method string, size int) {
 		t.Run(fmt.Sprintf("%s/%d bytes", method, size), func(t *testing.T) {
 			if portable && method != "Push" && method != "Empty" {

@@ -38,7 +38,8 @@ func flood(t testing.TB, tr testutil.Transport, peer *testutil.Peer, version int
 	})
 }
 
-func TestSessionCloseReturnsHoweverMuchThePeerSends(t *testing.T) {
+// Close returns although the peer sends without end.
+func TestSessionCloseReturnsDuringAFlood(t *testing.T) {
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		ca, cb := tr.Pair(t)
 		c, peer := scriptedOver(t, ca, cb, &session.Config{Version: version, CloseTimeout: time.Second})
@@ -57,7 +58,8 @@ func TestSessionCloseReturnsHoweverMuchThePeerSends(t *testing.T) {
 	})
 }
 
-func TestClosingAgainDoesNothingAndWaitsForTheFirst(t *testing.T) {
+// Closing a session again does nothing but wait for the first Close, which alone reports its error.
+func TestSessionCloseAgainWaitsForTheFirst(t *testing.T) {
 	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		s, peer := scripted(t, tr, &session.Config{Version: version, KeepAlive: off})
 		newSource(1, 1000).fill(t, openWide(t, s, peer, version))
@@ -83,7 +85,8 @@ func TestClosingAgainDoesNothingAndWaitsForTheFirst(t *testing.T) {
 	})
 }
 
-func TestAfterSessionCloseNoCallSucceeds(t *testing.T) {
+// After Close of the session all calls fail with net.ErrClosed, and the peer's session ends with io.EOF.
+func TestSessionCloseFailsAllLaterCalls(t *testing.T) {
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
 		a, b := openPair(t, c, s)
@@ -140,8 +143,8 @@ func TestAfterSessionCloseNoCallSucceeds(t *testing.T) {
 	})
 }
 
-// Whoever closes what, and in whatever order, everything ends.
-func TestSessionsThatCloseAtTheSameTimeBothEnd(t *testing.T) {
+// Both ends may close the session and its streams at the same time, in any order: everything ends.
+func TestSessionsClosedAtTheSameTimeBothEnd(t *testing.T) {
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		for range 20 {
 			c, s := sessions(t, tr, session.Config{Version: version})

@@ -30,7 +30,8 @@ var starts = map[string]func(io.ReadWriteCloser, *session.Config) (*session.Sess
 	"Server": session.Server,
 }
 
-func TestEveryBadValueIsNamedWithItsLimits(t *testing.T) {
+// The error for a bad Config names each bad field with its value and limits, and the transport is untouched.
+func TestConfigErrorNamesTheFieldAndItsLimits(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		cfg  session.Config
@@ -105,7 +106,8 @@ func TestEveryBadValueIsNamedWithItsLimits(t *testing.T) {
 
 var oneBudget = flow.NewBudget(1 << 20)
 
-func TestTheLimitsThemselvesAreAllowed(t *testing.T) {
+// The limits themselves are valid.
+func TestConfigLimitsAreAllowed(t *testing.T) {
 	for _, cfg := range []*session.Config{
 		nil,
 		{},
@@ -121,7 +123,8 @@ func TestTheLimitsThemselvesAreAllowed(t *testing.T) {
 	}
 }
 
-func TestSessionsWorkAtTheLimits(t *testing.T) {
+// Sessions work with each field at its limit.
+func TestSessionsWorkAtTheConfigsLimits(t *testing.T) {
 	for _, cfg := range []session.Config{
 		{MaxFrameSize: 1, MaxReceiveBuffer: 65536, MaxStreamWindow: 262144, AcceptBacklog: 1, MaxStreams: 1},
 		{MaxFrameSize: 65535, MaxStreamWindow: 1 << 30, AcceptBacklog: 1 << 30, MaxStreams: 1 << 30, CloseTimeout: math.MaxInt64},
@@ -149,7 +152,8 @@ func TestSessionsWorkAtTheLimits(t *testing.T) {
 
 type nowhere struct{ io.ReadWriteCloser }
 
-func TestANilConnIsAnError(t *testing.T) {
+// Client and Server return an error for a nil conn, and for a nil pointer in it.
+func TestNilConnIsAnError(t *testing.T) {
 	var pipe net.Conn
 	var tcp *net.TCPConn
 	var own *nowhere
@@ -168,7 +172,8 @@ func TestANilConnIsAnError(t *testing.T) {
 	}
 }
 
-func TestAConfigIsNotChangedAndServesManySessionsAtOnce(t *testing.T) {
+// A Config may be used by many sessions at once, which do not change it.
+func TestConfigServesManySessionsUnchanged(t *testing.T) {
 	cfg := &session.Config{AcceptBacklog: 7, KeepAlive: keepAlive}
 	before := *cfg
 	bubble(t, func(t *testing.T) {
@@ -202,7 +207,8 @@ func TestAConfigIsNotChangedAndServesManySessionsAtOnce(t *testing.T) {
 	}
 }
 
-func TestAFrameHoldsAtMostMaxFrameSize(t *testing.T) {
+// A frame holds at most MaxFrameSize bytes of data.
+func TestFrameHoldsAtMostMaxFrameSize(t *testing.T) {
 	data := testutil.Pattern(2).Bytes(200_000)
 	for _, c := range []struct{ set, want int }{
 		{0, 32760}, // with its header what the Rust crate smux accepts
@@ -250,7 +256,8 @@ func TestAFrameHoldsAtMostMaxFrameSize(t *testing.T) {
 	}
 }
 
-func TestTheDefaultsAreThoseThatAreDocumented(t *testing.T) {
+// The defaults are those of the documentation.
+func TestDefaultsAreThoseOfTheDocs(t *testing.T) {
 	got := []any{
 		session.DefaultMaxFrameSize, session.DefaultMaxReceiveBuffer, session.DefaultMaxStreamWindow,
 		session.DefaultMaxStreams, session.DefaultCloseTimeout,

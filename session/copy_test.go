@@ -15,7 +15,8 @@ import (
 	"github.com/smuxkit/smuxkit/stream"
 )
 
-func TestIOCopyThroughAChainOfStreamsLosesNothing(t *testing.T) {
+// io.Copy through a chain of streams loses nothing.
+func TestIOCopyThroughAChainLosesNothing(t *testing.T) {
 	for _, size := range []int64{0, 1, 1000, 8 << 10, 32760, 100_001, 1 << 20} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
@@ -48,6 +49,7 @@ func TestIOCopyThroughAChainOfStreamsLosesNothing(t *testing.T) {
 
 var errSource = errors.New("source failed")
 
+// ReadFrom sends every byte that its reader returns.
 func TestReadFromSendsAllThatItsReaderReturns(t *testing.T) {
 	const size = 50_000
 	for _, c := range []struct {
@@ -101,6 +103,7 @@ func (s *stutter) Read(p []byte) (int, error) {
 	return s.r.Read(p)
 }
 
+// ReadFrom counts the bytes that the stream took.
 func TestReadFromCountsWhatTheStreamTook(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		c, peer := scripted(t, transport("sim"), &session.Config{Version: version})
@@ -135,7 +138,8 @@ func (f *fails) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-func TestWriteToReportsWhatItsWriterTookAndWhyItStopped(t *testing.T) {
+// WriteTo reports how many bytes its writer took, and why it stopped.
+func TestWriteToReportsWhatItsWriterTook(t *testing.T) {
 	const size, taken = 200_000, 70_000
 	for _, want := range []error{errSource, io.ErrShortWrite} {
 		t.Run(want.Error(), func(t *testing.T) {
@@ -164,6 +168,7 @@ func TestWriteToReportsWhatItsWriterTookAndWhyItStopped(t *testing.T) {
 	}
 }
 
+// WriteTo goes on where Reads stopped.
 func TestWriteToGoesOnWhereReadsStopped(t *testing.T) {
 	const size = 100_000
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
@@ -212,7 +217,8 @@ func (l *largest) Read(p []byte) (int, error) {
 	return l.Reader.Read(p)
 }
 
-func TestIOCopyUsesWriteToAndReadFromInLargePieces(t *testing.T) {
+// io.Copy uses WriteTo and ReadFrom, which move large pieces.
+func TestIOCopyMovesLargePieces(t *testing.T) {
 	const size = 2 << 20
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})

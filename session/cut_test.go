@@ -130,7 +130,9 @@ func hears(b []byte) heard {
 	}
 }
 
-func TestTheTransportCutAtEveryByteOffsetOfAConversationEndsBothSidesWithAnError(t *testing.T) {
+// A transport that is cut after any byte of a conversation ends both sides with an error. Each side has read
+// exactly what arrived.
+func TestCutAfterAnyByteEndsBothSides(t *testing.T) {
 	for _, way := range []string{"client to server", "server to client"} {
 		for _, err := range []error{nil, syscall.ECONNRESET} {
 			kind := "ended"
@@ -246,8 +248,9 @@ func checkStreamEnd(t *testing.T, what string, err, cause error) {
 	}
 }
 
-// The same with a scripted peer, over every transport, so that what is read at once varies.
-func TestASessionWhoseTransportEndsAfterAnyByteHasReadWhatCameBefore(t *testing.T) {
+// A session whose transport ends after any byte has read what came before. Over some transports it gets more at a
+// time than over others.
+func TestCutAfterAnyByteKeepsWhatCameBefore(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		a, b := r.theirs(0), r.theirs(1)
 		var script []byte

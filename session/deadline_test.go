@@ -52,7 +52,8 @@ func wantTimeout(t testing.TB, what string, err error) {
 	}
 }
 
-func TestADeadlineTakesEffectAtOnceHoweverItIsMoved(t *testing.T) {
+// A deadline takes effect at once, also when it is moved while calls wait.
+func TestDeadlineTakesEffectAtOnce(t *testing.T) {
 	const h, m = time.Hour, time.Minute
 	at := func(d time.Duration) time.Time { return time.Now().Add(d) }
 	type setter func(time.Time)
@@ -113,7 +114,8 @@ func TestADeadlineTakesEffectAtOnceHoweverItIsMoved(t *testing.T) {
 	}
 }
 
-func TestADeadlineThatHasPassedFailsReadsEvenIfThereIsSomethingToRead(t *testing.T) {
+// After its deadline a Read fails, even if there is data to read or the stream has ended. Nothing is lost.
+func TestDeadlinePassedFailsReadsOfUnreadData(t *testing.T) {
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
 		a, b := openPair(t, c, s)
@@ -148,7 +150,8 @@ func TestADeadlineThatHasPassedFailsReadsEvenIfThereIsSomethingToRead(t *testing
 	})
 }
 
-func TestNothingIsLostOrDoubledHoweverOftenDeadlinesPass(t *testing.T) {
+// Deadlines that pass again and again lose no byte and double none.
+func TestDeadlinesLoseAndDoubleNothing(t *testing.T) {
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		size := int64(1 << 20)
 		if !tr.Bubble {
@@ -225,7 +228,8 @@ func TestNothingIsLostOrDoubledHoweverOftenDeadlinesPass(t *testing.T) {
 	})
 }
 
-func TestADeadlineOfOneStreamIsNoneOfTheOthersAndNoneOfTheTransport(t *testing.T) {
+// A deadline of one stream affects neither the other streams nor the transport.
+func TestDeadlineConcernsItsStreamAlone(t *testing.T) {
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
 		a1, b1 := openPair(t, c, s)

@@ -19,7 +19,8 @@ import (
 
 // A session closed right after Write delivers what was written.
 
-func TestASessionClosedRightAfterWriteStillDelivers(t *testing.T) {
+// A session that is closed right after Write delivers what was written.
+func TestCloseRightAfterWriteDelivers(t *testing.T) {
 	for _, c := range []struct {
 		streams, size int
 		fin           bool // the streams are closed, too
@@ -74,9 +75,10 @@ func TestASessionClosedRightAfterWriteStillDelivers(t *testing.T) {
 	}
 }
 
-// A TCP socket that is closed with data unread sends a reset, and what its peer's host has not
-// acknowledged by then is lost. On systems other than Linux, so is what the peer has not read.
-func TestASessionClosedRightAfterWriteStillDeliversWithUnreadDataInItsTransport(t *testing.T) {
+// So does one with unread data in its transport. A TCP socket that is closed with unread data sends a reset, and
+// data that the peer's host has not acknowledged is lost. On systems other than Linux, data that the peer has not
+// read is lost, too.
+func TestCloseWithUnreadDataInTheTransportDelivers(t *testing.T) {
 	for _, portable := range []bool{false, true} {
 		t.Run(fmt.Sprintf("portable %v", portable), func(t *testing.T) {
 			deliverWithUnreadData(t, &session.Config{Portable: portable, CloseTimeout: time.Minute})
@@ -124,9 +126,8 @@ func deliverWithUnreadData(t *testing.T, common *session.Config) {
 	})
 }
 
-// The peer is writing, too, when the session is closed. Its writes fail then; what was sent to
-// it before is read all the same, however long its reader takes.
-func TestASessionClosedRightAfterWriteStillDeliversToAPeerThatWrites(t *testing.T) {
+// So does one whose peer is writing. The peer's Writes fail, but it reads everything, at any speed.
+func TestCloseRightAfterWriteDeliversToAWriter(t *testing.T) {
 	const size = 300_000
 	for _, pause := range []time.Duration{0, time.Millisecond, 50 * time.Millisecond, time.Second} {
 		t.Run(fmt.Sprintf("read at once every %v", pause), func(t *testing.T) {
@@ -172,8 +173,8 @@ func TestASessionClosedRightAfterWriteStillDeliversToAPeerThatWrites(t *testing.
 	}
 }
 
-// TLS hides the socket, which is closed with data unread all the same.
-func TestASessionOverTLSClosedRightAfterWriteStillDeliversToAPeerThatWrites(t *testing.T) {
+// So does one over TLS, which hides the socket that is closed with unread data.
+func TestCloseOverTLSDeliversToAWriter(t *testing.T) {
 	testutil.LeakCheck(t)
 	certified := httptest.NewTLSServer(nil) // for its certificate
 	defer certified.Close()

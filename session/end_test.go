@@ -50,7 +50,8 @@ var ends = []struct {
 	}, want: session.ErrKeepAlive},
 }
 
-func TestTheEndOfTheTransportReachesEverybodyAtOnce(t *testing.T) {
+// When the transport ends, all blocked calls return at the same time, and later calls fail.
+func TestTransportEndReachesAllCallsAtOnce(t *testing.T) {
 	for _, e := range ends {
 		t.Run(e.name, func(t *testing.T) {
 			eachRole(t, func(t *testing.T, r role) {
@@ -141,7 +142,8 @@ func TestTheEndOfTheTransportReachesEverybodyAtOnce(t *testing.T) {
 	}
 }
 
-func TestAResetLeavesNoReadBehind(t *testing.T) {
+// A reset of the transport leaves no Read blocked, even if reader and writer find it at the same time.
+func TestTransportResetLeavesNoReadBlocked(t *testing.T) {
 	const streams = 500
 	eachRole(t, func(t *testing.T, r role) {
 		for range 10 {
@@ -166,7 +168,8 @@ func TestAResetLeavesNoReadBehind(t *testing.T) {
 	})
 }
 
-func TestStreamsThatArrivedBeforeTheTransportEndedCanStillBeAcceptedAndRead(t *testing.T) {
+// Streams that arrived before the end of the transport can be accepted and read after it.
+func TestTransportEndLeavesWaitingStreamsReadable(t *testing.T) {
 	for _, e := range ends {
 		t.Run(e.name, func(t *testing.T) {
 			eachRole(t, func(t *testing.T, r role) {
@@ -222,7 +225,8 @@ func TestStreamsThatArrivedBeforeTheTransportEndedCanStillBeAcceptedAndRead(t *t
 	}
 }
 
-func TestAnAcceptThatWaitsGetsTheStreamsThatArrivedWithTheEnd(t *testing.T) {
+// An Accept that waits gets the streams that arrive together with the end of the transport.
+func TestAcceptGetsStreamsThatArriveWithTheEnd(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		accepted := background(func() (n int, err error) {
@@ -242,7 +246,8 @@ func TestAnAcceptThatWaitsGetsTheStreamsThatArrivedWithTheEnd(t *testing.T) {
 	})
 }
 
-func TestTheEndReachesASessionThatDoesNotReadAsItsBudgetIsFull(t *testing.T) {
+// The end reaches a session that does not read because its budget is full.
+func TestTransportEndReachesAFullSession(t *testing.T) {
 	for _, e := range []struct {
 		name string
 		end  func(t *testing.T, s *session.Session, st *stream.Stream, p *testutil.Peer)
@@ -282,7 +287,8 @@ func TestTheEndReachesASessionThatDoesNotReadAsItsBudgetIsFull(t *testing.T) {
 	}
 }
 
-func TestTheEndReachesASessionOnASocketThatIsNotReadAsTheBudgetIsFull(t *testing.T) {
+// The end reaches a session on a socket that does not read because its budget is full.
+func TestTransportEndReachesAFullSessionOnASocket(t *testing.T) {
 	for _, e := range []struct {
 		name string
 		end  func(s *session.Session, st *stream.Stream, p *testutil.Peer)

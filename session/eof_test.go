@@ -15,6 +15,8 @@ import (
 
 // Read returns io.EOF after the peer's FIN, and after nothing else.
 
+// io.EOF means FIN. A stream whose session ends without its FIN returns another error, after the data that
+// arrived.
 func TestEOFMeansFINAndNothingElse(t *testing.T) {
 	for _, e := range ends {
 		for _, how := range readings {
@@ -45,7 +47,8 @@ func TestEOFMeansFINAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestATransportThatFailsWithEOFOfItsOwnIsNoFIN(t *testing.T) {
+// A transport that returns io.EOF is not taken for the FIN of a stream.
+func TestEOFOfTheTransportIsNoFIN(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		fail func(*faulty)
@@ -79,8 +82,8 @@ func TestATransportThatFailsWithEOFOfItsOwnIsNoFIN(t *testing.T) {
 	}
 }
 
-// TestAnEndInTheMiddleOfAPayloadGivesTheDataThatArrived cuts the transport inside a PSH.
-func TestAnEndInTheMiddleOfAPayloadGivesTheDataThatArrived(t *testing.T) {
+// If the transport ends inside a payload, its reader gets the bytes that arrived, and then io.ErrUnexpectedEOF.
+func TestEndInsideAPayloadGivesWhatArrived(t *testing.T) {
 	data := testutil.Pattern(5).Bytes(30_000)
 	for _, arrived := range []int{0, 1, 500, 8191, 8192, 8193, 29_999} {
 		t.Run(fmt.Sprint(arrived), func(t *testing.T) {

@@ -36,7 +36,8 @@ var transportErrors = []error{
 	fmt.Errorf("wrapped: %w", io.EOF),
 }
 
-func TestTheTransportsOwnErrorReachesEverybody(t *testing.T) {
+// An error of the transport is reported by all calls.
+func TestTransportErrorReachesAllCalls(t *testing.T) {
 	for _, cause := range transportErrors {
 		t.Run(cause.Error(), func(t *testing.T) {
 			eachRole(t, func(t *testing.T, r role) {
@@ -62,7 +63,8 @@ func TestTheTransportsOwnErrorReachesEverybody(t *testing.T) {
 	}
 }
 
-func TestErrorsAreOpErrorsOfSmuxWithTheAddressesOfTheTransport(t *testing.T) {
+// Errors are *net.OpError of the network "smux" with the transport's addresses.
+func TestErrorsAreOpErrorsWithAddresses(t *testing.T) {
 	for _, e := range ends {
 		t.Run(e.name, func(t *testing.T) {
 			eachRole(t, func(t *testing.T, r role) {
@@ -103,7 +105,8 @@ func TestErrorsAreOpErrorsOfSmuxWithTheAddressesOfTheTransport(t *testing.T) {
 	}
 }
 
-func TestErrSaysWhyTheSessionEndedAndIsNilWhileItLives(t *testing.T) {
+// Err is nil until the session ends. It then says why, and a later Close does not change it.
+func TestErrSaysWhyTheSessionEnded(t *testing.T) {
 	for _, e := range ends {
 		t.Run(e.name, func(t *testing.T) {
 			eachRole(t, func(t *testing.T, r role) {
@@ -133,7 +136,8 @@ func TestErrSaysWhyTheSessionEndedAndIsNilWhileItLives(t *testing.T) {
 	}
 }
 
-func TestAProtocolErrorTellsTheFrameAndWhatIsWrongWithIt(t *testing.T) {
+// The text of a ProtocolError names the frame and what is wrong with it.
+func TestProtocolErrorNamesTheFrame(t *testing.T) {
 	for _, c := range []struct {
 		err  error
 		want string
@@ -153,7 +157,8 @@ func TestAProtocolErrorTellsTheFrameAndWhatIsWrongWithIt(t *testing.T) {
 	}
 }
 
-func TestAContextsErrorIsReported(t *testing.T) {
+// A call that its context ends returns the context's error.
+func TestContextErrorIsReported(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, _ := r.start(t, session.Config{})
 		cancelled, cancel := context.WithCancel(t.Context())
@@ -193,7 +198,8 @@ func (l lines) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-func TestALoggerGetsALineAtTheBeginningAndOneWithTheReasonAtTheEnd(t *testing.T) {
+// Logger gets one line at the start, and one with the reason at the end.
+func TestLoggerGetsALineAtStartAndEnd(t *testing.T) {
 	for _, e := range ends {
 		t.Run(e.name, func(t *testing.T) {
 			eachRole(t, func(t *testing.T, r role) {

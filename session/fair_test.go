@@ -68,10 +68,10 @@ func total(x []float64) (s float64) {
 	return s
 }
 
-// 64 bulk streams, half of them writing 1 KiB and half 128 KiB at a time: Jain's index is at least
-// 0.99 over one second, be it their first or a later one. On a long path the windows of version 2
-// have a say, too: the budget has to hold all of them.
-func TestStreamsThatWrite1KiBAnd128KiBAtATimeGetEqualBytes(t *testing.T) {
+// 64 bulk streams, half of which write 1 KiB and half 128 KiB at a time, get equal shares: Jain's index is at
+// least 0.99 over their first second and over a later one. The budget has to hold all windows of version 2, which
+// on a long path matter, too.
+func TestStreamsOf1KiBAnd128KiBWritesGetEqualBytes(t *testing.T) {
 	for _, tt := range []struct {
 		version, streams int
 		rtt, warm        time.Duration
@@ -103,8 +103,8 @@ func TestStreamsThatWrite1KiBAnd128KiBAtATimeGetEqualBytes(t *testing.T) {
 	}
 }
 
-// Weights 1:2:4 hold within 5 % among streams that always have something to send: their Writes are so
-// short that they are copied, or longer than what is sent at once.
+// Weights 1:2:4 hold within 5 % among streams that always have data to send, in Writes that are copied and in
+// Writes longer than a turn.
 func TestWeightsHoldWithin5Percent(t *testing.T) {
 	for i, tt := range []struct {
 		streams int
@@ -153,7 +153,7 @@ func TestWeightsHoldWithin5Percent(t *testing.T) {
 	}
 }
 
-// Streams that are blocked by their window, and such as send little, cost the others nothing.
+// Streams that their window blocks, and streams that send little, take nothing from the others.
 func TestBlockedAndSlowStreamsCostTheOthersNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const rate = 100 * simnet.Mbit
@@ -192,10 +192,9 @@ func TestBlockedAndSlowStreamsCostTheOthersNothing(t *testing.T) {
 	})
 }
 
-// Beside 16 bulk streams, the 64 bytes of a stream that is new or was quiet wait for no more than what
-// the transport's buffer holds, a batch or two, and a turn. In their turn they would wait for a
-// quantum of each of the 16, which is more than twice as long.
-func TestANewOrQuietStreamGoesBeforeTheBulkOnes(t *testing.T) {
+// 64 bytes of a stream that is new or was quiet wait, behind 16 bulk streams, for the transport's buffer, a batch
+// or two, and a turn at most. In their turn they would wait for 16 quanta, more than twice as long.
+func TestNewOrQuietStreamGoesBeforeBulk(t *testing.T) {
 	const rate, rtt, buffer = 100 * simnet.Mbit, 10 * time.Millisecond, 64 * kib
 	const limit = rtt/2 + time.Second*(buffer+2*64*kib+32*kib)/rate
 	for i, tt := range []struct {
@@ -243,8 +242,8 @@ func TestANewOrQuietStreamGoesBeforeTheBulkOnes(t *testing.T) {
 	}
 }
 
-// Data both ways does not stop streams from being opened, answered and closed.
-func TestAFloodOfDataDoesNotStopOpensAndCloses(t *testing.T) {
+// Streams are opened, answered and closed while data floods both directions.
+func TestFloodOfDataDoesNotStopOpensAndCloses(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		cfg := &session.Config{Version: version}
 		c, s := sessionsOver(t, path(100*simnet.Mbit, 10*time.Millisecond), cfg, cfg)
@@ -268,8 +267,8 @@ func TestAFloodOfDataDoesNotStopOpensAndCloses(t *testing.T) {
 	})
 }
 
-// A flood of streams that are opened and closed does not stop data, and data does not stop them.
-func TestAFloodOfOpensAndClosesDoesNotStopData(t *testing.T) {
+// A flood of streams that are opened and closed does not stop data, and data does not stop the flood.
+func TestFloodOfOpensAndClosesDoesNotStopData(t *testing.T) {
 	for _, from := range []string{"the same side", "the other side"} {
 		t.Run(from, func(t *testing.T) {
 			eachVersion(t, func(t *testing.T, version int) {

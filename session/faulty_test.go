@@ -67,7 +67,8 @@ func (f *faulty) Write(p []byte) (int, error) {
 	return f.Conn.Write(p)
 }
 
-func TestATransportThatReturnsNonsenseEndsTheSessionWithAnError(t *testing.T) {
+// A transport that breaks the contract of io.Reader or io.Writer ends the session with an error.
+func TestTransportThatReturnsNonsenseEndsTheSession(t *testing.T) {
 	boom := errors.New("boom")
 	for _, c := range []struct {
 		name  string
@@ -129,7 +130,8 @@ func forEver(f *faulty) func([]byte) (int, error) {
 	}
 }
 
-func TestAReadThatReturnsNothingNowAndThenIsNoEnd(t *testing.T) {
+// A transport whose Read returns 0 bytes and no error now and then does not end the session.
+func TestTransportReadOfNothingIsNoEnd(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		ours, theirs := testutil.SimPair(t, simnet.Link{MaxRead: 3})
 		f := newFaulty(ours)
@@ -145,7 +147,8 @@ func TestAReadThatReturnsNothingNowAndThenIsNoEnd(t *testing.T) {
 	})
 }
 
-func TestBytesThatComeWithAnErrorOfReadCount(t *testing.T) {
+// Bytes that the transport's Read returns together with an error are delivered.
+func TestTransportBytesWithAnErrorCount(t *testing.T) {
 	for _, end := range []error{io.EOF, errors.New("boom")} {
 		t.Run(end.Error(), func(t *testing.T) {
 			for _, size := range []int{1, 4000, 20_000} {

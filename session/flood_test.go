@@ -72,7 +72,8 @@ func floodTest(t *testing.T, r role, link simnet.Link) (*session.Session, *testu
 	return s, p
 }
 
-func TestAFloodCostsBoundedMemoryAndAnswers(t *testing.T) {
+// A flood of frames that mean nothing costs bounded memory and a bounded number of answers.
+func TestFloodCostsBoundedMemoryAndAnswers(t *testing.T) {
 	const frames = 5_000
 	for _, flood := range floods {
 		t.Run(flood.name, func(t *testing.T) {
@@ -109,7 +110,8 @@ func TestAFloodCostsBoundedMemoryAndAnswers(t *testing.T) {
 	}
 }
 
-func TestAPeerThatNeverReadsOurAnswersCostsBoundedMemoryAndGoroutines(t *testing.T) {
+// A flood whose answers the peer does not read costs bounded memory and at most one goroutine.
+func TestFloodOfUnreadAnswersCostsBoundedMemory(t *testing.T) {
 	const frames = 20_000
 	for _, flood := range floods {
 		t.Run(flood.name, func(t *testing.T) {

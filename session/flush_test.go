@@ -17,7 +17,8 @@ import (
 
 // Close of a session sends what was written, for at most CloseTimeout, and reports failure.
 
-func TestDataWrittenBeforeSessionCloseIsFlushedForAtMostCloseTimeout(t *testing.T) {
+// Close of a session sends what was written, for at most CloseTimeout, and then returns ErrNotFlushed.
+func TestSessionCloseFlushesForAtMostCloseTimeout(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		timeout time.Duration
@@ -94,8 +95,8 @@ func TestDataWrittenBeforeSessionCloseIsFlushedForAtMostCloseTimeout(t *testing.
 	})
 }
 
-// The usual end of a conversation: the peer closes its side as soon as it has read all.
-func TestCloseSucceedsIfThePeerClosesWhenItHasReadEverything(t *testing.T) {
+// Close succeeds if the peer closes the transport once it has read everything.
+func TestSessionCloseSucceedsIfThePeerClosesAfterReading(t *testing.T) {
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, peer := scripted(t, tr, &session.Config{Version: version})
 		st := openWide(t, c, peer, version)
@@ -112,8 +113,8 @@ func TestCloseSucceedsIfThePeerClosesWhenItHasReadEverything(t *testing.T) {
 	})
 }
 
-// However the flush ends, Close tells the truth about it.
-func TestCloseFailsIfNotEverythingWrittenWasSent(t *testing.T) {
+// Close returns ErrNotFlushed if the transport ends before everything written was sent.
+func TestSessionCloseFailsIfNotEverythingWasSent(t *testing.T) {
 	broken := errors.New("cable cut")
 	for _, c := range []struct {
 		name string
@@ -160,8 +161,8 @@ func TestCloseFailsIfNotEverythingWrittenWasSent(t *testing.T) {
 	}
 }
 
-// Applications close streams while the session is being closed.
-func TestAStreamThatIsClosedDuringSessionCloseDoesNotHoldItUp(t *testing.T) {
+// Closing a stream while its session is being closed does not delay the session's Close.
+func TestStreamClosedDuringSessionCloseDelaysNothing(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		fin  func(*stream.Stream) error

@@ -12,8 +12,8 @@ import (
 	"github.com/smuxkit/smuxkit/session"
 )
 
-// A reader that is slow, or held to a rate, reads all that its peer sent before Shutdown, though its own
-// side can send nothing any more and it takes longer than CloseTimeout.
+// A reader that is slow, or limited to a rate, reads everything that its peer sent before Shutdown, even if that
+// takes longer than CloseTimeout and its own side can send nothing any more.
 func TestShutdownLosesNothingOfASlowReader(t *testing.T) {
 	const size = 300 << 10
 	for _, tt := range []struct {

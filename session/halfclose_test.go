@@ -17,7 +17,8 @@ import (
 // How Close ends a transport that has a CloseWrite, as every TCP, TLS and Unix connection has. (On Linux,
 // sockets themselves tell what the peer's host has, and are closed as soon as it has all.)
 
-// Close closes the way out, reads what the peer still sends, and closes the transport when the peer has.
+// Close half-closes the transport, reads what the peer still sends, and closes the transport once the peer has
+// closed.
 func TestCloseHalfClosesTheTransportAndReadsToItsEnd(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -63,7 +64,7 @@ func TestCloseHalfClosesTheTransportAndReadsToItsEnd(t *testing.T) {
 	}
 }
 
-// A session whose peer closes ends at once, so that Close takes one round trip, also where both close.
+// A session whose peer closes ends at once: Close takes one round trip, also if both ends close.
 func TestCloseTakesOneRoundTripTowardAnotherSession(t *testing.T) {
 	const rtt = 200 * time.Millisecond
 	for _, both := range []bool{false, true} {
@@ -100,8 +101,8 @@ func TestCloseTakesOneRoundTripTowardAnotherSession(t *testing.T) {
 	}
 }
 
-// What nobody will read needs no room: a budget that other sessions have used up does not hold up Close.
-func TestCloseReadsToTheEndThoughTheBudgetIsUsedUp(t *testing.T) {
+// A budget that other sessions have used up does not delay Close: data that nobody will read needs no room.
+func TestCloseReadsToTheEndWithAFullBudget(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		const size = 1 << 20
 		budget := flow.NewBudget(size)
@@ -139,8 +140,8 @@ func (s stuckHalf) CloseWrite() error {
 	return io.ErrClosedPipe
 }
 
-// A CloseWrite that blocks, as that of TLS may, holds up Close no longer than CloseTimeout.
-func TestACloseWriteThatBlocksHoldsUpCloseForABoundedTime(t *testing.T) {
+// A transport whose CloseWrite blocks, as that of TLS may, delays Close by CloseTimeout at most.
+func TestCloseWriteThatBlocksDelaysCloseForABoundedTime(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		ours, theirs := testutil.SimPair(t, simnet.Link{})
 		conn := stuckHalf{ours, make(chan struct{})}

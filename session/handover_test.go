@@ -13,7 +13,7 @@ import (
 
 // What a session takes over with its transport.
 
-// A deadline that the transport's former user has set, for a handshake perhaps, does not end the session.
+// A deadline that was set on the transport before, for a handshake perhaps, does not end the session.
 func TestClientAndServerClearTheTransportsDeadlines(t *testing.T) {
 	deadlines := func(tr testutil.Transport) bool { return tr.Deadlines }
 	eachTransport(t, deadlines, func(t *testing.T, tr testutil.Transport, version int) {
@@ -42,8 +42,9 @@ func TestClientAndServerClearTheTransportsDeadlines(t *testing.T) {
 	})
 }
 
-// Some transports look by the clock whether there is data, and return nothing if there is none.
-func TestReadsThatReturnNothingAreNoEndUnlessTheyComeAtOnce(t *testing.T) {
+// Reads of the transport that return nothing end the session only if they return at once. Some transports poll,
+// and return nothing if there is no data.
+func TestEmptyReadsAreNoEndUnlessTheyComeAtOnce(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		ours, theirs := testutil.SimPair(t, simnet.Link{})
 		f := newFaulty(ours)

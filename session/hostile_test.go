@@ -72,7 +72,9 @@ func raw(v wire.Version, c wire.Command, length uint16, id uint32, n int) testut
 	return testutil.Frame{Header: wire.Header{Version: v, Command: c, Length: length, StreamID: id}, Data: make([]byte, n)}
 }
 
-func TestAPeerThatBreaksTheProtocolGetsItsSessionAndTransportClosedWithAnErrorThatSaysWhatItSent(t *testing.T) {
+// A frame that breaks the protocol ends the session and closes the transport. All calls return a ProtocolError
+// with the frame's header.
+func TestProtocolViolationEndsTheSession(t *testing.T) {
 	for _, v := range violations {
 		t.Run(v.name, func(t *testing.T) {
 			eachRole(t, func(t *testing.T, r role) {
@@ -123,7 +125,8 @@ func TestAPeerThatBreaksTheProtocolGetsItsSessionAndTransportClosedWithAnErrorTh
 	}
 }
 
-func TestAVersionThatIsNotTheSessionsIsNotCalledUnknown(t *testing.T) {
+// The error for a frame of the other version does not call that version unknown.
+func TestOtherVersionIsNotCalledUnknown(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		p.Send(t, testutil.NOP(3-r.version))
@@ -134,7 +137,8 @@ func TestAVersionThatIsNotTheSessionsIsNotCalledUnknown(t *testing.T) {
 	})
 }
 
-func TestGarbageEndsTheSessionWithAProtocolErrorOrAtTheLatestWithTheTransport(t *testing.T) {
+// Garbage ends the session with a ProtocolError, or the end of the transport ends it.
+func TestGarbageEndsTheSession(t *testing.T) {
 	for seed := range uint64(60) {
 		roleOf(seed, func(r role) {
 			t.Run(fmt.Sprintf("%d/%v", seed, r), func(t *testing.T) {
@@ -199,7 +203,8 @@ func readSession(s *session.Session) int {
 	return total
 }
 
-func TestHalfAFrameAndThenSilenceEndsWithTheKeepAliveAlone(t *testing.T) {
+// A peer that sends half a frame and then nothing is given up by keep-alive, and by nothing else.
+func TestHalfAFrameAndSilenceEndWithKeepAlive(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		only  wire.Version

@@ -105,8 +105,8 @@ func slowAnswer(path string) string {
 	return b.String()
 }
 
-// http.Server.Shutdown waits for the answers in flight, all of which arrive whole, and closes idle
-// connections at once. The session goes on.
+// http.Server.Shutdown waits for the answers in flight, which all arrive whole, and closes idle connections at
+// once. The session goes on.
 func TestListenerCloseInHTTPShutdownCutsNoAnswer(t *testing.T) {
 	for _, requests := range []int{0, 1, 40} {
 		t.Run(fmt.Sprintf("%d requests", requests), func(t *testing.T) {
@@ -147,9 +147,8 @@ func TestListenerCloseInHTTPShutdownCutsNoAnswer(t *testing.T) {
 	}
 }
 
-// A connection that was hijacked goes on in both directions after http.Server.Shutdown, which does not wait
-// for it.
-func TestListenerCloseInHTTPShutdownLeavesHijackedStreams(t *testing.T) {
+// A hijacked connection goes on in both directions after http.Server.Shutdown, which does not wait for it.
+func TestListenerCloseInHTTPShutdownLeavesHijacked(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		c, s := sessionsOver(t, simnet.Link{}, &session.Config{Version: version}, nil)
 		w := startWeb(t, c, s, "http1", func(w http.ResponseWriter, r *http.Request) {

@@ -36,7 +36,8 @@ func until(t *testing.T, look, wanted func() bool) {
 	}
 }
 
-func TestASenderReadsWhatHasComeIfNobodyElseDoes(t *testing.T) {
+// A sender reads what has arrived if the reader goroutine does not run.
+func TestInlineReadTakesWhatArrived(t *testing.T) {
 	eachTransport(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
 		c, p := scripted(t, tr, &session.Config{Version: version})
 		st := openWide(t, c, p, version)
@@ -66,7 +67,8 @@ func TestASenderReadsWhatHasComeIfNobodyElseDoes(t *testing.T) {
 	})
 }
 
-func TestALookLeavesTheEndOfTheTransportToTheSessionsGoroutine(t *testing.T) {
+// A sender that reads inline leaves the end of the transport to the reader goroutine.
+func TestInlineReadLeavesTheEndToTheReader(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		do   func(t *testing.T, p *testutil.Peer, id uint32)
@@ -107,7 +109,8 @@ func TestALookLeavesTheEndOfTheTransportToTheSessionsGoroutine(t *testing.T) {
 	}
 }
 
-func TestALookLeavesDataForWhichThereIsNoRoomToTheSessionsGoroutine(t *testing.T) {
+// A sender that reads inline leaves data that finds no room to the reader goroutine.
+func TestInlineReadLeavesDataWithoutRoomToTheReader(t *testing.T) {
 	eachTransport(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
 		if version == 2 {
 			return // there windows make room
@@ -141,8 +144,8 @@ func TestALookLeavesDataForWhichThereIsNoRoomToTheSessionsGoroutine(t *testing.T
 	})
 }
 
-// With a look at every batch, and so with many at a time when the goroutine that reads is about to.
-func TestStreamsWhoseSessionsLookAtEveryBatchPassNettest(t *testing.T) {
+// Streams pass nettest when every batch reads inline, often while the reader goroutine is about to read.
+func TestInlineReadAtEveryBatchPassesNettest(t *testing.T) {
 	defer session.ReadInlineAfter(-time.Hour)()
 	passNettest(t, sockets)
 }

@@ -64,7 +64,8 @@ func chatter(t *testing.T, r role, p *testutil.Peer) {
 	t.Cleanup(func() { close(stop); done.Wait() })
 }
 
-func TestANOPIsSentWhenNothingWasSentForInterval(t *testing.T) {
+// A NOP is sent when nothing was sent for Interval.
+func TestNOPIsSentAfterIntervalWithoutSending(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{KeepAlive: keepAlive})
 		chatter(t, r, p)
@@ -91,7 +92,8 @@ func TestANOPIsSentWhenNothingWasSentForInterval(t *testing.T) {
 	})
 }
 
-func TestReceivingDoesNotStandInForSending(t *testing.T) {
+// A session that receives but sends nothing sends NOPs.
+func TestNOPIsSentWhateverIsReceived(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{KeepAlive: keepAlive})
 		id := r.theirs(0)
@@ -120,7 +122,8 @@ func TestReceivingDoesNotStandInForSending(t *testing.T) {
 	})
 }
 
-func TestAClientSendsANOPAtOnceAndAServerSendsNothing(t *testing.T) {
+// A client sends a NOP when it starts, a server sends nothing.
+func TestClientSendsANOPAtOnceAndServerNothing(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		_, p := r.start(t, session.Config{})
 		p.Ignore()
@@ -135,7 +138,8 @@ func TestAClientSendsANOPAtOnceAndAServerSendsNothing(t *testing.T) {
 	})
 }
 
-func TestAClientWithVersionZeroSendsANOPOfVersionTwo(t *testing.T) {
+// The first NOP of a client with Version 0 has version 2.
+func TestClientOfVersion0SendsANOPOfVersion2(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		ours, theirs := testutil.SimPair(t, simnet.Link{})
 		client(t, ours, nil)
@@ -144,7 +148,8 @@ func TestAClientWithVersionZeroSendsANOPOfVersionTwo(t *testing.T) {
 	})
 }
 
-func TestANOPIsNotAnswered(t *testing.T) {
+// A NOP gets no answer.
+func TestNOPIsNotAnswered(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		nops(t, p, time.Second) // the client's first
@@ -154,7 +159,8 @@ func TestANOPIsNotAnswered(t *testing.T) {
 	})
 }
 
-func TestAPeerIsGivenUpAfterTimeoutWithoutReceiving(t *testing.T) {
+// A session ends with ErrKeepAlive when nothing was received for Timeout.
+func TestPeerIsGivenUpAfterTimeout(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		elapsed := clock()
 		s, p := r.start(t, session.Config{KeepAlive: keepAlive})
@@ -170,7 +176,8 @@ func TestAPeerIsGivenUpAfterTimeoutWithoutReceiving(t *testing.T) {
 	})
 }
 
-func TestAPeerThatNeverSaidAnythingIsGivenUpAfterTimeout(t *testing.T) {
+// A session whose peer never sent anything ends with ErrKeepAlive after Timeout.
+func TestPeerThatNeverSentIsGivenUpAfterTimeout(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		for _, policy := range []ka.Policy{keepAlive, ka.Periodic{}} {
 			elapsed := clock()
@@ -185,7 +192,8 @@ func TestAPeerThatNeverSaidAnythingIsGivenUpAfterTimeout(t *testing.T) {
 	})
 }
 
-func TestAnyByteThatIsReceivedKeepsThePeer(t *testing.T) {
+// Any byte from the peer counts as a sign of life, even a part of a header.
+func TestPeerIsKeptByAnyByte(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{KeepAlive: keepAlive})
 		for range 5 {
@@ -198,7 +206,8 @@ func TestAnyByteThatIsReceivedKeepsThePeer(t *testing.T) {
 	})
 }
 
-func TestTwoIdleSessionsKeepEachOther(t *testing.T) {
+// Two idle sessions stay open. Each sends a NOP every Interval and nothing else.
+func TestIdleSessionsKeepEachOther(t *testing.T) {
 	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
 		time.Sleep(3 * time.Hour)
@@ -213,7 +222,8 @@ func TestTwoIdleSessionsKeepEachOther(t *testing.T) {
 	})
 }
 
-func TestAPeerIsNotGivenUpWhileTheBudgetIsFull(t *testing.T) {
+// Timeout does not count while the session does not read because its budget is full.
+func TestPeerIsNotGivenUpWhileTheBudgetIsFull(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{KeepAlive: keepAlive, MaxReceiveBuffer: 64 << 10})
 		p.Ignore(wire.NOP, wire.UPD)
@@ -240,9 +250,9 @@ func TestAPeerIsNotGivenUpWhileTheBudgetIsFull(t *testing.T) {
 	})
 }
 
-// A peer that does nothing but wait for the end of our long message, over a slow path, sends
-// NOPs; and one that gets such a message does not miss ours.
-func TestALargeTransferThatKeepsNOPsWaitingEndsNoSession(t *testing.T) {
+// Neither end of a long transfer over a slow path gives up its peer: the receiver sends NOPs, and the sender's
+// data keeps the receiver.
+func TestLargeTransferThatDelaysNOPsEndsNoSession(t *testing.T) {
 	const size = 3 << 20
 	for _, both := range []bool{false, true} {
 		for _, link := range []simnet.Link{
@@ -301,6 +311,7 @@ func TestALargeTransferThatKeepsNOPsWaitingEndsNoSession(t *testing.T) {
 	}
 }
 
+// ErrKeepAlive is a net.Error whose Timeout is true, and is not os.ErrDeadlineExceeded.
 func TestErrKeepAliveIsATimeout(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{KeepAlive: keepAlive})
@@ -323,7 +334,8 @@ func TestErrKeepAliveIsATimeout(t *testing.T) {
 	})
 }
 
-func TestAnIdleSessionHoldsOneGoroutine(t *testing.T) {
+// An idle session holds one goroutine, and its streams none.
+func TestIdleSessionHoldsOneGoroutine(t *testing.T) {
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
 		a, b := openPair(t, c, s) // streams cost none

@@ -13,7 +13,7 @@ import (
 
 // Frames of streams that have ended.
 
-// Two FINs have said that nobody reads.
+// Data for a stream that was closed gets no answer: its two FINs have said that nobody reads.
 func TestDataForAClosedStreamGetsNoAnswer(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
@@ -32,7 +32,8 @@ func TestDataForAClosedStreamGetsNoAnswer(t *testing.T) {
 	}, "sim")
 }
 
-func TestLateFramesOfAStreamThatBothSidesHaveClosedAreDropped(t *testing.T) {
+// Late frames of a stream that both sides have closed are dropped.
+func TestLateFramesOfAClosedStreamAreDropped(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		only  wire.Version
@@ -69,9 +70,9 @@ func TestLateFramesOfAStreamThatBothSidesHaveClosedAreDropped(t *testing.T) {
 	}
 }
 
-// A stream that was opened again with an id that was used before must not be confused with the one
-// before. Nothing deployed does this: it may also be a violation.
-func TestAnIDThatIsUsedAgainIsANewStreamOrAViolation(t *testing.T) {
+// A stream id that the peer uses again is a new stream, not confused with the old one, or a violation. No known
+// peer does this.
+func TestStreamIDUsedAgainIsANewStreamOrAViolation(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		id := r.theirs(0)
@@ -98,7 +99,8 @@ func TestAnIDThatIsUsedAgainIsANewStreamOrAViolation(t *testing.T) {
 	})
 }
 
-func TestTheEndOfAStreamLeavesNothingBehind(t *testing.T) {
+// A session that has had many streams holds none after their end.
+func TestStreamEndLeavesNothingBehind(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		p.Ignore(wire.NOP, wire.UPD)

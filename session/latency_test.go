@@ -71,7 +71,7 @@ func (r *latencyRig) send(n int) {
 	r.afterBatch(n)
 }
 
-// Others that compute for 20 ms in a yield are not yielded to for 80 ms after it. While a sender yields nothing is
+// After a yield in which others computed for 20 ms, no sender yields for 80 ms. While a sender yields, nothing is
 // sent.
 func TestLatencyYieldsLessToOthersThatCompute(t *testing.T) {
 	rigged(t, func(r *latencyRig) {
@@ -88,7 +88,7 @@ func TestLatencyYieldsLessToOthersThatCompute(t *testing.T) {
 	})
 }
 
-// A yield in which nobody has run is repeated once.
+// A yield in which no goroutine ran is repeated once.
 func TestLatencyYieldsTwiceIfNobodyRan(t *testing.T) {
 	rigged(t, func(r *latencyRig) {
 		r.others = 0
@@ -98,7 +98,7 @@ func TestLatencyYieldsTwiceIfNobodyRan(t *testing.T) {
 	})
 }
 
-// A caller that has sent bulk data lets others run beside messages and beside bulk data that arrives, each 30 us.
+// A caller that has sent bulk data yields every 30 µs while messages or bulk data arrive.
 func TestBulkWriteGivesWayBesideTraffic(t *testing.T) {
 	first := func(r *latencyRig) { r.receive(new(streamTraffic), 64) }
 	answer := func(r *latencyRig) {
@@ -152,7 +152,7 @@ func TestBulkWriteGivesWayBesideTraffic(t *testing.T) {
 	}
 }
 
-// A caller that is about to send lets others join in right after a short batch.
+// A caller that is about to send yields right after a short batch, so that others can join in.
 func TestShortBatchesAreCoalesced(t *testing.T) {
 	for _, tt := range []struct {
 		last  int
@@ -171,7 +171,7 @@ func TestShortBatchesAreCoalesced(t *testing.T) {
 	}
 }
 
-// A sender reads inline if nothing was read for 15 us, and yields to the Reads that this has woken.
+// A sender reads inline if nothing was read for 15 µs, and yields to the Reads that this woke.
 func TestSenderReadsInlineIfNothingWasRead(t *testing.T) {
 	rigged(t, func(r *latencyRig) {
 		for i, tt := range []struct {
@@ -199,7 +199,7 @@ func TestSenderReadsInlineIfNothingWasRead(t *testing.T) {
 	})
 }
 
-// A Read that was woken, and will get more, runs before the reader goes on, once.
+// A Read that was woken and will get more data runs once before the reader goroutine goes on.
 func TestWokenReadRunsBeforeMoreIsRead(t *testing.T) {
 	rigged(t, func(r *latencyRig) {
 		var a, b streamTraffic
@@ -224,7 +224,7 @@ func TestWokenReadRunsBeforeMoreIsRead(t *testing.T) {
 	})
 }
 
-// A session without latency can call all of its methods.
+// All methods of a nil latency can be called.
 func TestNilLatencyDoesNothing(t *testing.T) {
 	var l *latency
 	st := new(streamTraffic)

@@ -51,9 +51,9 @@ func (m *mixture) end() {
 	m.running.Wait()
 }
 
-// Within a machine, the windows of bulk streams are small while short messages that somebody waits for
-// come beside them, and only then.
-func TestWindowsWithinThisMachineAreSmallBesideAConversation(t *testing.T) {
+// Within a machine, the windows of bulk streams are small while short messages that somebody waits for pass, and
+// only then.
+func TestWindowsOnThisMachineAreSmallBesideMessages(t *testing.T) {
 	const bulk = 8
 	talk := func(t *testing.T, _ *mixture, out, in *stream.Stream) {
 		sendMessage(t, out, in, 64)
@@ -120,9 +120,9 @@ func TestWindowsWithinThisMachineAreSmallBesideAConversation(t *testing.T) {
 	}
 }
 
-// One stream may have what 8 have together, and so may those be that are left when the others pause, at
-// any age of the session.
-func TestTheWindowsBesideAConversationAreSmallInSum(t *testing.T) {
+// Beside messages one stream may have the window that 8 have together, and so may the streams that are left when
+// others pause, at any age of the session.
+func TestWindowsBesideMessagesAreSmallInSum(t *testing.T) {
 	for _, tt := range []struct {
 		streams, each int
 		age           time.Duration // of the session
@@ -155,9 +155,9 @@ func TestTheWindowsBesideAConversationAreSmallInSum(t *testing.T) {
 	}
 }
 
-// Where bulk data comes in bursts, as its goroutines have to wait for a processor, small windows would be used
-// up at once each time.
-func TestWindowsAreNotSmallWhereBulkDataComesInBursts(t *testing.T) {
+// Windows stay large if bulk data comes in bursts, as it does when its goroutines wait for a processor: small
+// windows would be used up at once.
+func TestWindowsAreNotSmallForBursts(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		m := newMixture(t, 4*time.Microsecond, tcpAddr("127.0.0.1"), tcpAddr("127.0.0.1"))
 		defer m.end()
@@ -176,8 +176,8 @@ func TestWindowsAreNotSmallWhereBulkDataComesInBursts(t *testing.T) {
 	})
 }
 
-// Frames that are short because a window or a Write ends there are no messages.
-func TestTheShortEndsOfBulkDataAreNoMessages(t *testing.T) {
+// Frames that are short because a window or a Write ends there are not taken for messages.
+func TestShortEndsOfBulkDataAreNoMessages(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		m := newMixture(t, 4*time.Microsecond, tcpAddr("127.0.0.1"), tcpAddr("127.0.0.1"))
 		defer m.end()

@@ -18,8 +18,8 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// After Close of a Listener, streams that wait and streams that arrive are refused. Those that were accepted,
-// those that this side opens, and the session go on.
+// After Close of a Listener, streams that wait and streams that arrive are refused. Accepted streams, streams that
+// this side opens, and the session go on.
 func TestListenerCloseRefusesStreamsAndEndsNone(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
@@ -68,8 +68,7 @@ func TestListenerCloseRefusesStreamsAndEndsNone(t *testing.T) {
 	})
 }
 
-// Close of one Listener ends all that accept on the session, with net.ErrClosed, whether they wait or call
-// later.
+// Close of one Listener ends every Accept on the session with net.ErrClosed, whether it waits or is called later.
 func TestListenerCloseEndsEveryAccept(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		_, s := sessions(t, transport("sim"), session.Config{Version: version})
@@ -148,7 +147,7 @@ func TestListenerAcceptEndsWithTheSession(t *testing.T) {
 	})
 }
 
-// Close of a Listener while streams come: each of them is either accepted and answered or refused.
+// Each stream that arrives during Close of a Listener is either accepted and answered or refused.
 func TestListenerCloseAnswersOrRefusesEachStream(t *testing.T) {
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		const streams, openers = 400, 20

@@ -13,8 +13,8 @@ import (
 
 // What a careless caller gives a session.
 
-// A transport whose address is nil, or a nil pointer, is one that does not tell it.
-func TestAnAddressThatIsANilPointerIsUnknown(t *testing.T) {
+// A transport whose address is nil, or a nil pointer, has an unknown address.
+func TestNilAddressIsUnknown(t *testing.T) {
 	known := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}
 	for _, tt := range []struct {
 		name          string
@@ -48,9 +48,9 @@ func TestAnAddressThatIsANilPointerIsUnknown(t *testing.T) {
 	}
 }
 
-// A nil context panics with a message that says so, and changes nothing: no lock is held, no stream
-// is opened, and the session takes no Shutdown from it.
-func TestANilContextPanicsAndChangesNothing(t *testing.T) {
+// A nil context panics with a message about it and changes nothing: no lock stays held, no stream is opened, and
+// no Shutdown begins.
+func TestNilContextPanicsAndChangesNothing(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		c, s := sessions(t, transport("sim"), session.Config{Version: version})
 		for name, call := range map[string]func(s *session.Session, ctx context.Context){

@@ -19,8 +19,8 @@ import (
 
 // Everything at once: both ends use streams in every way until the session ends.
 
-// Both ends do everything at once, with streams that several goroutines use, until the session ends.
-func TestWhateverHappensAtOnceEverybodyReturnsAtTheEnd(t *testing.T) {
+// Both ends use their streams from several goroutines in every way. All calls return when the session ends.
+func TestAllCallsAtOnceReturnAtTheEnd(t *testing.T) {
 	for _, e := range []struct {
 		name string
 		end  func(s *session.Session, conn io.Closer)

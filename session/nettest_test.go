@@ -12,6 +12,7 @@ import (
 	"github.com/smuxkit/smuxkit/session"
 )
 
+// Streams pass golang.org/x/net/nettest over every transport.
 func TestStreamsPassNettest(t *testing.T) { passNettest(t, nil) }
 
 func passNettest(t *testing.T, want func(testutil.Transport) bool) {

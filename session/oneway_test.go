@@ -16,7 +16,8 @@ import (
 
 // CloseRead and CloseWrite of a stream: the other direction goes on.
 
-func TestCloseReadThrowsAwayWhatComesAndThePeerGoesOn(t *testing.T) {
+// CloseRead discards what has arrived and what arrives later. The peer is not told and goes on.
+func TestCloseReadDiscardsDataAndThePeerGoesOn(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		p.Ignore(wire.NOP, wire.UPD)
@@ -62,7 +63,8 @@ func acceptReading(t *testing.T, r role, s *session.Session, p *testutil.Peer) *
 	return st
 }
 
-func TestCloseReadOfAStreamLetsASenderInVersion2GoOnForEver(t *testing.T) {
+// After CloseRead a sender of version 2 goes on without end.
+func TestCloseReadDoesNotStopASenderOfVersion2(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c, s := sessions(t, transport("sim"), session.Config{Version: 2})
 		a, b := openPair(t, c, s)
@@ -75,6 +77,7 @@ func TestCloseReadOfAStreamLetsASenderInVersion2GoOnForEver(t *testing.T) {
 	})
 }
 
+// CloseWrite ends writing, and reading goes on.
 func TestCloseWriteEndsWritingAndReadingGoesOn(t *testing.T) {
 	const size = 100_000
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
@@ -108,6 +111,7 @@ func TestCloseWriteEndsWritingAndReadingGoesOn(t *testing.T) {
 	})
 }
 
+// CloseRead ends reading, and writing goes on.
 func TestCloseReadEndsReadingAndWritingGoesOn(t *testing.T) {
 	// More than a window, and more than the budget.
 	const size = 1 << 20

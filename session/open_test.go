@@ -37,7 +37,8 @@ var sessionEndings = []struct {
 
 var errCut = errors.New("cable cut")
 
-func TestAcceptStreamWaitsForAStreamItsContextOrTheEndOfTheSession(t *testing.T) {
+// AcceptStream waits for a stream, for its context, or for the end of the session.
+func TestAcceptStreamWaitsForStreamContextOrEnd(t *testing.T) {
 	for _, e := range sessionEndings {
 		t.Run(e.name, func(t *testing.T) {
 			eachVersion(t, func(t *testing.T, version int) {
@@ -78,7 +79,8 @@ func TestAcceptStreamWaitsForAStreamItsContextOrTheEndOfTheSession(t *testing.T)
 	})
 }
 
-func TestAContextThatHasEndedAcceptsAndOpensNothing(t *testing.T) {
+// With a context that has ended, nothing is accepted or opened.
+func TestEndedContextAcceptsAndOpensNothing(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		c, s := sessions(t, transport("sim"), session.Config{Version: version})
 		open(t, c)
@@ -100,9 +102,9 @@ func TestAContextThatHasEndedAcceptsAndOpensNothing(t *testing.T) {
 	})
 }
 
-// A stream that arrives as the context of an AcceptStream ends, which may have been woken for it, goes to
-// that call or to another one, and does not wait while one does.
-func TestAStreamIsNotLostToAnAcceptWhoseContextEndsAsItArrives(t *testing.T) {
+// A stream that arrives when the context of an AcceptStream ends goes to that call or to another one, even if that
+// call was woken for it.
+func TestStreamIsNotLostToAnAcceptThatEnds(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		c, s := sessions(t, transport("sim"), session.Config{Version: version})
 		got := map[error]int{}
@@ -138,6 +140,7 @@ func TestAStreamIsNotLostToAnAcceptWhoseContextEndsAsItArrives(t *testing.T) {
 	})
 }
 
+// OpenStream does not wait for the peer.
 func TestOpenStreamDoesNotWaitForThePeer(t *testing.T) {
 	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		c, _ := scripted(t, tr, &session.Config{Version: version, KeepAlive: off})
@@ -194,7 +197,8 @@ var unanswered = []struct {
 	},
 }
 
-func TestOpenStreamThatMustWaitEndsWithItsContextOrTheSession(t *testing.T) {
+// An OpenStream that has to wait ends with its context or the session.
+func TestOpenStreamThatWaitsEndsWithContextOrSession(t *testing.T) {
 	for _, u := range unanswered {
 		t.Run(u.name, func(t *testing.T) {
 			for _, e := range sessionEndings {
@@ -249,6 +253,7 @@ func TestOpenStreamThatMustWaitEndsWithItsContextOrTheSession(t *testing.T) {
 	}
 }
 
+// Both sides may open and accept streams at the same time.
 func TestBothSidesOpenAndAcceptAtOnce(t *testing.T) {
 	const streams = 100
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
@@ -295,7 +300,8 @@ func TestBothSidesOpenAndAcceptAtOnce(t *testing.T) {
 	})
 }
 
-func TestAStreamReportsTheAddressesOfItsTransport(t *testing.T) {
+// A stream reports the addresses of its transport.
+func TestStreamReportsItsTransportsAddresses(t *testing.T) {
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		ca, cb := tr.Pair(t)
 		c, s := client(t, ca, nil), server(t, cb, nil)

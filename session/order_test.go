@@ -20,7 +20,8 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-func TestFINNeverOvertakesDataOfItsOwnStream(t *testing.T) {
+// FIN never overtakes data of its own stream.
+func TestFINNeverOvertakesDataOfItsStream(t *testing.T) {
 	const streams = 12
 	for _, c := range []struct {
 		name string
@@ -71,7 +72,8 @@ func TestFINNeverOvertakesDataOfItsOwnStream(t *testing.T) {
 	}
 }
 
-func TestFINWaitsForTheWindowThatItsDataWaitsFor(t *testing.T) {
+// FIN waits while data of its stream waits for the peer's window.
+func TestFINWaitsForDataThatWaitsForTheWindow(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		fin  func(*stream.Stream) error
@@ -123,6 +125,7 @@ func (p *onDemand) Next(keepalive.Activity) (keepalive.Action, time.Duration) {
 	return keepalive.None, time.Second
 }
 
+// UPD, NOP and SYN are sent before data that waits for the transport.
 func TestUPDAndNOPAndSYNGoBeforeData(t *testing.T) {
 	const bulk = 2 << 20
 	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
@@ -168,7 +171,8 @@ func TestUPDAndNOPAndSYNGoBeforeData(t *testing.T) {
 	})
 }
 
-// The same where the kernel holds what was sent already, so that it takes more data to tell.
+// On a socket SYN is sent before data, too. The kernel holds data that was sent before, so it takes more data to
+// see this.
 func TestSYNGoesBeforeDataOnASocket(t *testing.T) {
 	const bulk = 16 << 20
 	eachTransport(t, func(tr testutil.Transport) bool { return !tr.Bubble }, func(t *testing.T, tr testutil.Transport, version int) {
@@ -197,7 +201,8 @@ func TestSYNGoesBeforeDataOnASocket(t *testing.T) {
 	})
 }
 
-func TestASYNWaitsForItsFirstWriteAndGoesWithIt(t *testing.T) {
+// A SYN waits for the first Write and is sent together with its data.
+func TestSYNWaitsForTheFirstWriteAndGoesWithIt(t *testing.T) {
 	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		if tr.Name == "pipe" {
 			return // it does not tell how often it was written to
@@ -228,7 +233,8 @@ func TestASYNWaitsForItsFirstWriteAndGoesWithIt(t *testing.T) {
 	})
 }
 
-func TestASYNIsOutWithinAMillisecondOrAtTheFirstRead(t *testing.T) {
+// A SYN is sent after a millisecond, or at the first Read or Write.
+func TestSYNIsSentWithinAMillisecondOrAtARead(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		then func(*stream.Stream)
@@ -267,7 +273,8 @@ func TestASYNIsOutWithinAMillisecondOrAtTheFirstRead(t *testing.T) {
 	}
 }
 
-func TestManyStreamsOpenedAtOnceShareOneWriteToTheTransport(t *testing.T) {
+// The SYNs of streams that are opened one after the other share one write to the transport.
+func TestSYNsOfManyStreamsShareOneWrite(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		ca, _ := testutil.SimPair(t, simnet.Link{})
 		c := client(t, ca, &session.Config{Version: version, KeepAlive: off})
@@ -283,8 +290,8 @@ func TestManyStreamsOpenedAtOnceShareOneWriteToTheTransport(t *testing.T) {
 	})
 }
 
-// A session that was quiet sends what is written at once; it does not wait for company.
-func TestTheFirstWriteAfterAReadGoesStraightOut(t *testing.T) {
+// A session that was quiet sends a Write at once: it does not wait for more data.
+func TestWriteAfterAReadIsSentAtOnce(t *testing.T) {
 	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version, KeepAlive: off})
 		a, b := openPair(t, c, s)

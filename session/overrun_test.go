@@ -55,8 +55,8 @@ func eachRoleOfVersion2(t *testing.T, test func(t *testing.T, r role), transport
 	}, transports...)
 }
 
-// What a peer sends beyond the window of a stream is taken, up to an eighth of the budget: it is held and charged
-// as all other data, and the stream goes on.
+// Data beyond a stream's window is taken up to an eighth of the budget. It is held and charged as all other data,
+// and the stream goes on.
 func TestOverrunOfAnEighthOfTheBudgetIsTaken(t *testing.T) {
 	for name, cfg := range overrunConfigs() {
 		t.Run(name, func(t *testing.T) {
@@ -88,8 +88,8 @@ func TestOverrunOfAnEighthOfTheBudgetIsTaken(t *testing.T) {
 	}
 }
 
-// A stream whose peer sends more than that fails: its data is thrown away and given back to the budget, and the
-// peer sees it closed. What still comes for it, ten times as much, is dropped. The session and its other streams go on.
+// A stream whose peer sends more than that fails: its data is discarded and given back to the budget, and the peer
+// sees it closed. Ten times as much that still comes for it is dropped. The session and its other streams go on.
 func TestOverrunBeyondItsBoundFailsTheStreamAlone(t *testing.T) {
 	for name, cfg := range overrunConfigs() {
 		for what, beyond := range map[string]int{"one byte": 1, "a large frame": wire.MaxPayload} {
@@ -130,7 +130,7 @@ func TestOverrunBeyondItsBoundFailsTheStreamAlone(t *testing.T) {
 	}
 }
 
-// A Write that waits for the peer's window ends.
+// An overrun ends a Write that waits for the peer's window.
 func TestOverrunEndsAWriteThatWaits(t *testing.T) {
 	eachRoleOfVersion2(t, func(t *testing.T, r role) {
 		s, p, _ := startOverrun(t, r, session.Config{MaxReceiveBuffer: overrunBudget})
@@ -151,8 +151,8 @@ func TestOverrunEndsAWriteThatWaits(t *testing.T) {
 	})
 }
 
-// However many streams are overrun, the session holds no more than its budget and a frame: ten times as much
-// waits in the transport, and arrives when there is room.
+// However many streams are overrun, the session holds no more than its budget and a frame. Ten times as much waits
+// in the transport, and arrives when there is room.
 func TestOverrunsOfManyStreamsStayWithinTheBudget(t *testing.T) {
 	eachRoleOfVersion2(t, func(t *testing.T, r role) {
 		const each = flow.InitialWindow + overrunBound

@@ -16,9 +16,9 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// The two ways in which a peer can say that it has closed both directions, and the ways of one
-// that says less.
-func TestWriteFailsOnceThePeerIsKnownToHaveClosedBothDirections(t *testing.T) {
+// Write fails once the peer has said, in one of two ways, that it has closed both directions. It does not fail for
+// a peer that has said less.
+func TestWriteFailsOncePeerIsKnownToHaveClosed(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		// do is what the peer does with stream id.
@@ -82,8 +82,8 @@ func TestWriteFailsOnceThePeerIsKnownToHaveClosedBothDirections(t *testing.T) {
 	}
 }
 
-// With our own session as the peer: Writes stop soon after it has closed the stream.
-func TestWriteToAStreamThatThePeerHasClosedFailsInsteadOfVanishing(t *testing.T) {
+// Toward another session, Writes fail soon after the peer has closed the stream.
+func TestWriteToAClosedPeerFails(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		close func(st *stream.Stream) error
@@ -133,9 +133,9 @@ func TestWriteToAStreamThatThePeerHasClosedFailsInsteadOfVanishing(t *testing.T)
 	}
 }
 
-// A peer that has used up its window sends nothing that could be answered: it is told
-// without that.
-func TestAWriteThatWaitsForAWindowFailsWhenThePeerClosesTheStream(t *testing.T) {
+// A Write that waits for the peer's window fails when the peer closes the stream, although it has sent nothing
+// that the peer could answer.
+func TestWriteThatWaitsForAWindowFailsWhenPeerCloses(t *testing.T) {
 	for _, closes := range []string{"the accepting side", "the opening side"} {
 		t.Run(closes, func(t *testing.T) {
 			eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, _ int) {
@@ -158,8 +158,8 @@ func TestAWriteThatWaitsForAWindowFailsWhenThePeerClosesTheStream(t *testing.T) 
 	}
 }
 
-// What comes between Close and its FIN, which waits for the transport, counts as well.
-func TestAWriteThatFilledItsWindowWhileTheFINWasUnderWayFailsToo(t *testing.T) {
+// A Write whose data arrives between Close and its FIN, which waits for the transport, fails as well.
+func TestWriteThatFilledItsWindowDuringFINFails(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		close func(st *stream.Stream) error
@@ -195,8 +195,8 @@ func TestAWriteThatFilledItsWindowWhileTheFINWasUnderWayFailsToo(t *testing.T) {
 	}
 }
 
-// What was refused was told as what was closed is.
-func TestWriteToAStreamThatThePeerRefusesFails(t *testing.T) {
+// A Write to a stream that the peer refuses fails as it does when the peer closes the stream.
+func TestWriteToARefusedStreamFails(t *testing.T) {
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version, AcceptBacklog: 1})
 		_ = open(t, c) // takes the only place
@@ -219,9 +219,9 @@ func TestWriteToAStreamThatThePeerRefusesFails(t *testing.T) {
 	})
 }
 
-// Who has closed a stream for writing may take any time to read the answer, also if the peer has closed the
-// stream since and its last bytes wait for room.
-func TestAHalfClosedStreamIsReadToItsEndHoweverLongItsReaderPauses(t *testing.T) {
+// An application that has closed a stream for writing may take any time to read the answer, even if the peer has
+// closed the stream since and its last bytes wait for room.
+func TestHalfClosedStreamIsReadAfterAnyPause(t *testing.T) {
 	const size = 350_000 // more than the window
 	for _, pause := range []time.Duration{7 * time.Second, 25 * time.Hour} {
 		t.Run(pause.String(), func(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 
 // Keep-alive policies of the application.
 
+// With keepalive.Off a session sends no probe and never gives up its peer.
 func TestOffNeverProbesAndNeverGivesUp(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{KeepAlive: ka.Off{}})
@@ -30,7 +31,8 @@ type policy func(ka.Activity) (ka.Action, time.Duration)
 
 func (p policy) Next(a ka.Activity) (ka.Action, time.Duration) { return p(a) }
 
-func TestAPolicyIsAskedAtTheStartAndThenWheneverItWants(t *testing.T) {
+// A policy is called at the start, and then at each time that it returns.
+func TestPolicyIsAskedAtStartAndWhenItWants(t *testing.T) {
 	type asked struct{ Now, Due, LastSent, LastReceived time.Duration }
 	eachRole(t, func(t *testing.T, r role) {
 		var got []asked
@@ -69,7 +71,8 @@ func TestAPolicyIsAskedAtTheStartAndThenWheneverItWants(t *testing.T) {
 	})
 }
 
-func TestAPolicyOfOnesOwnProbesAndGivesUp(t *testing.T) {
+// A policy decides when probes are sent and when the peer is given up.
+func TestPolicyProbesAndGivesUp(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		n := 0
 		own := policy(func(a ka.Activity) (ka.Action, time.Duration) {
@@ -101,7 +104,8 @@ func TestAPolicyOfOnesOwnProbesAndGivesUp(t *testing.T) {
 	})
 }
 
-func TestAPolicyThatGivesUpAtOnceEndsTheSession(t *testing.T) {
+// A policy that gives up in its first call ends the session.
+func TestPolicyThatGivesUpAtOnceEndsTheSession(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{KeepAlive: policy(func(ka.Activity) (ka.Action, time.Duration) {
 			return ka.GiveUp, 0
@@ -111,7 +115,8 @@ func TestAPolicyThatGivesUpAtOnceEndsTheSession(t *testing.T) {
 	})
 }
 
-func TestAPolicyIsNotAskedAfterTheEndOfTheSession(t *testing.T) {
+// A policy is not called after the end of the session.
+func TestPolicyIsNotAskedAfterTheEnd(t *testing.T) {
 	for _, e := range []struct {
 		name string
 		end  func(s *session.Session, p *testutil.Peer)
@@ -141,7 +146,8 @@ func TestAPolicyIsNotAskedAfterTheEndOfTheSession(t *testing.T) {
 	}
 }
 
-func TestAPolicyIsAskedByOneGoroutineAtATime(t *testing.T) {
+// A policy is called by one goroutine at a time.
+func TestPolicyIsAskedByOneGoroutineAtATime(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		asking, n := 0, 0
 		_, p := r.start(t, session.Config{KeepAlive: policy(func(ka.Activity) (ka.Action, time.Duration) {
@@ -169,7 +175,8 @@ func TestAPolicyIsAskedByOneGoroutineAtATime(t *testing.T) {
 	})
 }
 
-func TestAProbeThatCannotGoOutDoesNotPileUp(t *testing.T) {
+// Probes do not pile up while the transport takes nothing.
+func TestProbesThatCannotBeSentDoNotPileUp(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.startLink(t, simnet.Link{Buffer: 16, ReadBuffer: 16}, session.Config{KeepAlive: keepAlive})
 		chatter(t, r, p)

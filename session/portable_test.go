@@ -8,7 +8,7 @@ import (
 	"github.com/smuxkit/smuxkit/session"
 )
 
-// Config.Portable has a session use a socket by the socket's own methods alone; the peer sees no difference.
+// With Config.Portable a session uses a socket by the socket's own methods only. The peer sees no difference.
 func TestConfigPortableTurnsTheSystemCallsOff(t *testing.T) {
 	eachTransport(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
 		ca, cb := tr.Pair(t)

@@ -129,8 +129,8 @@ func bulk(t *testing.T, c, s *session.Session, n int) {
 	}
 }
 
-// The rate that a session sends at is Config.SendRate, headers included, to 2 % over 10 s, and
-// in no 100 ms is it more than what the rate brings in them and the burst.
+// A session sends at Config.SendRate, headers included, within 2 % over 10 s. No 100 ms carry more than the rate
+// allows in them, and the burst.
 func TestSendRateHolds(t *testing.T) {
 	eachRate(t, func(t *testing.T, version int, r flow.Rate) {
 		m := newMeter()
@@ -146,7 +146,7 @@ func TestSendRateHolds(t *testing.T) {
 	})
 }
 
-// The same of Config.ReceiveRate and what is read from the transport.
+// Config.ReceiveRate holds the same way for the bytes that are read from the transport.
 func TestReceiveRateHolds(t *testing.T) {
 	eachRate(t, func(t *testing.T, version int, r flow.Rate) {
 		m := newMeter()
@@ -162,7 +162,7 @@ func TestReceiveRateHolds(t *testing.T) {
 	})
 }
 
-// The same of Stream.SetSendRate and the data of the stream, without headers.
+// Stream.SetSendRate holds the same way for the data of the stream, without headers.
 func TestStreamSendRateHolds(t *testing.T) {
 	eachRate(t, func(t *testing.T, version int, r flow.Rate) {
 		chunks := []int{256 * kib, 5000}
@@ -192,8 +192,8 @@ func TestStreamSendRateHolds(t *testing.T) {
 	})
 }
 
-// A stream of limited rate does not hold back another.
-func TestAStreamSendRateCostsTheOthersNothing(t *testing.T) {
+// A stream with a limited rate does not slow down another.
+func TestStreamSendRateCostsTheOthersNothing(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		const rate = 100 * simnet.Mbit
 		c, s := sessionsOver(t, path(rate, time.Millisecond), &session.Config{Version: version}, &session.Config{Version: version})
@@ -212,8 +212,8 @@ func TestAStreamSendRateCostsTheOthersNothing(t *testing.T) {
 	})
 }
 
-// SetSendRate applies to a Write that began without a limit, too.
-func TestSetSendRateAppliesToAWriteThatBeganWithoutLimit(t *testing.T) {
+// SetSendRate applies to a Write that began without a limit.
+func TestSetSendRateAppliesToAWriteWithoutLimit(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		const size, rate = 10_000_000, 1_000_000
 		c, s := sessionsOver(t, path(100*simnet.Mbit, time.Millisecond), &session.Config{Version: version}, &session.Config{Version: version})
@@ -232,7 +232,7 @@ func TestSetSendRateAppliesToAWriteThatBeganWithoutLimit(t *testing.T) {
 	})
 }
 
-// SetSendRate applies to a Write that waits: to a higher rate, and to none.
+// SetSendRate applies to a Write that waits: with a higher rate, and with none.
 func TestSetSendRateAppliesToABlockedWrite(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		c, s := sessionsOver(t, path(simnet.Gbit, time.Millisecond), &session.Config{Version: version}, &session.Config{Version: version})
@@ -264,9 +264,9 @@ var limits = []struct {
 	{name: "SetSendRate", stream: true},
 }
 
-// A Write that waits for its rate ends at its deadline, when its stream or session is closed,
-// and when the session ends, at once; and it says how many bytes the peer gets.
-func TestAWriteThatWaitsForItsRateIsReleased(t *testing.T) {
+// A Write that waits for its rate ends at once at its deadline, when its stream or session is closed, and when the
+// session ends. It returns how many bytes the peer gets.
+func TestWriteThatWaitsForItsRateIsReleased(t *testing.T) {
 	for _, l := range limits {
 		for _, tt := range []struct {
 			name string
@@ -315,9 +315,9 @@ func TestAWriteThatWaitsForItsRateIsReleased(t *testing.T) {
 	}
 }
 
-// A deadline that comes while a Write waits ends it on time; a later one lets it go on, and nothing
-// is lost or doubled.
-func TestAWriteThatWaitsForItsRateKeepsItsDeadline(t *testing.T) {
+// A Write that waits for its rate ends exactly at its deadline. With later deadlines it goes on, and nothing is
+// lost or doubled.
+func TestWriteThatWaitsForItsRateKeepsItsDeadline(t *testing.T) {
 	for _, l := range limits {
 		t.Run(l.name, func(t *testing.T) {
 			eachVersion(t, func(t *testing.T, version int) {
@@ -355,9 +355,8 @@ func TestAWriteThatWaitsForItsRateKeepsItsDeadline(t *testing.T) {
 	}
 }
 
-// Of a session whose sending is limited and busy, control frames still come first: updates come so
-// soon that the other way is not held back.
-func TestUpdatesAreNotHeldBackByRateLimitedData(t *testing.T) {
+// Window updates do not wait behind data that waits for SendRate: the other direction keeps its speed.
+func TestUpdatesDoNotWaitForRateLimitedData(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const rate, limit = 100 * simnet.Mbit, 50_000
 		c, s := sessionsOver(t, path(rate, 20*time.Millisecond),
@@ -379,8 +378,8 @@ func TestUpdatesAreNotHeldBackByRateLimitedData(t *testing.T) {
 	})
 }
 
-// A probe that is due goes out before data that waits for its rate.
-func TestAProbeIsNotHeldBackByRateLimitedData(t *testing.T) {
+// A probe is sent before data that waits for its rate.
+func TestProbesDoNotWaitForRateLimitedData(t *testing.T) {
 	for _, r := range []flow.Rate{{BytesPerSecond: 1000, Burst: 100}, {BytesPerSecond: 50_000}} {
 		eachVersion(t, func(t *testing.T, version int) {
 			a, b := testutil.SimPair(t, path(100*simnet.Mbit, 0))
@@ -419,8 +418,8 @@ func (everySecond) Next(keepalive.Activity) (keepalive.Action, time.Duration) {
 	return keepalive.Probe, time.Second
 }
 
-// Sessions with limits both ways deliver everything over any transport, also where a burst is
-// smaller than a frame's header.
+// Sessions with limits in both directions deliver everything over any transport, even if a burst is smaller than a
+// header.
 func TestRateLimitedSessionsDeliverEverything(t *testing.T) {
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		for _, burst := range []int{0, 5000, 1} {

@@ -73,7 +73,8 @@ func sum(sizes []int) (n int) {
 	return n
 }
 
-func TestAReaderGetsAllDataThatCameBeforeFINAndThenEOF(t *testing.T) {
+// A reader gets all data that came before FIN, and then io.EOF.
+func TestReaderGetsAllDataBeforeFINAndThenEOF(t *testing.T) {
 	for _, cut := range cuts {
 		for _, how := range readings {
 			t.Run(cut.name+"/"+how.name, func(t *testing.T) {
@@ -112,7 +113,8 @@ func TestAReaderGetsAllDataThatCameBeforeFINAndThenEOF(t *testing.T) {
 	}
 }
 
-func TestAReaderGetsAllDataThatCameBeforeFINOverEveryTransport(t *testing.T) {
+// So does a reader over every transport, while another session writes.
+func TestReaderGetsAllDataBeforeFINOverEveryTransport(t *testing.T) {
 	const size = 700_001
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
@@ -138,7 +140,8 @@ func TestAReaderGetsAllDataThatCameBeforeFINOverEveryTransport(t *testing.T) {
 	})
 }
 
-func TestNothingThatCameAfterFINIsRead(t *testing.T) {
+// Data that comes after FIN is dropped.
+func TestReaderGetsNothingThatCameAfterFIN(t *testing.T) {
 	late := testutil.Pattern(9).Bytes(40_000)
 	for _, c := range []struct {
 		name  string
@@ -178,7 +181,9 @@ func TestNothingThatCameAfterFINIsRead(t *testing.T) {
 	}
 }
 
-func TestNeitherHalfCloseNorCloseOfTheOtherDirectionDropsWhatIsStillToBeRead(t *testing.T) {
+// Nothing that happens to the other direction drops unread data: not CloseWrite, a failed Write, a deadline or
+// Shutdown.
+func TestUnreadDataSurvivesTheOtherDirectionsEnd(t *testing.T) {
 	// What xtaci/smux loses: 300,000 bytes and FIN that come after this side's own CloseWrite. (In
 	// version 2 a peer may send 262,144 at once.)
 	const size = 262_144
@@ -258,7 +263,8 @@ func closeWrite(t *testing.T, _ role, _ *session.Session, st *stream.Stream, _ *
 	}
 }
 
-func TestReadsBySeveralGoroutinesShareTheBytesAmongThem(t *testing.T) {
+// Several goroutines that read a stream share its bytes: each byte goes to one of them.
+func TestReadsOfSeveralGoroutinesShareTheBytes(t *testing.T) {
 	const readers, size = 8, 256 << 10
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
@@ -313,8 +319,8 @@ func TestReadsBySeveralGoroutinesShareTheBytesAmongThem(t *testing.T) {
 	}, "sim", "tcp")
 }
 
-// However the frames are cut, mixed and chunked by the transport, and however they are read.
-func TestEveryStreamGetsItsOwnBytesHoweverTheyAreFramedChunkedAndRead(t *testing.T) {
+// Each stream gets its own bytes, however they are cut into frames, chunked by the transport, and read.
+func TestStreamsGetTheirOwnBytesHoweverTheyAreCut(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			eachRole(t, func(t *testing.T, r role) {
@@ -385,9 +391,9 @@ func TestEveryStreamGetsItsOwnBytesHoweverTheyAreFramedChunkedAndRead(t *testing
 	}
 }
 
-// On a socket, more may be put into the buffer of a Read that waits while more is there to be read.
-// That must have an end.
-func TestAReadThatHasGotDataIsNotKeptWaitingByWhatIsNotForIt(t *testing.T) {
+// On a socket, a Read that waits may be given more data while it wakes up. Frames of other streams must not delay
+// it without end.
+func TestReadWithDataIsNotDelayedByOtherFrames(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		only  wire.Version
@@ -440,8 +446,8 @@ func TestAReadThatHasGotDataIsNotKeptWaitingByWhatIsNotForIt(t *testing.T) {
 	}
 }
 
-// The rest of a frame may be long in coming: what has come of it is not held back for that.
-func TestAReadGetsWhatHasComeOfAFrameWhoseRestHasNot(t *testing.T) {
+// A Read gets the part of a frame that has arrived. It does not wait for the rest.
+func TestReadGetsThePartOfAFrameThatArrived(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		p.Send(t, r.syn(r.theirs(0)))

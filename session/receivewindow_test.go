@@ -49,8 +49,7 @@ func (w *window) take(t *testing.T, p *testutil.Peer, id uint32, read int) {
 	}
 }
 
-// A peer may use its window to the last byte at any time. What it sends beyond is taken as well, up to a
-// bound; see overrun_test.go.
+// A peer may use its window to the last byte at any time. More than that is taken up to a bound (overrun_test.go).
 func TestPeerMayUseItsWindowToTheLastByte(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -116,7 +115,8 @@ func TestPeerMayUseItsWindowToTheLastByte(t *testing.T) {
 	}
 }
 
-func TestAWindowUpdateSaysHowMuchTheApplicationHasRead(t *testing.T) {
+// A window update says how many bytes the application has read.
+func TestWindowUpdateSaysHowMuchWasRead(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		if r.version == 1 {
 			return
@@ -150,7 +150,8 @@ func TestAWindowUpdateSaysHowMuchTheApplicationHasRead(t *testing.T) {
 	})
 }
 
-func TestAStreamThatHasSeenFINGetsNoWindowUpdate(t *testing.T) {
+// After the peer's FIN a stream sends no window update.
+func TestWindowUpdateIsNotSentAfterFIN(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		id := r.theirs(0)
@@ -164,7 +165,8 @@ func TestAStreamThatHasSeenFINGetsNoWindowUpdate(t *testing.T) {
 	})
 }
 
-func TestInVersionTwoStreamsThatNobodyReadsDoNotStopAnother(t *testing.T) {
+// In version 2 streams that nobody reads do not stop another.
+func TestVersion2UnreadStreamsStopNoOther(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c, s := sessions(t, transport("sim"), session.Config{Version: 2, KeepAlive: off})
 		for n := range 64 {
@@ -186,7 +188,9 @@ func TestInVersionTwoStreamsThatNobodyReadsDoNotStopAnother(t *testing.T) {
 	})
 }
 
-func TestALoweredWindowIsToldRightAfterSYN(t *testing.T) {
+// A window below 262,144 bytes is told right after SYN. A peer that has not seen that yet may use all of 262,144
+// bytes.
+func TestLoweredWindowIsToldRightAfterSYN(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		if r.version == 1 {
 			return

@@ -47,9 +47,9 @@ func transfer(t *testing.T, out, in *stream.Stream, n int64) {
 // reclaimers is how many goroutines take windows back.
 func reclaimers() int { return goroutines("(*reclaimer)") }
 
-// While windows are scarce an idle session gives its own back, all but those of streams that hold
-// unread bytes, and then has no goroutine for it, however often another one asks for more.
-func TestAnIdleSessionCostsNoGoroutineWhileWindowsAreScarce(t *testing.T) {
+// While windows are scarce an idle session gives its own back, except those of streams that hold unread bytes. It
+// then has no goroutine for this, however often other sessions ask.
+func TestIdleSessionHoldsNoGoroutineForScarceWindows(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		budget := flow.NewBudget(8 * mib)
 		cfg := &session.Config{Version: 2, Budget: budget, KeepAlive: off}
@@ -87,9 +87,9 @@ func TestAnIdleSessionCostsNoGoroutineWhileWindowsAreScarce(t *testing.T) {
 	})
 }
 
-// A session that has given all it could gives again when streams that were in use since then become
-// idle, and when what a stream held is read.
-func TestWindowsAreTakenBackLaterWhenStreamsBecomeIdle(t *testing.T) {
+// A session that has given back all it could gives back more when streams become idle, and when data that a stream
+// held is read.
+func TestWindowsAreTakenBackWhenStreamsBecomeIdle(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		use  func(t *testing.T, c, s *session.Session, out, in *stream.Stream)
@@ -143,7 +143,7 @@ func TestWindowsAreTakenBackLaterWhenStreamsBecomeIdle(t *testing.T) {
 }
 
 // A session that ends while its windows are taken back leaves nothing behind.
-func TestASessionMayEndWhileItsWindowsAreTakenBack(t *testing.T) {
+func TestSessionMayEndWhileItsWindowsAreTakenBack(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		budget := flow.NewBudget(8 * mib)
 		c, s := sessionsOver(t, path(100*simnet.Mbit, 0), v2(), &session.Config{Version: 2, Budget: budget})

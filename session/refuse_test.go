@@ -53,8 +53,8 @@ func wantRefused(t *testing.T, r role, p *testutil.Peer, from, n int) {
 	}
 }
 
-// Each refused stream is told, however many are opened at once, and however late the peer reads.
-func TestEveryRefusedStreamIsTold(t *testing.T) {
+// Each refused stream is told, however many are opened at once and however late the peer reads.
+func TestRefusedStreamsAreAllTold(t *testing.T) {
 	for _, n := range []int{8_000, 80_000} {
 		for _, late := range []time.Duration{0, 29 * time.Second} {
 			t.Run(fmt.Sprintf("%d, read after %v", n, late), func(t *testing.T) {
@@ -93,7 +93,7 @@ func TestEveryRefusedStreamIsTold(t *testing.T) {
 }
 
 // A peer that opens streams and never reads ends its session after 30 s in which it took nothing.
-func TestAPeerThatTakesNoRefusalsEndsItsSession(t *testing.T) {
+func TestPeerThatTakesNoRefusalsEndsItsSession(t *testing.T) {
 	const n = 100_000
 	for _, c := range []struct {
 		name string
@@ -132,7 +132,7 @@ func TestAPeerThatTakesNoRefusalsEndsItsSession(t *testing.T) {
 }
 
 // Two sessions that refuse each other's streams do not stop each other for ever.
-func TestTwoSessionsThatFloodEachOtherEnd(t *testing.T) {
+func TestSessionsThatFloodEachOtherEnd(t *testing.T) {
 	const n = 50_000
 	eachVersion(t, func(t *testing.T, version int) {
 		// Soon both transports are full of what the other one does not read.

@@ -43,10 +43,10 @@ func answer(s *session.Session, size int) {
 	}
 }
 
-// Ten times more streams than the send budget holds are answered and closed toward a peer that never
-// reads: their data takes no more memory than MaxSendBuffer, or a shared budget, and after
-// LingerTimeout it is gone, although NOPs of the peer keep the session alive.
-func TestAnswersToAPeerThatNeverReadsAreBoundedAndEnd(t *testing.T) {
+// Ten times more streams than the send budget holds are answered and closed toward a peer that never reads. Their
+// data takes no more memory than MaxSendBuffer, or than a shared budget. After LingerTimeout it is gone, although
+// NOPs of the peer keep the session.
+func TestAnswersToAPeerThatNeverReadsAreBounded(t *testing.T) {
 	const limit, size, streams = 1 << 20, 120_000, 100
 	for _, shared := range []bool{false, true} {
 		name := "MaxSendBuffer"
@@ -92,8 +92,8 @@ func TestAnswersToAPeerThatNeverReadsAreBoundedAndEnd(t *testing.T) {
 	}
 }
 
-// A peer may stop reading for as long as it likes: what open streams have written is kept, and arrives.
-func TestAPeerThatReadsAgainAfterHoursGetsAllOfOpenStreams(t *testing.T) {
+// A peer may stop reading for any time: data of open streams is kept and arrives.
+func TestPeerThatReadsAfterHoursGetsAllOfOpenStreams(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.startLink(t, simnet.Link{Buffer: 16 << 10, ReadBuffer: 16 << 10}, session.Config{KeepAlive: off})
 		p.Ignore(wire.NOP, wire.UPD)
@@ -109,9 +109,9 @@ func TestAPeerThatReadsAgainAfterHoursGetsAllOfOpenStreams(t *testing.T) {
 	})
 }
 
-// With WriteTimeout the session ends when the transport has taken nothing for that long, and not while
-// it takes a byte now and then.
-func TestWriteTimeoutEndsASessionWhoseTransportTakesNothing(t *testing.T) {
+// WriteTimeout ends a session whose transport has taken nothing for that long. It does not end one whose transport
+// takes a byte now and then.
+func TestWriteTimeoutEndsASessionWhoseTransportStops(t *testing.T) {
 	const timeout = 20 * time.Second
 	eachRole(t, func(t *testing.T, r role) {
 		link := simnet.Link{Buffer: 1000, ReadBuffer: 1000}
@@ -145,9 +145,8 @@ func TestWriteTimeoutEndsASessionWhoseTransportTakesNothing(t *testing.T) {
 	})
 }
 
-// A reader that pauses for longer than LingerTimeout gets all that was written, or an error: a stream
-// that was given up does not keep its reader waiting for ever. One that was closed a moment before keeps
-// its data.
+// A reader that pauses for longer than LingerTimeout gets everything that was written, or an error. A stream that
+// was given up does not keep its reader waiting. A stream that was closed a moment before keeps its data.
 func TestPauseOfTheReaderIsNoSilentLoss(t *testing.T) {
 	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		for _, pause := range []time.Duration{session.DefaultLingerTimeout + time.Second, 3 * session.DefaultLingerTimeout} {

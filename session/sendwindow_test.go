@@ -54,7 +54,8 @@ func (w *sending) read(t *testing.T, p *testutil.Peer, total int) {
 	}
 }
 
-func TestTheSenderKeepsToTheWindow(t *testing.T) {
+// A sender of version 2 sends no more than the peer's window allows.
+func TestSenderKeepsToTheWindow(t *testing.T) {
 	type update struct{ consumed, window, total uint32 }
 	for _, c := range []struct {
 		name    string
@@ -98,7 +99,8 @@ func TestTheSenderKeepsToTheWindow(t *testing.T) {
 	}
 }
 
-func TestVersionOneHasNoWindow(t *testing.T) {
+// Version 1 has no window: data is sent without updates, and none are sent for received data.
+func TestVersion1HasNoWindow(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		if r.version == 2 {
 			return
@@ -119,7 +121,8 @@ func TestVersionOneHasNoWindow(t *testing.T) {
 	})
 }
 
-func TestAStreamThatIsStoppedByItsWindowStopsNoOther(t *testing.T) {
+// A stream that its window stops does not stop others.
+func TestSenderStoppedByItsWindowStopsNoOther(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		if r.version == 1 {
 			return

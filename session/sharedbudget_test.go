@@ -13,9 +13,9 @@ import (
 
 // One budget that many sessions share.
 
-// The sum of the unread bytes of all sessions on a budget stays within it, but for one frame a
-// session, whatever their peers send and however little is read.
-func TestTheUnreadBytesOfAllSessionsStayWithinTheirBudget(t *testing.T) {
+// The unread bytes of all sessions on a budget stay within it, except for one frame a session, whatever their
+// peers send and however little is read.
+func TestUnreadBytesOfAllSessionsStayWithinTheBudget(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		const sessions, streams = 6, 8
 		budget := flow.NewBudget(4 * mib)
@@ -66,8 +66,8 @@ func TestTheUnreadBytesOfAllSessionsStayWithinTheirBudget(t *testing.T) {
 	})
 }
 
-// Sessions whose streams are read get as much as they do without a session on the same budget that is sent
-// as much as it may be and reads none of it.
+// Sessions whose streams are read keep their speed beside a session on the same budget that nobody reads and whose
+// peer sends all it may.
 func TestSessionsThatReadAreNotStarvedByOneThatDoesNot(t *testing.T) {
 	for version := 1; version <= 2; version++ {
 		for _, rtt := range []time.Duration{time.Millisecond, 100 * time.Millisecond} {
@@ -114,8 +114,8 @@ func TestSessionsThatReadAreNotStarvedByOneThatDoesNot(t *testing.T) {
 	}
 }
 
-// A session that ends gives back what it held: one that waited goes on.
-func TestASessionThatEndsGivesItsPartOfTheBudgetBack(t *testing.T) {
+// A session that ends gives back what it held of the budget: a session that waited goes on.
+func TestSessionThatEndsGivesItsBudgetBack(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		budget := flow.NewBudget(mib)
 		link := path(simnet.Gbit, time.Millisecond)

@@ -20,6 +20,7 @@ func shutdown(s *session.Session, ctx context.Context) <-chan result[struct{}] {
 	return background(func() (struct{}, error) { return struct{}{}, s.Shutdown(ctx) })
 }
 
+// Shutdown waits until all open streams have ended, and they go on meanwhile.
 func TestShutdownWaitsForTheOpenStreams(t *testing.T) {
 	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version, KeepAlive: off})
@@ -58,6 +59,7 @@ func TestShutdownWaitsForTheOpenStreams(t *testing.T) {
 	})
 }
 
+// Shutdown of a session without streams closes it at once.
 func TestShutdownWithoutStreamsClosesAtOnce(t *testing.T) {
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
@@ -70,7 +72,8 @@ func TestShutdownWithoutStreamsClosesAtOnce(t *testing.T) {
 	})
 }
 
-func TestAfterShutdownNoStreamCanBeOpenedByEitherSide(t *testing.T) {
+// After Shutdown neither side can open a stream. Streams that wait can be accepted.
+func TestShutdownLetsNeitherSideOpenStreams(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		ca, cb := testutil.SimPair(t, simnet.Link{})
 		v := wire.Version(version)
@@ -110,7 +113,8 @@ func TestAfterShutdownNoStreamCanBeOpenedByEitherSide(t *testing.T) {
 	})
 }
 
-func TestShutdownEndsWithItsContextAndLeavesTheSessionSo(t *testing.T) {
+// Shutdown ends with its context. The session then goes on, and opens no streams.
+func TestShutdownEndsWithItsContext(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		c, s := sessions(t, transport("sim"), session.Config{Version: version, KeepAlive: off})
 		a, b := openPair(t, c, s)
@@ -142,6 +146,7 @@ func TestShutdownEndsWithItsContextAndLeavesTheSessionSo(t *testing.T) {
 	})
 }
 
+// Shutdown returns when the session ends.
 func TestShutdownEndsWithTheSession(t *testing.T) {
 	broken := errors.New("cable cut")
 	for _, c := range []struct {
@@ -179,7 +184,8 @@ func TestShutdownEndsWithTheSession(t *testing.T) {
 	}
 }
 
-func TestShutdownFlushesWhatTheStreamsHaveWritten(t *testing.T) {
+// Shutdown sends everything that the streams have written.
+func TestShutdownFlushesWhatWasWritten(t *testing.T) {
 	const size = 1 << 20
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})

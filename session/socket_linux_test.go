@@ -16,8 +16,8 @@ import (
 // portable reports whether sockets are used as any other transport.
 const portable = false
 
-// What a write has written before is not counted again when the next one fails.
-func TestAWriteToASocketThatFailsCountsNothing(t *testing.T) {
+// A write to a socket that fails counts nothing of the write before it.
+func TestSocketWriteThatFailsCountsNothing(t *testing.T) {
 	eachTransport(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
 		ca, _ := tr.Pair(t)
 		write := session.TryWrite(ca)
@@ -32,8 +32,8 @@ func TestAWriteToASocketThatFailsCountsNothing(t *testing.T) {
 	})
 }
 
-// An error of a socket says what failed on the socket, apart from the call that reports it.
-func TestErrorsOfASocketSayWhatFailedOnIt(t *testing.T) {
+// An error of a socket says what failed on the socket, besides the call that reports it.
+func TestSocketErrorsSayWhatFailed(t *testing.T) {
 	want := func(t *testing.T, err error, call, op, network string, cause error) {
 		t.Helper()
 		var outer, inner *net.OpError

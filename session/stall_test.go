@@ -74,9 +74,9 @@ func pinged(out, in *stream.Stream) error {
 	return in.SetReadDeadline(time.Time{})
 }
 
-// Version 1 has no windows: by default a stream that nobody reads stops all of them, for as long
-// as that lasts, and they go on as soon as it is read. Neither side takes the other for dead.
-func TestByDefaultAnUnreadStreamOfVersion1StopsAllUntilItIsRead(t *testing.T) {
+// Version 1 has no windows: by default a stream that nobody reads stops all of them until it is read. Neither side
+// gives the other up.
+func TestUnreadStreamOfVersion1StopsAllByDefault(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var ev events
 		c, s := sessionsOver(t, stallPath, &session.Config{Version: 1}, ev.config(1, 0))
@@ -149,10 +149,10 @@ func stall(t *testing.T, cfg *session.Config) *stalled {
 	return x
 }
 
-// Once the buffer has been full for StallTimeout, and nothing was taken from some streams, the fullest of
-// these are aborted, until half of what they hold is free. Their readers get stream.ErrStalled, their peer
-// learns that nobody will read them, an event says so, and the others go on and have lost nothing.
-func TestStallTimeoutAbortsTheFullestAndTheOthersGoOn(t *testing.T) {
+// Once the buffer has been full for StallTimeout, the fullest streams of those that nobody read are aborted, until
+// half of what these hold is free. Their readers get stream.ErrStalled, their peer learns that nobody will read
+// them, and an event reports them. The others go on and have lost nothing.
+func TestStallTimeoutAbortsTheFullestStreams(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		const after = 5 * time.Second
 		var ev events
@@ -225,8 +225,8 @@ func TestStallTimeoutAbortsTheFullestAndTheOthersGoOn(t *testing.T) {
 	})
 }
 
-// Calls that are blocked on the stream when it is aborted end with ErrStalled.
-func TestAWriteThatIsBlockedOnAnAbortedStreamFails(t *testing.T) {
+// Calls that are blocked on a stream end with ErrStalled when it is aborted.
+func TestStallTimeoutEndsBlockedCalls(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		var ev events
 		x := stall(t, ev.config(version, 5*time.Second))
@@ -241,7 +241,7 @@ func TestAWriteThatIsBlockedOnAnAbortedStreamFails(t *testing.T) {
 	})
 }
 
-// As long as the peer fills what becomes free, and nobody reads, streams are aborted after each StallTimeout.
+// If the peer fills what becomes free and nobody reads, streams are aborted after each StallTimeout.
 func TestStallTimeoutCountsAnewAfterEachStall(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const after = time.Second
@@ -273,8 +273,8 @@ func TestStallTimeoutCountsAnewAfterEachStall(t *testing.T) {
 	})
 }
 
-// A stream whose reader takes something now and then is not aborted, however slow it is; and the room
-// that it makes does not put off the end of others whose readers take nothing.
+// A stream whose reader takes something now and then is not aborted. The room that it makes does not delay the end
+// of streams that nobody reads.
 func TestStallTimeoutSparesAStreamThatIsReadSlowly(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const after = 5 * time.Second
@@ -300,7 +300,7 @@ func TestStallTimeoutSparesAStreamThatIsReadSlowly(t *testing.T) {
 	})
 }
 
-// Data that came while others were waiting for StallTimeout has all of it to be read in.
+// Data that arrives while other data waits for StallTimeout has all of StallTimeout to be read in.
 func TestStallTimeoutCountsFromTheDatasArrival(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const after = 5 * time.Second
@@ -321,8 +321,8 @@ func TestStallTimeoutCountsFromTheDatasArrival(t *testing.T) {
 	})
 }
 
-// A session whose buffer is always full, but which goes on at a rate, is slow and not stalled: none of
-// its streams is aborted, be it unread for long.
+// A session whose buffer is always full but which goes on at a rate is slow, not stalled: none of its streams is
+// aborted, even one that is unread for long.
 func TestStallTimeoutLeavesASlowSessionAlone(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const after = 5 * time.Second
@@ -344,8 +344,8 @@ func TestStallTimeoutLeavesASlowSessionAlone(t *testing.T) {
 	})
 }
 
-// A stall of 47,936 streams of 700 bytes is over after one StallTimeout; so are all that a peer makes
-// which goes on like that, to ten times what the session may hold.
+// A stall of 47,936 streams of 700 bytes is over after one StallTimeout. So is each stall of a peer that goes on
+// like that, up to ten times what the session may hold.
 func TestStallTimeoutFreesManySmallStreamsAtOnce(t *testing.T) {
 	const size, after = 700, 10 * time.Second
 	frames := 480_000
@@ -405,7 +405,7 @@ func TestStallTimeoutFreesManySmallStreamsAtOnce(t *testing.T) {
 	})
 }
 
-// A stall that ends in time is nobody's end.
+// A stall that ends in time aborts no stream.
 func TestStallTimeoutWaitsForAStallThatEndsInTime(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		var ev events
@@ -426,8 +426,8 @@ func TestStallTimeoutWaitsForAStallThatEndsInTime(t *testing.T) {
 	})
 }
 
-// Nothing of a stall outlives the session.
-func TestASessionThatEndsWhileItIsStalledLeavesNothingBehind(t *testing.T) {
+// A session that ends while it is stalled leaves nothing behind.
+func TestStalledSessionThatEndsLeavesNothingBehind(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		var ev events
 		x := stall(t, ev.config(version, time.Hour))

@@ -15,6 +15,7 @@ import (
 	"github.com/smuxkit/smuxkit/stream"
 )
 
+// Concurrent Reads get each byte once.
 func TestConcurrentReadsGetEachByteOnce(t *testing.T) {
 	const size, readers = 512 << 10, 6
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
@@ -63,9 +64,9 @@ func TestConcurrentReadsGetEachByteOnce(t *testing.T) {
 	})
 }
 
-// Any call at any time from any goroutine: nothing panics, races, hangs or leaks, and each call
-// returns what it may return.
-func TestAllMethodsOfAStreamMayBeCalledAtOnce(t *testing.T) {
+// Any method of a stream may be called at any time from any goroutine. Nothing panics, races, hangs or leaks, and
+// each call returns what it may return.
+func TestStreamMethodsMayBeCalledAtOnce(t *testing.T) {
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
 		allowed := []error{io.EOF, net.ErrClosed, os.ErrDeadlineExceeded, stream.ErrPeerClosed}
@@ -147,8 +148,8 @@ func TestAllMethodsOfAStreamMayBeCalledAtOnce(t *testing.T) {
 	})
 }
 
-// The same for a session.
-func TestAllMethodsOfASessionMayBeCalledAtOnce(t *testing.T) {
+// The same holds for the methods of a session.
+func TestSessionMethodsMayBeCalledAtOnce(t *testing.T) {
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		for seed := range uint64(5) {
 			c, s := sessions(t, tr, session.Config{Version: version, CloseTimeout: 100 * time.Millisecond})

@@ -21,7 +21,8 @@ import (
 
 // Close of a stream.
 
-func TestStreamCloseReturnsPromptlyWithAFullTransportAndFINStillFollowsTheData(t *testing.T) {
+// Close, CloseWrite and CloseRead of a stream return at once with a full transport. FIN is sent after the data.
+func TestStreamCloseReturnsWithAFullTransport(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		fin  func(*stream.Stream) error
@@ -63,7 +64,8 @@ func TestStreamCloseReturnsPromptlyWithAFullTransportAndFINStillFollowsTheData(t
 	}
 }
 
-func TestWithAFullTransportNothingButWriteWaits(t *testing.T) {
+// With a full transport no call waits except a large Write.
+func TestFullTransportBlocksNothingButWrite(t *testing.T) {
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, peer := scripted(t, tr, &session.Config{Version: version})
 		full := openWide(t, c, peer, version)
@@ -98,7 +100,8 @@ func TestWithAFullTransportNothingButWriteWaits(t *testing.T) {
 	})
 }
 
-func TestStreamCloseEndsReadsAndWritesAndForgetsWhatIsUnread(t *testing.T) {
+// After Close of a stream its calls fail with net.ErrClosed, and unread data is gone. The peer reads io.EOF.
+func TestStreamCloseEndsReadsAndWrites(t *testing.T) {
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
 		a, b := openPair(t, c, s)
@@ -136,7 +139,8 @@ func TestStreamCloseEndsReadsAndWritesAndForgetsWhatIsUnread(t *testing.T) {
 	})
 }
 
-func TestStreamCloseFailsIfTheSessionEndedBeforeWhatWasWrittenWasSent(t *testing.T) {
+// Close of a stream fails if the session ended before everything written was sent.
+func TestStreamCloseFailsIfTheSessionEndedBeforeSending(t *testing.T) {
 	broken := errors.New("cable cut")
 	eachVersion(t, func(t *testing.T, version int) {
 		a, b := testutil.SimPair(t, simnet.Link{Buffer: narrowSize, ReadBuffer: narrowSize})
@@ -155,9 +159,9 @@ func TestStreamCloseFailsIfTheSessionEndedBeforeWhatWasWrittenWasSent(t *testing
 	})
 }
 
-// Neither side's FIN can go out before the data in front of it, for which the other side has to make
-// room, though nobody there reads any more.
-func TestAStreamThatBothSidesCloseWithFullWindowsEnds(t *testing.T) {
+// A stream that both sides close with full windows ends. Neither FIN can be sent before the data in front of it,
+// so each side has to make room for data that nobody reads.
+func TestStreamClosedByBothSidesWithFullWindowsEnds(t *testing.T) {
 	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		if version == 1 {
 			return // has no windows

@@ -16,7 +16,8 @@ import (
 
 // How a stream ends: each direction by its FIN.
 
-func TestNothingIsAcknowledgedAndDataFlowsAtOnceBothWays(t *testing.T) {
+// A new stream is not acknowledged, and carries data in both directions at once.
+func TestStreamIsNotAcknowledgedAndCarriesDataAtOnce(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		id := r.theirs(0)
@@ -41,6 +42,7 @@ func TestNothingIsAcknowledgedAndDataFlowsAtOnceBothWays(t *testing.T) {
 	})
 }
 
+// FIN closes one direction: writing goes on.
 func TestFINClosesOneDirection(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
@@ -63,7 +65,8 @@ func TestFINClosesOneDirection(t *testing.T) {
 	})
 }
 
-func TestASecondFINSaysThatThePeerHasClosedBothDirections(t *testing.T) {
+// A second FIN says that the peer has closed both directions: Write fails, and data can still be read.
+func TestSecondFINClosesBothDirections(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		// with is done between the two FINs.
@@ -103,7 +106,8 @@ func TestASecondFINSaysThatThePeerHasClosedBothDirections(t *testing.T) {
 	}
 }
 
-func TestASecondFINEndsABlockedWrite(t *testing.T) {
+// A second FIN ends a Write that waits.
+func TestSecondFINEndsABlockedWrite(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.startLink(t, simnet.Link{Buffer: 1000, ReadBuffer: 1000}, session.Config{})
 		id := r.theirs(0)
@@ -122,7 +126,8 @@ func TestASecondFINEndsABlockedWrite(t *testing.T) {
 	})
 }
 
-func TestAStreamIsForgottenWhenBothDirectionsHaveEnded(t *testing.T) {
+// A session forgets a stream when both directions have ended.
+func TestStreamIsForgottenWhenBothDirectionsEnded(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		// closing is what the peer and this side do, in turns.

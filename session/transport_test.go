@@ -29,8 +29,9 @@ func soon[T any](t testing.TB, what string, done <-chan T) (v T) {
 	return v
 }
 
-// A session that does not read, as its budget is used up, does not hold up who closes its socket, and ends.
-func TestClosingTheSocketOfASessionThatDoesNotReadEndsIt(t *testing.T) {
+// Closing the socket of a session that does not read, because its budget is used up, returns at once and ends the
+// session.
+func TestSocketCloseEndsASessionThatDoesNotRead(t *testing.T) {
 	const budget = 64 << 10
 	sockets := func(tr testutil.Transport) bool { return tr.Name == "tcp" || tr.Name == "unix" }
 	eachTransport(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
@@ -66,8 +67,8 @@ func TestClosingTheSocketOfASessionThatDoesNotReadEndsIt(t *testing.T) {
 	})
 }
 
-// However much comes, it does not hold up who closes the socket.
-func TestClosingTheSocketOfASessionThatIsFloodedEndsIt(t *testing.T) {
+// Closing the socket of a session that is flooded returns at once and ends the session.
+func TestSocketCloseEndsASessionThatIsFlooded(t *testing.T) {
 	sockets := func(tr testutil.Transport) bool { return tr.Name == "tcp" || tr.Name == "unix" }
 	eachTransport(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
 		ca, cb := tr.Pair(t)
@@ -95,8 +96,8 @@ func (s stuck) Close() error {
 	return s.ReadWriteCloser.Close()
 }
 
-// A transport whose Close blocks holds up the session's no longer than CloseTimeout.
-func TestATransportWhoseCloseBlocksHoldsUpCloseForABoundedTime(t *testing.T) {
+// A transport whose Close blocks delays the session's Close by CloseTimeout at most.
+func TestTransportWhoseCloseBlocksDelaysClose(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		full bool // the transport takes nothing, either

@@ -75,9 +75,9 @@ func fillUp(t testing.TB, st *stream.Stream, patience time.Duration) (n int64) {
 // aMoment is longer than what any test here sends takes to arrive.
 func aMoment(link simnet.Link) time.Duration { return 2*link.Delay + 3*time.Second }
 
-// With 64 streams that nobody reads, each filled by its peer as far as it may be, a 65th runs at
-// 0.9 or more of what it reaches alone, and the unread bytes of all never exceed the budget.
-func TestA65thStreamRunsBeside64UnreadOnesAsItDoesAlone(t *testing.T) {
+// Beside 64 streams that nobody reads, each filled as far as its peer may, a 65th gets at least 0.9 of what it
+// gets alone. The unread bytes of all never exceed the budget.
+func TestThe65thStreamRunsBeside64UnreadOnes(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		link simnet.Link
@@ -118,9 +118,9 @@ func TestA65thStreamRunsBeside64UnreadOnesAsItDoesAlone(t *testing.T) {
 	}
 }
 
-// Beside 64 streams that nobody reads, a stream can be opened from either side, answered, and
-// closed; and those that hold data can be closed by their reader, whose peer is told.
-func TestStreamsOpenCloseAndResetBeside64UnreadOnes(t *testing.T) {
+// Beside 64 streams that nobody reads, either side can open, answer and close a stream. Readers can close the
+// streams that hold data, and their peer is told.
+func TestStreamsOpenAndCloseBeside64UnreadOnes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		link := path(simnet.Gbit, 10*time.Millisecond)
 		c, s := sessionsOver(t, link, v2(), v2())
@@ -176,9 +176,9 @@ func TestStreamsOpenCloseAndResetBeside64UnreadOnes(t *testing.T) {
 	})
 }
 
-// What a new stream is granted shrinks with their number, down to 16 KiB: so the default budget
-// holds a thousand streams that nobody reads, and another still runs beside them.
-func TestAThousandUnreadStreamsThatKeepToTheirWindowsFitTheBudget(t *testing.T) {
+// A new stream is granted less the more there are, down to 16 KiB: the default budget holds a thousand streams
+// that nobody reads, and another still runs.
+func TestThousandUnreadStreamsFitTheBudget(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		link := path(simnet.Gbit/4, 10*time.Millisecond)
 		budget := flow.NewBudget(session.DefaultMaxReceiveBuffer)
@@ -200,11 +200,11 @@ func TestAThousandUnreadStreamsThatKeepToTheirWindowsFitTheBudget(t *testing.T) 
 	})
 }
 
-// Beyond what the budget can hold (docs/flow-control.md): peers may send 262,144 bytes a stream
-// before they learn that they have less, and 24 streams filled so exceed 4 MiB. Then the
-// transport is not read, and all streams wait, as in version 1, until the unread ones are read or
-// closed. Nothing is lost, and the budget is exceeded by one frame at the most.
-func TestBeyondTheBudgetAllStreamsWaitUntilTheUnreadAreReadOrClosed(t *testing.T) {
+// Unread streams can use up the budget (docs/flow-control.md): a peer may send 262,144 bytes on a stream before it
+// learns that it has less, and 24 such streams exceed 4 MiB. The transport is then not read, and all streams wait,
+// as in version 1, until the unread ones are read or closed. Nothing is lost, and the budget is exceeded by one
+// frame at most.
+func TestStreamsBeyondTheBudgetAllWait(t *testing.T) {
 	for _, how := range []string{"read", "closed"} {
 		t.Run(how, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {

@@ -30,7 +30,8 @@ func learning(t *testing.T, cfg session.Config) (*session.Session, *testutil.Pee
 	return server(t, ours, &cfg), p
 }
 
-func TestAServerWithVersionZeroAdoptsTheVersionOfTheFirstFrame(t *testing.T) {
+// A server with Version 0 adopts the version of the first frame.
+func TestServerOfVersion0AdoptsTheFirstFramesVersion(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		r := role{version: wire.Version(version)}
 		for _, first := range []testutil.Frame{r.nop(), r.syn(1), r.fin(1), r.psh(7, []byte("to nobody"))} {
@@ -48,7 +49,8 @@ func TestAServerWithVersionZeroAdoptsTheVersionOfTheFirstFrame(t *testing.T) {
 	})
 }
 
-func TestAServerWithVersionZeroEndsIfTheFirstFrameHasNoVersionThatItSpeaks(t *testing.T) {
+// A server with Version 0 ends if it does not speak the version of the first frame.
+func TestServerOfVersion0EndsAtAnUnknownVersion(t *testing.T) {
 	for _, first := range []wire.Header{{Version: 0}, {Version: 3, Command: wire.SYN, StreamID: 1}, {Version: 71, Command: 69}} {
 		t.Run(first.String(), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -64,7 +66,8 @@ func TestAServerWithVersionZeroEndsIfTheFirstFrameHasNoVersionThatItSpeaks(t *te
 	}
 }
 
-func TestAServerWithVersionZeroSendsNothingBeforeTheFirstFrame(t *testing.T) {
+// A server with Version 0 sends nothing before the first frame arrives.
+func TestServerOfVersion0SendsNothingBeforeAFrame(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		r := role{version: wire.Version(version)}
 		s, p := learning(t, session.Config{KeepAlive: keepAlive})
@@ -79,7 +82,8 @@ func TestAServerWithVersionZeroSendsNothingBeforeTheFirstFrame(t *testing.T) {
 	})
 }
 
-func TestOpenStreamOfAServerThatKnowsNoVersionWaitsForIt(t *testing.T) {
+// OpenStream of a server with Version 0 waits until the version is known.
+func TestOpenStreamWaitsForTheVersion(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		end  func(t *testing.T, s *session.Session, p *testutil.Peer)
@@ -113,7 +117,8 @@ func TestOpenStreamOfAServerThatKnowsNoVersionWaitsForIt(t *testing.T) {
 	}
 }
 
-func TestOneListenerServesClientsOfBothVersions(t *testing.T) {
+// One listener serves clients of both versions.
+func TestListenerServesClientsOfBothVersions(t *testing.T) {
 	testutil.LeakCheck(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -167,7 +172,8 @@ func TestOneListenerServesClientsOfBothVersions(t *testing.T) {
 	<-served
 }
 
-func TestEverythingThatIsSentHasTheSessionsVersion(t *testing.T) {
+// Each frame that is sent has the session's version.
+func TestFramesHaveTheSessionsVersion(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{KeepAlive: keepAlive, AcceptBacklog: 1, MaxReceiveBuffer: 64 << 10})
 		p.Ignore()
@@ -225,9 +231,9 @@ var silences = map[string]struct {
 	},
 }
 
-// If streams were opened and the peer never sent a frame, the end of the session asks whether the peer
-// speaks the version in use. All errors match what they did without that.
-func TestAPeerThatNeverSentAFrameMayHaveAnotherVersion(t *testing.T) {
+// If streams were opened and the peer never sent a frame, the session's error asks whether the peer speaks the
+// version in use. All errors still match what they match without that.
+func TestPeerThatNeverSentAFrameMayHaveAnotherVersion(t *testing.T) {
 	for name, c := range silences {
 		t.Run(name, func(t *testing.T) {
 			eachVersion(t, func(t *testing.T, version int) {
@@ -270,8 +276,8 @@ func TestAPeerThatNeverSentAFrameMayHaveAnotherVersion(t *testing.T) {
 	}
 }
 
-// Without a stream of this side, or after a frame of any kind, the version is not in question; nor is it
-// after Close.
+// The error does not ask for the version if this side opened no stream, after any frame of the peer, or after
+// Close.
 func TestOtherEndsDoNotAskForTheVersion(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -306,8 +312,8 @@ func TestOtherEndsDoNotAskForTheVersion(t *testing.T) {
 	}
 }
 
-// A session that gets a frame of another version says which one it got and which one it has.
-func TestAFrameOfAnotherVersionIsNamedWithTheSessions(t *testing.T) {
+// The error for a frame of another version names both versions.
+func TestFrameOfAnotherVersionIsNamedWithTheSessions(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		for _, got := range []wire.Version{3 - r.version, 0, 3, 71} {
 			s, p := r.start(t, session.Config{})

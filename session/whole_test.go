@@ -21,8 +21,9 @@ import (
 
 // Frames and Writes stay whole.
 
-// A transport that stops and goes while Writes time out everywhere in its frames.
-func TestAFrameIsNeverCutInHalf(t *testing.T) {
+// A frame is never cut in half, although the transport stops and goes and Writes time out anywhere in their
+// frames.
+func TestFrameIsNeverCutInHalf(t *testing.T) {
 	for _, tr := range testutil.Transports() {
 		for v := 1; v <= 2; v++ {
 			for seed := range uint64(3) {
@@ -124,8 +125,8 @@ func cutFrames(t *testing.T, tr testutil.Transport, version int, seed uint64) {
 	}
 }
 
-// Each Write is a record with its length and writer in front; a reader that finds every record
-// in one piece proves that no Writes were mixed.
+// Concurrent Writes are not mixed. Each Write is a record that begins with its length and writer, and the reader
+// finds every record in one piece.
 func TestConcurrentWritesStayWhole(t *testing.T) {
 	const writers, records = 6, 25
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {

@@ -13,9 +13,9 @@ import (
 	"github.com/smuxkit/smuxkit/stream"
 )
 
-// One stream gets nearly all of the link, whatever its rate and round trip, with nothing
-// configured: the table of docs/flow-control.md. What is sent means nothing, as others prove
-// that it arrives unchanged. With the race detector, bytes and rates are an eighth.
+// One stream gets nearly all of the link, whatever its rate and round-trip time, with the default Config: the
+// table of docs/flow-control.md. The bytes are not checked; other tests do that. With the race detector, sizes and
+// rates are an eighth.
 func TestOneStreamFillsAPathOfAnyRateAndRoundTrip(t *testing.T) {
 	size := scaled(256*mib, 8)
 	for _, tt := range []struct {
@@ -57,7 +57,7 @@ func TestOneStreamFillsAPathOfAnyRateAndRoundTrip(t *testing.T) {
 }
 
 // A reader that takes 1 MB/s keeps its window under 1 MiB, and gets its 1 MB/s, on any path.
-func TestAReaderOf1MBPerSecondKeepsTheWindowUnder1MiB(t *testing.T) {
+func TestReaderOf1MBPerSecondKeepsTheWindowUnder1MiB(t *testing.T) {
 	const rate, run = 1_000_000, 20 * time.Second
 	rtts := []time.Duration{0, time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond}
 	for i, piece := range []int{4 * kib, 32 * kib, 256 * kib, 512 * kib, mib} {
@@ -95,9 +95,8 @@ func TestAReaderOf1MBPerSecondKeepsTheWindowUnder1MiB(t *testing.T) {
 	}
 }
 
-// Time alone does not make a window grow: a sender that has little to send leaves it as it began, for
-// however long.
-func TestTimeAloneDoesNotGrowTheWindow(t *testing.T) {
+// Time alone does not make a window grow: a sender that has little to send does not change it.
+func TestWindowDoesNotGrowByTimeAlone(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		budget := flow.NewBudget(session.DefaultMaxReceiveBuffer)
 		c, s := sessionsOver(t, path(simnet.Gbit, 100*time.Millisecond), v2(), &session.Config{Version: 2, Budget: budget})
@@ -115,8 +114,8 @@ func TestTimeAloneDoesNotGrowTheWindow(t *testing.T) {
 	})
 }
 
-// No stream gets more than Config.MaxStreamWindow, which then is what limits it.
-func TestNoWindowExceedsMaxStreamWindow(t *testing.T) {
+// No window exceeds Config.MaxStreamWindow, which then limits the stream.
+func TestWindowNeverExceedsMaxStreamWindow(t *testing.T) {
 	const rtt, most = 100 * time.Millisecond, mib
 	bubble(t, func(t *testing.T) {
 		budget := flow.NewBudget(session.DefaultMaxReceiveBuffer)
@@ -142,8 +141,8 @@ func TestNoWindowExceedsMaxStreamWindow(t *testing.T) {
 	})
 }
 
-// In a steady flow there is at most one update for each quarter of a window.
-func TestAnUpdateComesAtMostOncePerQuarterWindow(t *testing.T) {
+// A steady flow gets at most one update for each quarter of a window.
+func TestWindowUpdatesComeOncePerQuarterAtMost(t *testing.T) {
 	for _, tt := range []struct {
 		rate  int64
 		rtt   time.Duration
@@ -180,8 +179,8 @@ func TestAnUpdateComesAtMostOncePerQuarterWindow(t *testing.T) {
 	}
 }
 
-// A stream that has seen the peer's FIN sends no update, however much of it is still read.
-func TestNoUpdateFollowsFIN(t *testing.T) {
+// A stream sends no update after the peer's FIN, however much of its data is read later.
+func TestWindowUpdateDoesNotFollowFIN(t *testing.T) {
 	for _, size := range []int64{1, 100 * kib, flow.InitialWindow} {
 		t.Run(fmt.Sprintf("%d bytes", size), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -207,9 +206,9 @@ func TestNoUpdateFollowsFIN(t *testing.T) {
 	}
 }
 
-// Where many streams share a budget, new ones are told at once that they have less than the
-// 262,144 bytes that they assume, and all promises together never exceed the budget.
-func TestNewStreamsAreGrantedLessWhenManyShareTheBudget(t *testing.T) {
+// If many streams share a budget, new ones are told at once that they have less than the 262,144 bytes that the
+// peer assumes. All promises together never exceed the budget.
+func TestNewStreamsAreGrantedLessOfASharedBudget(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		budget := flow.NewBudget(4 * mib)
 		a, b := testutil.SimPair(t, path(simnet.Gbit, 10*time.Millisecond))
@@ -234,9 +233,9 @@ func TestNewStreamsAreGrantedLessWhenManyShareTheBudget(t *testing.T) {
 	})
 }
 
-// Streams that were busy and are idle now give back what they do not use: another stream gets as
-// large a window as it needs, if a second later than alone. Rate, budget and largest window are a quarter
-// of the default's and of what they are meant for.
+// Streams that were busy and are idle give back the windows that they do not use: another stream gets the window
+// it needs, a second later than alone. Rate, budget and largest window are a quarter of the defaults and of the
+// path they are meant for.
 func TestIdleStreamsGiveBackTheirWindows(t *testing.T) {
 	const rtt, rate, size = 100 * time.Millisecond, simnet.Gbit / 4, 48 * mib
 	bubble(t, func(t *testing.T) {
@@ -263,9 +262,9 @@ func TestIdleStreamsGiveBackTheirWindows(t *testing.T) {
 	})
 }
 
-// On loopback the window stays under 1 MiB: a larger one gains nothing there and falls out
-// of the cache. BenchmarkLoopback has the throughput.
-func TestOnLoopbackTheWindowStaysUnder1MiB(t *testing.T) {
+// On loopback the window stays under 1 MiB. A larger one gains nothing there and does not fit in the cache.
+// BenchmarkLoopback measures the throughput.
+func TestWindowOnLoopbackStaysUnder1MiB(t *testing.T) {
 	testutil.LeakCheck(t)
 	budget := flow.NewBudget(session.DefaultMaxReceiveBuffer)
 	a, b := testutil.TCPPair(t)
@@ -280,8 +279,8 @@ func TestOnLoopbackTheWindowStaysUnder1MiB(t *testing.T) {
 	}
 }
 
-// BenchmarkLoopback compares the window that tunes itself with one of 256 KiB, in turns, so that
-// the machine's mood affects both. "ratio" is the throughput of the former to that of the latter.
+// BenchmarkLoopback compares the window that sizes itself with one of 256 KiB. They run in turns, so that changes
+// of the machine's speed affect both. "ratio" is the throughput of the first divided by that of the second.
 func BenchmarkLoopback(b *testing.B) {
 	b.ReportAllocs()
 	const size = 256 * mib

@@ -45,10 +45,9 @@ var writeEndings = []struct {
 	}, net.ErrClosed},
 }
 
-// The first sentence, in the case that others get wrong: Writes to a transport that takes
-// nothing more are ended, their buffer is overwritten at once, and then the transport
-// takes data again.
-func TestWriteReturnsNOnlyWhenThoseBytesWillReachTheTransport(t *testing.T) {
+// Write counts a byte only if it will reach the transport. Here the transport is full, blocked Writes are ended,
+// their buffer is overwritten at once, and then the transport takes data again.
+func TestWriteCountsOnlyWhatReachesTheTransport(t *testing.T) {
 	const pattern = testutil.Pattern(0xA)
 	for _, ending := range writeEndings {
 		t.Run(ending.name, func(t *testing.T) {
@@ -90,8 +89,8 @@ func TestWriteReturnsNOnlyWhenThoseBytesWillReachTheTransport(t *testing.T) {
 	}
 }
 
-// A Write that nothing holds up, too.
-func TestTheCallerMayReuseItsBufferTheMomentWriteReturns(t *testing.T) {
+// The caller may reuse its buffer as soon as Write returns.
+func TestWriteLeavesItsBufferToTheCaller(t *testing.T) {
 	const pattern, total = testutil.Pattern(7), 256 << 10
 	for _, size := range []int{1, 1025, 5000, 32760, 40_000, 200_000} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
@@ -113,7 +112,8 @@ func TestTheCallerMayReuseItsBufferTheMomentWriteReturns(t *testing.T) {
 	}
 }
 
-func TestAZeroLengthWriteSendsNothingAndNeverWaits(t *testing.T) {
+// A Write of no bytes sends nothing and does not wait. It reports a deadline that has passed, and Close.
+func TestWriteOfNothingSendsNothingAndNeverWaits(t *testing.T) {
 	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		c, peer := scripted(t, tr, &session.Config{Version: version, KeepAlive: off})
 		st := openWide(t, c, peer, version)
@@ -140,7 +140,8 @@ func TestAZeroLengthWriteSendsNothingAndNeverWaits(t *testing.T) {
 	})
 }
 
-func TestATransportWithoutDeadlinesWorksTheSameAtThePriceOfOneMoreGoroutine(t *testing.T) {
+// A transport without deadlines works the same and costs one goroutine more.
+func TestTransportWithoutDeadlinesCostsOneGoroutine(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		c, peer := scripted(t, transport("bare"), &session.Config{Version: version, KeepAlive: off})
 		st := openWide(t, c, peer, version)

@@ -13,7 +13,8 @@ import (
 
 // The race detector makes sync.Pool forget things at random: these are tests of ordinary builds.
 
-func TestASteadyFlowThroughAStreamAllocatesNothing(t *testing.T) {
+// A steady flow of Writes and Reads through a stream allocates nothing.
+func TestStreamSteadyFlowAllocatesNothing(t *testing.T) {
 	for _, v := range []wire.Version{wire.V1, wire.V2} {
 		for _, size := range []int{1, 100, 1000, 4000} {
 			for _, gather := range []bool{false, true} {

@@ -15,7 +15,8 @@ import (
 
 // The package needs no session of ours: a stream is a net.Conn under any that keeps what Link says.
 
-func TestStreamsUnderSomebodyElsesSessionPassNettest(t *testing.T) {
+// Streams pass nettest under a session that is not this module's.
+func TestStreamsOfAForeignSessionPassNettest(t *testing.T) {
 	for _, v := range []wire.Version{wire.V1, wire.V2} {
 		for _, gather := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%v/gathering %v", v, gather), func(t *testing.T) {
@@ -33,7 +34,8 @@ func TestStreamsUnderSomebodyElsesSessionPassNettest(t *testing.T) {
 	}
 }
 
-func TestStreamsUnderSomebodyElsesSessionCarryEveryByteBothWays(t *testing.T) {
+// Under such a session they carry every byte in both directions.
+func TestStreamsOfAForeignSessionCarryEveryByte(t *testing.T) {
 	const size = 1 << 20
 	for _, v := range []wire.Version{wire.V1, wire.V2} {
 		for _, maxFrame := range []int{1, 100, 32760, wire.MaxPayload} {

@@ -94,8 +94,8 @@ func overVersions(b *testing.B, sizes []int, run func(b *testing.B, o *outlet, p
 	}
 }
 
-// BenchmarkWrite is a Write that goes straight out: the smaller one is copied, the larger one lent
-// to the batch.
+// BenchmarkWrite is a Write that is sent at once. The smaller one is copied, the larger one is sent from the
+// caller's buffer.
 func BenchmarkWrite(b *testing.B) {
 	overVersions(b, []int{64, 32 << 10}, func(b *testing.B, o *outlet, p []byte) {
 		for b.Loop() {
@@ -121,9 +121,9 @@ func BenchmarkDeliverRead(b *testing.B) {
 	})
 }
 
-// BenchmarkLendCommitRead is a frame that the session reads into the stream's memory and that is
-// then read. Against BenchmarkDeliverRead it saves a copy.
-func BenchmarkLendCommitRead(b *testing.B) {
+// BenchmarkReserveCommitRead is a frame that the session reads into the stream's memory and that is then read. It
+// saves a copy against BenchmarkDeliverRead.
+func BenchmarkReserveCommitRead(b *testing.B) {
 	overVersions(b, []int{32 << 10}, func(b *testing.B, o *outlet, p []byte) {
 		s := o.core.Stream()
 		for b.Loop() {
@@ -142,8 +142,8 @@ func BenchmarkLendCommitRead(b *testing.B) {
 	})
 }
 
-// BenchmarkOpenWriteClose is all that a stream costs which is opened here, carries 64 bytes each
-// way and is closed by both sides. It is the one that must allocate, namely the stream.
+// BenchmarkOpenWriteClose is the whole cost of a stream that is opened, carries 64 bytes in each direction, and is
+// closed by both sides. It allocates the stream and nothing else.
 func BenchmarkOpenWriteClose(b *testing.B) {
 	p := make([]byte, 64)
 	for _, v := range []wire.Version{wire.V1, wire.V2} {

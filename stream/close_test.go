@@ -20,9 +20,8 @@ import (
 
 var errGone = errors.New("session gone")
 
-// The events of a stream's life after which the session may let go of it, in each order in
-// which they can come.
-func TestFinishedIsCalledOnceWhenNothingIsLeftToDo(t *testing.T) {
+// Finished is called once when nothing is left to do, in whatever order the events of a stream's life come.
+func TestFinishedIsCalledOnce(t *testing.T) {
 	events := map[string]func(f *fake){
 		"Write":      func(f *fake) { f.stream().Write([]byte("hello")) },
 		"CloseWrite": func(f *fake) { f.stream().CloseWrite() },
@@ -102,7 +101,8 @@ func permutations(list []string) func(yield func([]string) bool) {
 	}
 }
 
-func TestAStreamIsNotFinishedBeforeItIs(t *testing.T) {
+// Finished is called when both directions have ended, and not before.
+func TestFinishedIsNotCalledTooEarly(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		do   func(f *fake)
@@ -151,7 +151,8 @@ func TestAStreamIsNotFinishedBeforeItIs(t *testing.T) {
 	}
 }
 
-func TestASecondFINEndsWritesAndThrowsAwayWhatNobodyWouldRead(t *testing.T) {
+// A second FIN ends Writes and drops unsent data, which nobody would read.
+func TestSecondFINEndsWritesAndDropsUnsentData(t *testing.T) {
 	both(t, func(t *testing.T, v wire.Version) {
 		f := newFake(t, v, false)
 		s := f.stream()
@@ -174,7 +175,8 @@ func TestASecondFINEndsWritesAndThrowsAwayWhatNobodyWouldRead(t *testing.T) {
 	})
 }
 
-func TestAbortEndsEverythingThatItsKindSays(t *testing.T) {
+// Abort ends the directions that its kind names.
+func TestAbortEndsWhatItsKindSays(t *testing.T) {
 	for _, c := range []struct {
 		how      stream.Ending
 		unread   string // what a Read gets
@@ -224,7 +226,8 @@ func TestAbortEndsEverythingThatItsKindSays(t *testing.T) {
 	}
 }
 
-func TestCloseReadKeepsAPeerFromWaiting(t *testing.T) {
+// After CloseRead the peer's window moves on, although nobody reads.
+func TestCloseReadKeepsThePeerFromWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		testutil.LeakCheck(t)
 		f := newFake(t, wire.V2, false)
@@ -241,9 +244,10 @@ func TestCloseReadKeepsAPeerFromWaiting(t *testing.T) {
 	})
 }
 
-// A peer that has sent one FIN may have closed the stream and forgotten it, as xtaci/smux does, and sends
-// no more window. If it sends some, it has not, and may do so again after any time.
-func TestAClosedStreamGivesUpWhatAPeerWillMakeNoRoomFor(t *testing.T) {
+// A closed stream gives up data for which the peer opens no window. A peer that has sent one FIN may have closed
+// the stream and forgotten it, as xtaci/smux does. If it opens its window once, it has not, and may take any time
+// to do so again.
+func TestClosedStreamGivesUpDataWithoutWindow(t *testing.T) {
 	const linger, size = 5 * time.Second, 30_000
 	window := func(f *fake, n uint32) {
 		if err := f.core.HandleUpdate(wire.WindowUpdate{Window: n}); err != nil {

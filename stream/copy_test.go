@@ -43,7 +43,8 @@ func (w *where) last() *byte {
 	return w.at[len(w.at)-1]
 }
 
-func TestWriteToHandsOnTheMemoryThatTheTransportWasReadInto(t *testing.T) {
+// WriteTo passes on the memory that the transport was read into, without a copy.
+func TestWriteToPassesOnTheTransportsMemory(t *testing.T) {
 	both(t, func(t *testing.T, v wire.Version) {
 		f := newFake(t, v, false)
 		var lent []*byte
@@ -71,7 +72,8 @@ func TestWriteToHandsOnTheMemoryThatTheTransportWasReadInto(t *testing.T) {
 	})
 }
 
-func TestReadFromReadsIntoTheMemoryThatTheTransportIsWrittenFrom(t *testing.T) {
+// ReadFrom reads into the memory that the transport is written from, without a copy.
+func TestReadFromReadsIntoTheTransportsMemory(t *testing.T) {
 	both(t, func(t *testing.T, v wire.Version) {
 		f := newFake(t, v, false)
 		r := &where{n: 200_000}
@@ -105,8 +107,8 @@ func TestReadFromReadsIntoTheMemoryThatTheTransportIsWrittenFrom(t *testing.T) {
 	})
 }
 
-// A Read that waits gets its bytes without a stop in between.
-func TestAReadThatWaitsIsLentToTheTransport(t *testing.T) {
+// A Read that waits lends its buffer to the transport for a moment, and gets its bytes without a copy.
+func TestReadThatWaitsLendsItsBuffer(t *testing.T) {
 	both(t, func(t *testing.T, v wire.Version) {
 		f := newFake(t, v, false)
 		p := make([]byte, 30_000)

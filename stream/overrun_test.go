@@ -9,7 +9,7 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// Data that is too far beyond the window closes the stream, wherever it was to be put.
+// Data too far beyond the window closes the stream, whichever way it is delivered.
 func TestStreamClosesWhenItsWindowIsOverrun(t *testing.T) {
 	for name, tt := range map[string]struct {
 		unread  bool // there is some

@@ -11,9 +11,9 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// A session that panics while a stream calls it, as one does whose scheduler panics, leaves no lock of the
-// stream held.
-func TestAPanicOfTheSessionLeavesTheStreamUnlocked(t *testing.T) {
+// A session that panics when a stream calls it, as with a scheduler that panics, leaves no lock of the stream
+// held.
+func TestSessionPanicLeavesTheStreamUnlocked(t *testing.T) {
 	write := func(n int) func(s *stream.Stream) {
 		return func(s *stream.Stream) { _, _ = s.Write(make([]byte, n)) }
 	}

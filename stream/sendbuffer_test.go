@@ -23,9 +23,9 @@ import (
 
 // What waits to be sent: the memory that it takes, and the frames that it makes.
 
-// Bulk data goes out in frames of full size, whatever the size of the Writes: at most two in a
-// hundred more than the least possible.
-func TestBulkDataGoesOutInFullFrames(t *testing.T) {
+// Bulk data is sent in frames of full size, whatever the size of the Writes: at most 2 % more frames than the
+// least possible.
+func TestBulkDataIsSentInFullFrames(t *testing.T) {
 	const total = 32 << 20
 	for _, maxFrame := range []int{1000, 20_000, 32_760, 40_000, wire.MaxPayload} {
 		for _, size := range []int{16 << 10, 32 << 10, 64 << 10, 128 << 10} {
@@ -67,8 +67,8 @@ func TestBulkDataGoesOutInFullFrames(t *testing.T) {
 	}
 }
 
-// What is written and not sent takes at most two bytes for each, and one smallest buffer, however
-// small frames are, and whatever was sent of it.
+// A byte that was written and not sent takes at most two bytes of memory, besides one smallest buffer, however
+// small frames are and however much was sent.
 func TestPendingBytesTakeTwoBytesOfMemoryEach(t *testing.T) {
 	for _, maxFrame := range []int{1, 7, 512, 1000, 8192, 20_000, 32_760, wire.MaxPayload} {
 		t.Run(fmt.Sprintf("MaxFrame %d", maxFrame), func(t *testing.T) {
@@ -123,8 +123,8 @@ func TestPendingBytesTakeTwoBytesOfMemoryEach(t *testing.T) {
 	}
 }
 
-// When the send budget is used up, Write does not wait for it: it returns once its data was sent
-// from the caller's buffer. Ten times the budget passes, and other streams go on.
+// A Write does not wait for a send budget that is used up: it returns once its data was sent from the caller's
+// buffer. Ten times the budget passes, and other streams go on.
 func TestWriteBeyondTheSendBudgetIsSentFromItsBuffer(t *testing.T) {
 	both(t, func(t *testing.T, v wire.Version) {
 		const size = 8 << 10
@@ -181,7 +181,7 @@ func TestWriteBeyondTheSendBudgetIsSentFromItsBuffer(t *testing.T) {
 	})
 }
 
-// A closed stream's data is charged to the send budget until it was sent, or thrown away.
+// Data of a closed stream is charged to the send budget until it is sent or discarded.
 func TestSendBudgetCountsClosedStreams(t *testing.T) {
 	for _, end := range []string{"sent", "aborted", "given up"} {
 		t.Run(end, func(t *testing.T) {
@@ -215,7 +215,7 @@ func TestSendBudgetCountsClosedStreams(t *testing.T) {
 	}
 }
 
-// Once Write has returned, the stream keeps nothing of the caller's buffer.
+// When Write has returned, the stream keeps nothing of the caller's buffer.
 func TestStreamKeepsNoBufferOfAWrite(t *testing.T) {
 	for _, size := range []int{1, 5000, 100_000} {
 		for _, v := range []wire.Version{wire.V1, wire.V2} {
@@ -239,7 +239,7 @@ func TestStreamKeepsNoBufferOfAWrite(t *testing.T) {
 	}
 }
 
-// A stream that is closed and forgotten can be freed, also if calls were blocked on it.
+// A stream that is closed and forgotten can be freed, even if calls were blocked on it.
 func TestStreamCanBeFreedAfterBlockedCalls(t *testing.T) {
 	gone := func() weak.Pointer[stream.Core] {
 		o := newOutlet(wire.V1)
@@ -263,9 +263,9 @@ func TestStreamCanBeFreedAfterBlockedCalls(t *testing.T) {
 	}
 }
 
-// The last bytes of bulk data are out a millisecond later, and at once when they matter: at a Read
-// that waits, at a small Write, at Close and CloseWrite, and at the session's Close.
-func TestEndOfBulkDataIsNotHeldBackForLong(t *testing.T) {
+// The last bytes of bulk data are sent after a millisecond, and at once for a Read that waits, a small Write,
+// Close, CloseWrite, and Close of the session.
+func TestEndOfBulkDataIsNotDelayedForLong(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		do   func(f *fake)
@@ -317,8 +317,8 @@ func TestEndOfBulkDataIsNotHeldBackForLong(t *testing.T) {
 	}
 }
 
-// A message of at most 256 KiB is never held back, in whatever pieces it is written.
-func TestMessageIsNotHeldBack(t *testing.T) {
+// A message of at most 256 KiB is never delayed, whatever the size of its Writes.
+func TestMessageIsNotDelayed(t *testing.T) {
 	for _, size := range []int{8 << 10, 32 << 10, 64 << 10, 100_000} {
 		for _, v := range []wire.Version{wire.V1, wire.V2} {
 			o := newOutlet(v)
@@ -337,7 +337,7 @@ func TestMessageIsNotHeldBack(t *testing.T) {
 	}
 }
 
-// A stream may hold more unread bytes than a counter of 32 bits.
+// A stream may hold more unread bytes than 32 bits can count.
 func TestReadBeyondTwoGiBOfUnreadData(t *testing.T) {
 	if bits.UintSize == 32 {
 		return // no session may hold so much
@@ -359,8 +359,8 @@ func TestReadBeyondTwoGiBOfUnreadData(t *testing.T) {
 	}
 }
 
-// Unread data takes at most two bytes of memory for each byte, and one smallest buffer, also when
-// most of a buffer was read.
+// An unread byte takes at most two bytes of memory, besides one smallest buffer, even when most of a buffer was
+// read.
 func TestUnreadBytesTakeTwoBytesOfMemoryEach(t *testing.T) {
 	both(t, func(t *testing.T, v wire.Version) {
 		f := newFake(t, v, false)

@@ -10,9 +10,9 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// A stream is stalled if it held data when a round began, and its reader has taken nothing since. FailStalled
-// closes such a stream and no other.
-func TestFailStalledClosesAStreamOnlyIfItIsStalled(t *testing.T) {
+// FailStalled closes a stream only if it is stalled: it held data when a round began, and its reader has taken
+// nothing since.
+func TestFailStalledClosesStalledStreamsOnly(t *testing.T) {
 	for name, tt := range map[string]struct {
 		before string // what came before the round
 		during func(f *fake)

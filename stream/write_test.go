@@ -18,7 +18,8 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-func TestTheFirstWriteAfterAReadGoesOutNowAndThoseThatFollowSoon(t *testing.T) {
+// The first Write after a Read is to be sent now, the Writes that follow soon.
+func TestWriteAfterAReadIsSentNow(t *testing.T) {
 	both(t, func(t *testing.T, v wire.Version) {
 		f := newFake(t, v, false)
 		s := f.stream()
@@ -48,7 +49,8 @@ func TestTheFirstWriteAfterAReadGoesOutNowAndThoseThatFollowSoon(t *testing.T) {
 	})
 }
 
-func TestSYNIsFirstAndFINIsLastAndAllElseIsInOrder(t *testing.T) {
+// SYN is sent first and FIN last, with data in its order between them.
+func TestSYNIsFirstAndFINIsLast(t *testing.T) {
 	syn, psh, fin := wire.SYN, wire.PSH, wire.FIN
 	for _, c := range []struct {
 		name   string
@@ -102,7 +104,8 @@ func TestSYNIsFirstAndFINIsLastAndAllElseIsInOrder(t *testing.T) {
 	}
 }
 
-func TestAFrameIsNoLargerThanMaxFrameAndAboutTheTurn(t *testing.T) {
+// A frame is no larger than MaxFrame, and the frames of a turn are about as large as the turn.
+func TestFrameIsNoLargerThanMaxFrameOrATurn(t *testing.T) {
 	for _, c := range []struct{ maxFrame, turn int }{{1, 1}, {1, 1 << 20}, {100, 1 << 20}, {32760, 1000}, {32760, 1 << 20}, {wire.MaxPayload, 1 << 20}} {
 		for _, chunk := range []int{1, 100, 5000, 60_000} {
 			t.Run(fmt.Sprintf("MaxFrame %d, %d bytes a turn, %d bytes a Write", c.maxFrame, c.turn, chunk), func(t *testing.T) {
@@ -145,7 +148,8 @@ func TestAFrameIsNoLargerThanMaxFrameAndAboutTheTurn(t *testing.T) {
 	}
 }
 
-func TestALargeWriteIsSentFromItsOwnBufferAndReturnsWhenItIsReleased(t *testing.T) {
+// A large Write is sent from the caller's buffer and returns when the batch releases it.
+func TestLargeWriteIsSentFromItsBuffer(t *testing.T) {
 	both(t, func(t *testing.T, v wire.Version) {
 		f := newFake(t, v, false)
 		p := testutil.Pattern(1).Bytes(30_000)
@@ -177,7 +181,8 @@ func TestALargeWriteIsSentFromItsOwnBufferAndReturnsWhenItIsReleased(t *testing.
 	})
 }
 
-func TestAWriteThatEndsEarlyHasCountedExactlyWhatWillBeSent(t *testing.T) {
+// A Write that ends early counts exactly the bytes that will be sent.
+func TestWriteThatEndsEarlyCountsWhatWillBeSent(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		end  func(s *stream.Stream)
@@ -229,6 +234,7 @@ func TestAWriteThatEndsEarlyHasCountedExactlyWhatWillBeSent(t *testing.T) {
 	}
 }
 
+// A stream of version 2 sends no more than the peer's window allows.
 func TestVersion2KeepsToTheWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		testutil.LeakCheck(t)
@@ -275,6 +281,7 @@ func TestVersion2KeepsToTheWindow(t *testing.T) {
 	})
 }
 
+// A stream of version 1 has no window.
 func TestVersion1HasNoWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		testutil.LeakCheck(t)
@@ -296,7 +303,8 @@ func TestVersion1HasNoWindow(t *testing.T) {
 	})
 }
 
-func TestWhileAWriteIsBlockedOthersWaitForTheirTurn(t *testing.T) {
+// Writes wait for a Write that is blocked, so that they are not mixed.
+func TestWritesWaitForTheirTurn(t *testing.T) {
 	both(t, func(t *testing.T, v wire.Version) {
 		f := newFake(t, v, false)
 		s := f.stream()
@@ -325,8 +333,8 @@ func TestWhileAWriteIsBlockedOthersWaitForTheirTurn(t *testing.T) {
 	})
 }
 
-// A rate takes hold of a Write that began without one as soon as what is being sent of it is.
-func TestARateAppliesToAWriteWhoseBufferIsBeingSent(t *testing.T) {
+// A rate applies to a Write that began without one as soon as the part that is being sent is out.
+func TestRateAppliesToAWriteThatIsBeingSent(t *testing.T) {
 	both(t, func(t *testing.T, v wire.Version) {
 		f := newFake(t, v, false)
 		w := write(f.stream(), make([]byte, 200_000))

@@ -35,7 +35,7 @@ func TestQueueKeepsItsOrder(t *testing.T) {
 	}
 }
 
-// A buffer that shrinks keeps what it holds and its place in the queue.
+// A buffer that shrinks keeps its contents and its place in the queue.
 func TestShrinkKeepsWhatTheBufferHolds(t *testing.T) {
 	var q Queue
 	for range 3 {

@@ -22,7 +22,7 @@ import (
 // the application reads at leisure, a model says exactly what it must get to read, and why the
 // session ends.
 
-// FuzzServer feeds a server with whatever bytes there are.
+// FuzzServer feeds a server with arbitrary bytes.
 func FuzzServer(f *testing.F) { fuzzHostile(f, false) }
 
 // FuzzClient does the same to a client.

@@ -68,8 +68,8 @@ var schedules = &language{
 	rare:  []string{"cut", "shut", "shutdown", "refuse", "close", "stall"},
 }
 
-// FuzzPair disturbs two sessions and the link between them, and then lets them be: everything must
-// arrive, or an error must say so, and everything must end.
+// FuzzPair disturbs two sessions and the link between them, and then stops. Everything must arrive, or an error
+// must say so, and everything must end.
 func FuzzPair(f *testing.F) {
 	for _, text := range scheduleSeeds {
 		f.Add(schedules.encode(text))
@@ -77,9 +77,8 @@ func FuzzPair(f *testing.F) {
 	f.Fuzz(func(t *testing.T, input []byte) { runSchedule(t, schedules.decode(input)) })
 }
 
-// TestEverythingArrivesUnderRandomSchedules does what FuzzPair does with schedules that are drawn
-// at random.
-func TestEverythingArrivesUnderRandomSchedules(t *testing.T) {
+// TestPairDeliversUnderRandomSchedules does what FuzzPair does with schedules drawn at random.
+func TestPairDeliversUnderRandomSchedules(t *testing.T) {
 	eachProgram(t, schedules, runSchedule)
 }
 

@@ -82,7 +82,7 @@ func FuzzStreams(f *testing.F) {
 	f.Fuzz(func(t *testing.T, input []byte) { runPlay(t, plays.decode(input)) })
 }
 
-// TestStreamsFollowTheModel does what FuzzStreams does with programs that are drawn at random.
+// TestStreamsFollowTheModel does what FuzzStreams does with programs drawn at random.
 func TestStreamsFollowTheModel(t *testing.T) {
 	eachProgram(t, plays, runPlay)
 }

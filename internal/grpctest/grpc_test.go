@@ -170,8 +170,8 @@ func TestCallsOfAllKindsRunOverASession(t *testing.T) {
 	})
 }
 
-// GracefulStop waits for the calls in flight, each of which ends as if nothing had happened. Later calls are
-// refused. The session goes on, and Shutdown closes it.
+// GracefulStop waits for the calls in flight, which all end normally. Later calls are refused. The session goes
+// on, and Shutdown closes it.
 func TestGracefulStopCutsNoCall(t *testing.T) {
 	for _, clients := range []int{1, 10} {
 		t.Run(fmt.Sprintf("%d streams", clients), func(t *testing.T) {

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-func TestTenThousandStreamsOpenAndCloseInARow(t *testing.T) {
+// 10,000 streams are opened and closed in a row.
+func TestTenThousandStreamsInARow(t *testing.T) {
 	const streams = 10_000
 	matrix(t, []setting{defaults}, func(t *testing.T, l *link) {
 		openers(t, l, func(t *testing.T, opener, acceptor end) {

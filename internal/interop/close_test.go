@@ -13,9 +13,8 @@ import (
 	"github.com/xtaci/smux"
 )
 
-// Three times our receive buffer passes through streams that are closed with
-// most of their data unread: had any of it stayed accounted for, the session
-// would stop.
+// Our Close gives back the space of unread data. Three times our receive buffer passes through streams that are
+// closed with most of their data unread: the session would stop if any of it stayed charged.
 func TestOurCloseWithUnreadDataGivesItsSpaceBack(t *testing.T) {
 	const (
 		buffer = 1 << 20
@@ -49,6 +48,7 @@ func TestOurCloseWithUnreadDataGivesItsSpaceBack(t *testing.T) {
 	})
 }
 
+// Their Close with unread data leaves the session usable.
 func TestTheirCloseWithUnreadDataLeavesTheSessionUsable(t *testing.T) {
 	const (
 		buffer  = 1 << 20
@@ -75,11 +75,10 @@ func TestTheirCloseWithUnreadDataLeavesTheSessionUsable(t *testing.T) {
 	})
 }
 
-// A writer whose peer is gone must not stop the session, nor stay in it when it
-// is closed, whether the protocol lets it know (we answer the original's data
-// with FIN, which it ignores) or leaves it to its own deadline (version 2, when
-// the window is used up).
-func TestWritingToAStreamThatTheOtherSideHasClosedHarmsNobodyElse(t *testing.T) {
+// A writer whose peer is gone neither stops the session nor delays its Close. The protocol may let it know (we
+// answer the original's data with FIN, which it ignores), or its deadline ends it (in version 2, when the window
+// is used up).
+func TestWriteToAClosedStreamHarmsNobodyElse(t *testing.T) {
 	for _, c := range []struct {
 		writer string
 		chunk  int
@@ -125,9 +124,9 @@ func TestWritingToAStreamThatTheOtherSideHasClosedHarmsNobodyElse(t *testing.T) 
 	}
 }
 
-// CloseWrite followed by Close is how the original says that it will not read
-// any more: it sends a second FIN.
-func TestOurWriteFailsWhenTheirSideHasClosedBothDirections(t *testing.T) {
+// Our Write fails when their side has closed both directions. The original says so by CloseWrite and then Close,
+// which sends a second FIN.
+func TestOurWriteFailsWhenTheirSideHasClosed(t *testing.T) {
 	skipStandIn(t, "never learns")
 	matrix(t, []setting{defaults}, func(t *testing.T, l *link) {
 		openers(t, l, func(t *testing.T, opener, acceptor end) {
@@ -157,7 +156,8 @@ func TestOurWriteFailsWhenTheirSideHasClosedBothDirections(t *testing.T) {
 	})
 }
 
-func TestTheirSessionsEndReachesEverybodyOnOurSide(t *testing.T) {
+// The end of their session ends all our calls.
+func TestTheirSessionEndReachesAllOurCalls(t *testing.T) {
 	skipStandIn(t, "keeps it to itself")
 	matrix(t, []setting{defaults}, func(t *testing.T, l *link) {
 		ours, theirs := connect(t, l.our(), l.their())
@@ -200,7 +200,8 @@ func TestTheirSessionsEndReachesEverybodyOnOurSide(t *testing.T) {
 	})
 }
 
-func TestOurSessionsEndReachesTheirs(t *testing.T) {
+// The end of our session ends their calls.
+func TestOurSessionEndReachesTheirCalls(t *testing.T) {
 	matrix(t, []setting{defaults}, func(t *testing.T, l *link) {
 		_, theirs := connect(t, l.our(), l.their())
 		var wg sync.WaitGroup

@@ -26,7 +26,8 @@ func wantTimeout(t *testing.T, who string, err error) {
 	}
 }
 
-func TestAReadDeadlineEndsTheReadAndNotTheStream(t *testing.T) {
+// A read deadline ends the Read and not the stream.
+func TestReadDeadlineEndsTheReadAlone(t *testing.T) {
 	matrix(t, []setting{defaults}, func(t *testing.T, l *link) {
 		openers(t, l, func(t *testing.T, opener, acceptor end) {
 			ours, theirs := connect(t, opener, acceptor)
@@ -83,8 +84,7 @@ var stalls = setting{
 	smallBuffers: true,
 }
 
-// The bytes that a timed-out Write of ours has counted arrive, and no others:
-// the stream goes on exactly there.
+// Exactly the bytes arrive that our Write has counted at its deadline, and the stream goes on from there.
 func TestOurWriteDeadlineLosesAndRepeatsNothing(t *testing.T) {
 	skipStandIn(t, "may send bytes that a timed-out Write did not count")
 	matrix(t, []setting{stalls}, func(t *testing.T, l *link) {
@@ -125,9 +125,8 @@ func TestOurWriteDeadlineLosesAndRepeatsNothing(t *testing.T) {
 	})
 }
 
-// What the original has sent when its Write times out is more than it says, but
-// a prefix of the buffer in any case, and the session goes on.
-func TestTheirWriteDeadlineEndsTheWriteAndNotTheSession(t *testing.T) {
+// At its deadline their Write has sent more than it counts, but a prefix of its buffer. The session goes on.
+func TestTheirWriteDeadlineEndsTheWriteAlone(t *testing.T) {
 	matrix(t, []setting{stalls}, func(t *testing.T, l *link) {
 		openers(t, l, func(t *testing.T, opener, acceptor end) {
 			want := payload{seed: newSeed(t), size: 4 << 20}.bytes()

@@ -16,7 +16,8 @@ const (
 	answerSize = 1 << 20
 )
 
-func TestAfterOurHalfCloseTheirAnswerArrives(t *testing.T) {
+// Their answer arrives after our half-close.
+func TestOurHalfCloseLetsTheirAnswerArrive(t *testing.T) {
 	skipStandIn(t, "throws away what is unread when both ends have sent FIN")
 	matrix(t, []setting{defaults}, func(t *testing.T, l *link) {
 		openers(t, l, func(t *testing.T, opener, acceptor end) {
@@ -43,9 +44,9 @@ func TestAfterOurHalfCloseTheirAnswerArrives(t *testing.T) {
 	})
 }
 
-// The original throws away what it has not read when both ends have sent FIN,
-// so our FIN waits until it has read the answer.
-func TestAfterTheirHalfCloseOurAnswerArrives(t *testing.T) {
+// Our answer arrives after their half-close. The original discards unread data when both ends have sent FIN, so
+// our FIN waits until it has read the answer.
+func TestTheirHalfCloseLetsOurAnswerArrive(t *testing.T) {
 	matrix(t, []setting{defaults}, func(t *testing.T, l *link) {
 		openers(t, l, func(t *testing.T, opener, acceptor end) {
 			seed := newSeed(t)
@@ -76,7 +77,8 @@ func TestAfterTheirHalfCloseOurAnswerArrives(t *testing.T) {
 	})
 }
 
-func TestDataUnreadWhenBothEndsHaveClosedIsStillRead(t *testing.T) {
+// Data that is unread when both ends have closed can still be read.
+func TestUnreadDataSurvivesBothEndsClosing(t *testing.T) {
 	skipStandIn(t, "throws away what is unread when both ends have sent FIN")
 	// Less than the first window of version 2: nobody reads while it is sent.
 	const size = 250_000
@@ -112,6 +114,7 @@ func TestDataUnreadWhenBothEndsHaveClosedIsStillRead(t *testing.T) {
 	}
 }
 
+// Data that is sent right before Close arrives.
 func TestDataSentRightBeforeCloseArrives(t *testing.T) {
 	matrix(t, []setting{defaults}, func(t *testing.T, l *link) {
 		openers(t, l, func(t *testing.T, opener, acceptor end) {
@@ -140,6 +143,7 @@ func TestDataSentRightBeforeCloseArrives(t *testing.T) {
 	})
 }
 
+// Our Write after CloseWrite fails, and reading goes on.
 func TestWriteAfterHalfCloseFails(t *testing.T) {
 	skipStandIn(t, "throws away what is unread when both ends have sent FIN")
 	matrix(t, []setting{defaults}, func(t *testing.T, l *link) {

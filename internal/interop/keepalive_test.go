@@ -22,6 +22,7 @@ func theirKeepAlive(every, giveUp time.Duration) theirConfig {
 	return func(c *smux.Config) { c.KeepAliveInterval, c.KeepAliveTimeout = every, giveUp }
 }
 
+// Each side's NOPs keep the other from giving up an idle session.
 func TestKeepAliveHoldsAnIdleSession(t *testing.T) {
 	matrix(t, []setting{
 		{
@@ -52,8 +53,8 @@ func TestKeepAliveHoldsAnIdleSession(t *testing.T) {
 	})
 }
 
-// Without this the test above proves nothing.
-func TestASilentPeerIsGivenUp(t *testing.T) {
+// Each side gives up a silent peer. TestKeepAliveHoldsAnIdleSession proves nothing without this.
+func TestSilentPeerIsGivenUp(t *testing.T) {
 	matrix(t, []setting{
 		{
 			name:   "ours is silent",

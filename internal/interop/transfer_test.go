@@ -28,6 +28,7 @@ var settings = []setting{
 	},
 }
 
+// Every byte arrives, in both directions at once.
 func TestEveryByteArrivesBothWaysAtOnce(t *testing.T) {
 	for _, c := range []struct {
 		name         string

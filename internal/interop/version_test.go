@@ -32,7 +32,8 @@ var clientKinds = []clientKind{
 	{"ours v2", func(c net.Conn) (muxSession, error) { return newOurs(c, true, ourConfig{Version: 2}) }},
 }
 
-func TestOneVersion0ServerServesClientsOfBothVersionsAtOnce(t *testing.T) {
+// One server with Version 0 serves clients of both versions at once.
+func TestVersion0ServerServesClientsOfBothVersions(t *testing.T) {
 	checkGoroutines(t)
 	const (
 		clientsOfAKind = 3
@@ -107,9 +108,9 @@ func TestOneVersion0ServerServesClientsOfBothVersionsAtOnce(t *testing.T) {
 	sessions.Wait()
 }
 
-// A server that is to speak first waits for the client's first frame: for the
-// original, that is its first keep-alive.
-func TestAVersion0ServerThatOpensStreamsWaitsToHearTheVersion(t *testing.T) {
+// A server with Version 0 that opens streams waits for the client's first frame. The original's first frame is its
+// first keep-alive.
+func TestVersion0ServerWaitsForTheVersion(t *testing.T) {
 	checkGoroutines(t)
 	for _, version := range []int{1, 2} {
 		client, server := tcpPair(t, false)
@@ -130,7 +131,8 @@ func TestAVersion0ServerThatOpensStreamsWaitsToHearTheVersion(t *testing.T) {
 	}
 }
 
-func TestAClientOfAnotherVersionGetsItsConnectionClosed(t *testing.T) {
+// A client of another version gets its connection closed.
+func TestClientOfAnotherVersionIsClosed(t *testing.T) {
 	checkGoroutines(t)
 	for _, c := range []struct{ ours, theirs int }{{1, 2}, {2, 1}} {
 		client, server := tcpPair(t, false)
@@ -167,8 +169,8 @@ func TestAClientOfAnotherVersionGetsItsConnectionClosed(t *testing.T) {
 	}
 }
 
-// Our client with its default version learns from a server of the other one what is wrong: from the first
-// NOP, or from silence.
+// Our client with the default version says what is wrong with a server of the other one: at the first NOP, or at
+// its time-out.
 func TestOurClientSaysThatTheServerHasAnotherVersion(t *testing.T) {
 	checkGoroutines(t)
 	for _, c := range []struct {

@@ -19,10 +19,9 @@ import (
 // into depends on the order of what happens at the same instant, and is not determined.
 const piece = 32 << 10
 
-// The figure that is checked in is the one that the program draws: its command was run after the last
-// change that matters. All but the curves is the same, and what they say was received up to any time
-// differs by two pieces at most.
-func TestTheFigureInDocsIsUpToDate(t *testing.T) {
+// The figure in docs is the one that the program draws now, except for the curves: the bytes received up to any
+// time may differ by two pieces.
+func TestFigureInDocsIsUpToDate(t *testing.T) {
 	checkedIn, err := os.ReadFile("../../docs/receive-rate.svg")
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +65,8 @@ func heights(t *testing.T, svg []byte) (y []float64) {
 	return y
 }
 
-func TestTheFigureIsWellFormed(t *testing.T) {
+// The figure is well-formed XML.
+func TestFigureIsWellFormed(t *testing.T) {
 	d := xml.NewDecoder(bytes.NewReader(figure(t).svg()))
 	for {
 		if _, err := d.Token(); errors.Is(err, io.EOF) {
@@ -77,9 +77,9 @@ func TestTheFigureIsWellFormed(t *testing.T) {
 	}
 }
 
-// What the figure shows is true: without a limit all that the link carries is received; with one, the burst
-// goes at the link's rate, and then no more than the limit.
-func TestTheCurvesShowWhatTheFigureSays(t *testing.T) {
+// The figure shows what its text says: without a limit everything that the link carries is received. With a limit
+// the burst is received at the link's rate, and then no more than the limit.
+func TestFigureShowsWhatItSays(t *testing.T) {
 	c := figure(t)
 	free, limited := c.curves[0].mbps, c.curves[1].mbps
 	if top := slices.Max(free); top < 12 || top > 13 {

@@ -8,7 +8,8 @@ import (
 	"github.com/smuxkit/smuxkit/internal/simnet"
 )
 
-func TestABareConnReadsWritesAndClosesAndNothingElse(t *testing.T) {
+// A bare conn can be read, written and closed, and has no other methods of a net.Conn.
+func TestBareConnReadsWritesAndCloses(t *testing.T) {
 	a, b := pair(t, simnet.Link{})
 	bare := simnet.Bare(a)
 	mustWrite(t, bare, count(5))

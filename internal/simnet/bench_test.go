@@ -30,6 +30,7 @@ func BenchmarkBulk(b *testing.B) {
 	y.Close()
 }
 
+// BenchmarkPingPong sends 64 bytes in each direction.
 func BenchmarkPingPong(b *testing.B) {
 	x, y := simnet.Pair(simnet.Link{})
 	b.ReportAllocs()

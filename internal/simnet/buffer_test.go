@@ -25,7 +25,8 @@ func fill(t *testing.T, c *simnet.Conn) int {
 	return n
 }
 
-func TestAStalledWriterBlocksAfterExactlyItsBuffer(t *testing.T) {
+// A writer whose direction is stalled blocks after exactly Buffer bytes.
+func TestStalledWriterBlocksAfterItsBuffer(t *testing.T) {
 	for _, size := range []int{1, 2, 1000, 4096, 300000} {
 		synctest.Test(t, func(t *testing.T) {
 			a, _ := pair(t, simnet.Link{Buffer: size})
@@ -37,7 +38,8 @@ func TestAStalledWriterBlocksAfterExactlyItsBuffer(t *testing.T) {
 	}
 }
 
-func TestAWriterWithoutAReaderBlocksAfterAllBuffersAndThePath(t *testing.T) {
+// A writer without a reader blocks after the bytes that both buffers and the path hold.
+func TestWriterWithoutReaderBlocksAfterBuffersAndPath(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		link simnet.Link
@@ -58,7 +60,8 @@ func TestAWriterWithoutAReaderBlocksAfterAllBuffersAndThePath(t *testing.T) {
 	}
 }
 
-func TestABlockedWriteReturnsWhenItsLastByteFindsRoom(t *testing.T) {
+// A blocked Write returns when its last byte fits into the buffer.
+func TestBlockedWriteReturnsWhenItsLastByteFits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Rate: 1000, Buffer: 100, Segment: 10})
 		elapsed := clock()
@@ -73,7 +76,8 @@ func TestABlockedWriteReturnsWhenItsLastByteFindsRoom(t *testing.T) {
 	})
 }
 
-func TestWhatIsInFlightDoesNotCountAgainstTheBuffer(t *testing.T) {
+// Bytes in flight do not count against Buffer.
+func TestBufferDoesNotCountBytesInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, _ := pair(t, simnet.Link{Rate: 1e6, Delay: time.Hour, Buffer: 1000})
 		elapsed := clock()
@@ -86,7 +90,8 @@ func TestWhatIsInFlightDoesNotCountAgainstTheBuffer(t *testing.T) {
 	})
 }
 
-func TestReadingMakesRoomForABlockedWriter(t *testing.T) {
+// Reading makes room for a blocked writer.
+func TestReadMakesRoomForABlockedWriter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Buffer: 10, ReadBuffer: 10})
 		data := count(1000)
@@ -115,6 +120,7 @@ func TestReadingMakesRoomForABlockedWriter(t *testing.T) {
 	})
 }
 
+// MaxRead bounds each Read.
 func TestMaxReadBoundsEachRead(t *testing.T) {
 	a, b := pair(t, simnet.Link{MaxRead: 3})
 	mustWrite(t, a, count(8))
@@ -129,7 +135,8 @@ func TestMaxReadBoundsEachRead(t *testing.T) {
 	}
 }
 
-func TestMaxWriteCutsAWriteShortWithAnError(t *testing.T) {
+// A Write of more than MaxWrite bytes is cut short with io.ErrShortWrite.
+func TestMaxWriteCutsAWriteShort(t *testing.T) {
 	a, b := pair(t, simnet.Link{MaxWrite: 3})
 	n, err := a.Write(count(5))
 	if n != 3 {
@@ -141,6 +148,7 @@ func TestMaxWriteCutsAWriteShortWithAnError(t *testing.T) {
 	mustRead(t, b, count(3))
 }
 
+// Reads and Writes of no bytes do nothing.
 func TestZeroLengthReadsAndWritesDoNothing(t *testing.T) {
 	a, b := pair(t, simnet.Link{})
 	if n, err := a.Write(nil); n != 0 || err != nil {
@@ -151,7 +159,8 @@ func TestZeroLengthReadsAndWritesDoNothing(t *testing.T) {
 	}
 }
 
-func TestTheBufferOfAWriteMayBeReused(t *testing.T) {
+// The caller may reuse its buffer when Write has returned.
+func TestWriteLeavesItsBufferToTheCaller(t *testing.T) {
 	a, b := pair(t, simnet.Link{})
 	buf := count(100)
 	mustWrite(t, a, buf)
@@ -159,6 +168,7 @@ func TestTheBufferOfAWriteMayBeReused(t *testing.T) {
 	mustRead(t, b, count(100))
 }
 
+// Concurrent Writes are not mixed.
 func TestConcurrentWritesDoNotMix(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const writers, size = 8, 1000

@@ -11,7 +11,8 @@ import (
 	"github.com/smuxkit/smuxkit/internal/simnet"
 )
 
-func TestThePeerReadsTheRestAndThenEOF(t *testing.T) {
+// After Close the peer reads the rest, and then io.EOF.
+func TestPeerReadsTheRestAndThenEOF(t *testing.T) {
 	for name, c := range map[string]struct {
 		link simnet.Link
 		want time.Duration
@@ -43,7 +44,8 @@ func TestThePeerReadsTheRestAndThenEOF(t *testing.T) {
 	}
 }
 
-func TestALateReaderGetsAllThatWasWrittenBeforeClose(t *testing.T) {
+// A reader that comes long after Close gets everything that was written before it.
+func TestLateReaderGetsEverythingWrittenBeforeClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Rate: 1e6, Buffer: 1000, ReadBuffer: 10})
 		mustWrite(t, a, count(1000))
@@ -56,7 +58,8 @@ func TestALateReaderGetsAllThatWasWrittenBeforeClose(t *testing.T) {
 	})
 }
 
-func TestAWriteFailsOneDelayAfterThePeerClosed(t *testing.T) {
+// A Write fails from one Delay after the peer's Close on.
+func TestWriteFailsOneDelayAfterThePeerClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Delay: 100 * ms})
 		b.Close()
@@ -69,7 +72,8 @@ func TestAWriteFailsOneDelayAfterThePeerClosed(t *testing.T) {
 	})
 }
 
-func TestABlockedWriteFailsWhenThePeerCloses(t *testing.T) {
+// A blocked Write fails when the peer closes.
+func TestBlockedWriteFailsWhenThePeerCloses(t *testing.T) {
 	for name, link := range map[string]simnet.Link{
 		"a full window":   {Delay: 100 * ms, Rate: 1000, Buffer: 10, ReadBuffer: 10},
 		"a slow link":     {Delay: 100 * ms, Rate: 1, Buffer: 10},
@@ -91,7 +95,8 @@ func TestABlockedWriteFailsWhenThePeerCloses(t *testing.T) {
 	}
 }
 
-func TestCloseEndsTheCallsThatAreBlockedOnThisEnd(t *testing.T) {
+// Close ends the calls that are blocked on its end.
+func TestCloseEndsBlockedCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, _ := pair(t, simnet.Link{Buffer: 10, ReadBuffer: 10})
 		results := make(chan error, 4)
@@ -113,7 +118,8 @@ func TestCloseEndsTheCallsThatAreBlockedOnThisEnd(t *testing.T) {
 	})
 }
 
-func TestEverythingFailsOnAClosedEnd(t *testing.T) {
+// All calls fail on a closed end.
+func TestClosedEndFailsAllCalls(t *testing.T) {
 	a, _ := pair(t, simnet.Link{})
 	a.Close()
 	for name, call := range map[string]func() error{
@@ -131,7 +137,8 @@ func TestEverythingFailsOnAClosedEnd(t *testing.T) {
 	}
 }
 
-func TestCloseWriteEndsOneDirectionAndLeavesTheOther(t *testing.T) {
+// CloseWrite ends one direction, and the other goes on.
+func TestCloseWriteEndsOneDirection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Delay: 10 * ms})
 		mustWrite(t, a, count(5))
@@ -149,7 +156,8 @@ func TestCloseWriteEndsOneDirectionAndLeavesTheOther(t *testing.T) {
 	})
 }
 
-func TestCloseWriteTurnsABlockedWriteAway(t *testing.T) {
+// CloseWrite ends a blocked Write, which counts what the peer gets.
+func TestCloseWriteEndsABlockedWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Buffer: 10, ReadBuffer: 10})
 		result := make(chan int)
@@ -170,7 +178,8 @@ func TestCloseWriteTurnsABlockedWriteAway(t *testing.T) {
 	})
 }
 
-func TestBothEndsMayCloseWithDataOnItsWay(t *testing.T) {
+// Both ends may close with data in flight, which is dropped.
+func TestBothEndsMayCloseWithDataInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Rate: 1000, Delay: 10 * ms})
 		mustWrite(t, a, count(100))
@@ -184,6 +193,7 @@ func TestBothEndsMayCloseWithDataOnItsWay(t *testing.T) {
 	})
 }
 
+// Errors are those of package net.
 func TestErrorsAreThoseOfNet(t *testing.T) {
 	a, b := pair(t, simnet.Link{})
 	if err := a.SetDeadline(time.Unix(1, 0)); err != nil {

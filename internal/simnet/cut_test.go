@@ -12,7 +12,8 @@ import (
 	"github.com/smuxkit/smuxkit/internal/simnet"
 )
 
-func TestACutDeliversExactlySoManyBytesAndThenBreaksBothSides(t *testing.T) {
+// A cut delivers exactly After bytes, and then both sides fail.
+func TestCutDeliversExactlyItsBytes(t *testing.T) {
 	const size = 12
 	lost := errors.New("lost")
 	for _, c := range []struct {
@@ -70,7 +71,8 @@ func TestACutDeliversExactlySoManyBytesAndThenBreaksBothSides(t *testing.T) {
 	}
 }
 
-func TestACutHappensWhenItsLastByteArrives(t *testing.T) {
+// A cut happens when its last byte arrives.
+func TestCutHappensWhenItsLastByteArrives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Rate: 1000, Delay: 100 * ms, Segment: 50})
 		a.Out().Cut(simnet.Cut{After: 70})
@@ -86,7 +88,8 @@ func TestACutHappensWhenItsLastByteArrives(t *testing.T) {
 	})
 }
 
-func TestACutWakesEverybodyWhoIsBlocked(t *testing.T) {
+// A cut ends all blocked calls at once.
+func TestCutEndsAllBlockedCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Delay: 10 * ms, Buffer: 10})
 		a.Out().Stall()
@@ -112,7 +115,8 @@ func TestACutWakesEverybodyWhoIsBlocked(t *testing.T) {
 	})
 }
 
-func TestACutLosesWhatIsInFlightTheOtherWay(t *testing.T) {
+// A cut loses bytes in flight in the other direction.
+func TestCutLosesBytesInFlightTheOtherWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Delay: 100 * ms})
 		mustWrite(t, b, count(3))
@@ -126,7 +130,8 @@ func TestACutLosesWhatIsInFlightTheOtherWay(t *testing.T) {
 	})
 }
 
-func TestACutOfOneDirectionLeavesTheOther(t *testing.T) {
+// A cut of one direction leaves the other open.
+func TestCutOfOneDirectionLeavesTheOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{})
 		a.Out().Cut(simnet.Cut{After: 3, Err: syscall.ECONNRESET, OneWay: true})
@@ -144,7 +149,8 @@ func TestACutOfOneDirectionLeavesTheOther(t *testing.T) {
 	})
 }
 
-func TestACutThatIsAlreadyPassedHappensAtOnce(t *testing.T) {
+// A cut after a byte that has arrived already happens at once.
+func TestCutAtAPassedByteHappensAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Delay: 10 * ms})
 		mustWrite(t, a, count(5))
@@ -158,7 +164,8 @@ func TestACutThatIsAlreadyPassedHappensAtOnce(t *testing.T) {
 	})
 }
 
-func TestACutArmedForBytesInFlightIsExact(t *testing.T) {
+// A cut after a byte that is in flight is exact.
+func TestCutOfBytesInFlightIsExact(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Delay: 10 * ms})
 		mustWrite(t, a, count(100))
@@ -171,7 +178,8 @@ func TestACutArmedForBytesInFlightIsExact(t *testing.T) {
 	})
 }
 
-func TestACutWaitsForTheEndOfAStall(t *testing.T) {
+// A cut waits for the end of a stall.
+func TestCutWaitsForTheEndOfAStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{})
 		a.Out().Cut(simnet.Cut{After: 1})
@@ -188,7 +196,8 @@ func TestACutWaitsForTheEndOfAStall(t *testing.T) {
 	})
 }
 
-func TestAClosedEndKeepsSayingSoAfterABreak(t *testing.T) {
+// A closed end still reports net.ErrClosed after a break.
+func TestClosedEndStaysClosedAfterABreak(t *testing.T) {
 	a, b := pair(t, simnet.Link{})
 	a.Close()
 	b.Break(syscall.ECONNRESET)

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/net/nettest"
 )
 
-func TestABlockedReadEndsAtItsDeadline(t *testing.T) {
+// A blocked Read ends at its deadline, also when that is moved.
+func TestBlockedReadEndsAtItsDeadline(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		set  func(a *simnet.Conn, start time.Time)
@@ -73,7 +74,8 @@ func TestABlockedReadEndsAtItsDeadline(t *testing.T) {
 	}
 }
 
-func TestABlockedWriteEndsAtItsDeadlineAndCountsWhatWentOut(t *testing.T) {
+// A blocked Write ends at its deadline and counts what the peer gets.
+func TestBlockedWriteEndsAtItsDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Rate: 1000, Buffer: 100, Segment: 1})
 		elapsed := clock()
@@ -97,7 +99,8 @@ func TestABlockedWriteEndsAtItsDeadlineAndCountsWhatWentOut(t *testing.T) {
 	})
 }
 
-func TestADeadlineInThePastStopsABlockedWriteAtOnce(t *testing.T) {
+// A deadline in the past ends a blocked Write at once.
+func TestDeadlineInThePastEndsABlockedWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, _ := pair(t, simnet.Link{Buffer: 10})
 		a.Out().Stall()
@@ -112,7 +115,8 @@ func TestADeadlineInThePastStopsABlockedWriteAtOnce(t *testing.T) {
 	})
 }
 
-func TestADeadlineConcernsOnlyItsSideOfItsEnd(t *testing.T) {
+// A deadline affects neither the other direction nor the other end.
+func TestDeadlineConcernsItsDirectionAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{})
 		past := time.Unix(1, 0)
@@ -126,7 +130,8 @@ func TestADeadlineConcernsOnlyItsSideOfItsEnd(t *testing.T) {
 	})
 }
 
-func TestADeadlineWinsOverBytesThatArriveAtTheSameMoment(t *testing.T) {
+// A deadline wins over bytes that arrive at the same moment.
+func TestDeadlineWinsOverBytesOfTheSameMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Delay: time.Second})
 		mustWrite(t, a, count(1))
@@ -138,7 +143,8 @@ func TestADeadlineWinsOverBytesThatArriveAtTheSameMoment(t *testing.T) {
 	})
 }
 
-func TestAWriterInTheQueueEndsAtTheDeadlineToo(t *testing.T) {
+// A deadline ends Writes that wait for another Write.
+func TestDeadlineEndsWritersInTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, _ := pair(t, simnet.Link{Buffer: 10})
 		a.Out().Stall()
@@ -158,7 +164,8 @@ func TestAWriterInTheQueueEndsAtTheDeadlineToo(t *testing.T) {
 	})
 }
 
-func TestAPairIsANetConn(t *testing.T) {
+// A pair passes nettest.
+func TestPairPassesNettest(t *testing.T) {
 	for name, link := range map[string]simnet.Link{
 		"fast":  {},
 		"tight": {Rate: simnet.Gbit, Delay: ms / 10, Buffer: 20000, ReadBuffer: 10000, MaxRead: 7000},

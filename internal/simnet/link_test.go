@@ -9,7 +9,8 @@ import (
 	"github.com/smuxkit/smuxkit/internal/simnet"
 )
 
-func TestAByteArrivesAtExactlyTheDelay(t *testing.T) {
+// A byte arrives exactly one Delay after it was written.
+func TestByteArrivesAfterTheDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Delay: 100 * ms})
 		elapsed := clock()
@@ -20,7 +21,8 @@ func TestAByteArrivesAtExactlyTheDelay(t *testing.T) {
 	})
 }
 
-func TestEachByteTakesItsTimeOnTheLink(t *testing.T) {
+// Each byte takes its time on the link.
+func TestBytesTakeTheirTimeOnTheLink(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		link  simnet.Link
@@ -56,7 +58,8 @@ func TestEachByteTakesItsTimeOnTheLink(t *testing.T) {
 	}
 }
 
-func TestALongTransferTakesExactlyBytesByRatePlusDelay(t *testing.T) {
+// A long transfer takes exactly its bytes divided by Rate, plus Delay.
+func TestLongTransferTakesBytesByRatePlusDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const chunk, chunks = 32 << 10, 1024
 		a, b := pair(t, simnet.Link{Rate: simnet.Gbit, Delay: 50 * ms})
@@ -78,7 +81,8 @@ func TestALongTransferTakesExactlyBytesByRatePlusDelay(t *testing.T) {
 	})
 }
 
-func TestBothDirectionsRunAtTheirOwnPace(t *testing.T) {
+// Each direction has its own rate and delay.
+func TestDirectionsHaveTheirOwnRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := simnet.AsymmetricPair(
 			simnet.Link{Rate: 1000, Delay: ms},
@@ -96,6 +100,7 @@ func TestBothDirectionsRunAtTheirOwnPace(t *testing.T) {
 	})
 }
 
+// Writes queue behind each other. An idle link saves nothing up.
 func TestWritesQueueBehindEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Rate: 1000})
@@ -114,7 +119,8 @@ func TestWritesQueueBehindEachOther(t *testing.T) {
 	})
 }
 
-func TestASlowLinkDeliversInStepsOfTwoMilliseconds(t *testing.T) {
+// A slow link delivers what it sends in two milliseconds at a time.
+func TestSlowLinkDeliversEveryTwoMilliseconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Rate: 10 * simnet.Mbit})
 		elapsed := clock()
@@ -130,7 +136,8 @@ func TestASlowLinkDeliversInStepsOfTwoMilliseconds(t *testing.T) {
 	})
 }
 
-func TestASegmentArrivesAsAWhole(t *testing.T) {
+// A segment arrives as a whole.
+func TestSegmentArrivesAsAWhole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Rate: 1000, Segment: 100})
 		elapsed := clock()
@@ -149,7 +156,8 @@ func TestASegmentArrivesAsAWhole(t *testing.T) {
 	})
 }
 
-func TestAnEndlessWriterIsStoppedEvenWithoutARate(t *testing.T) {
+// A link without a rate stops an endless writer after 16 MiB in flight.
+func TestEndlessWriterIsStoppedWithoutARate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, _ := pair(t, simnet.Link{Delay: time.Hour})
 		if err := a.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
@@ -170,7 +178,8 @@ func TestAnEndlessWriterIsStoppedEvenWithoutARate(t *testing.T) {
 	})
 }
 
-func TestALinkWithANegativeFieldPanics(t *testing.T) {
+// A link with a negative field panics.
+func TestNegativeLinkFieldPanics(t *testing.T) {
 	for name, l := range map[string]simnet.Link{
 		"rate":        {Rate: -1},
 		"delay":       {Delay: -1},

@@ -10,6 +10,7 @@ import (
 	"github.com/smuxkit/smuxkit/internal/simnet"
 )
 
+// Counters tell where the bytes are, the same at both ends.
 func TestCountersTellWhereTheBytesAre(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Rate: 1000, Delay: 100 * ms, Segment: 100})
@@ -36,7 +37,8 @@ func TestCountersTellWhereTheBytesAre(t *testing.T) {
 	})
 }
 
-func TestTheLogTellsEachEventWithItsExactTime(t *testing.T) {
+// Log gets each event with its exact time.
+func TestLogGetsEachEventWithItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got []string
 		record := func(e simnet.Event) { got = append(got, e.String()) }

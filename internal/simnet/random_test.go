@@ -12,7 +12,8 @@ import (
 	"github.com/smuxkit/smuxkit/internal/simnet"
 )
 
-func TestWhateverIsDoneTheBytesComeInOrderAndTheFiguresAddUp(t *testing.T) {
+// With any link, stalls and deadlines all bytes arrive in order, and the counters add up.
+func TestRandomCallsKeepOrderAndCounters(t *testing.T) {
 	for seed := range uint64(24) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

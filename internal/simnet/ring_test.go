@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-func TestARingGivesBackWhatWasPutHoweverItWrapsAndGrows(t *testing.T) {
+// A ring gives back what was put into it, however it wraps and grows.
+func TestRingGivesBackWhatWasPut(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	var r ring
 	var want []byte // what is in the ring
@@ -28,7 +29,8 @@ func TestARingGivesBackWhatWasPutHoweverItWrapsAndGrows(t *testing.T) {
 	}
 }
 
-func TestASteadyRingDoesNotGrow(t *testing.T) {
+// A ring in steady use does not grow.
+func TestSteadyRingDoesNotGrow(t *testing.T) {
 	var r ring
 	b := make([]byte, 1000)
 	for i := range int64(1000) {
@@ -40,6 +42,7 @@ func TestASteadyRingDoesNotGrow(t *testing.T) {
 	}
 }
 
+// Segments that arrive at the same time are one.
 func TestSegmentsThatArriveTogetherAreOne(t *testing.T) {
 	var f flight
 	for i := range 10 {
@@ -54,7 +57,8 @@ func TestSegmentsThatArriveTogetherAreOne(t *testing.T) {
 	}
 }
 
-func TestALongFlightKeepsItsOrderInBoundedMemory(t *testing.T) {
+// A long flight keeps its order in bounded memory.
+func TestFlightKeepsItsOrderInBoundedMemory(t *testing.T) {
 	var f flight
 	next := int64(0)
 	for i := range int64(10000) {

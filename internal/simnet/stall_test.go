@@ -11,7 +11,8 @@ import (
 	"github.com/smuxkit/smuxkit/internal/simnet"
 )
 
-func TestNothingIsDeliveredDuringAStall(t *testing.T) {
+// Nothing is delivered during a stall.
+func TestStallDeliversNothing(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		do   func(t *testing.T, a, b *simnet.Conn)
@@ -54,7 +55,8 @@ func TestNothingIsDeliveredDuringAStall(t *testing.T) {
 	}
 }
 
-func TestAStallInOneDirectionLeavesTheOther(t *testing.T) {
+// A stall of one direction leaves the other open.
+func TestStallOfOneDirectionLeavesTheOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Delay: 10 * ms})
 		a.Out().Stall()
@@ -65,7 +67,8 @@ func TestAStallInOneDirectionLeavesTheOther(t *testing.T) {
 	})
 }
 
-func TestAfterAStallWhatWasInFlightIsThereAtOnceAndTheRestInItsTime(t *testing.T) {
+// At the end of a stall bytes that were in flight are there at once. The rest takes its time.
+func TestStallEndDeliversWhatWasInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Rate: 1000, Delay: 100 * ms, Segment: 100})
 		mustWrite(t, a, count(300))
@@ -81,7 +84,8 @@ func TestAfterAStallWhatWasInFlightIsThereAtOnceAndTheRestInItsTime(t *testing.T
 	})
 }
 
-func TestAfterAStallBytesThatHadArrivedAreReadAtOnce(t *testing.T) {
+// Bytes that had arrived before a stall are read at once after it.
+func TestStallEndLeavesArrivedBytesReadable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{})
 		mustWrite(t, a, count(5))
@@ -96,7 +100,8 @@ func TestAfterAStallBytesThatHadArrivedAreReadAtOnce(t *testing.T) {
 	})
 }
 
-func TestAfterAStallABlockedWriteGoesOn(t *testing.T) {
+// A blocked Write goes on after a stall.
+func TestStallEndReleasesABlockedWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Buffer: 10})
 		a.Out().Stall()
@@ -108,7 +113,8 @@ func TestAfterAStallABlockedWriteGoesOn(t *testing.T) {
 	})
 }
 
-func TestTheNewsThatTheReaderClosedWaitsForTheEndOfAStall(t *testing.T) {
+// A writer learns only after a stall that the reader has closed.
+func TestStallDelaysTheNewsOfAClosedReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Delay: 10 * ms})
 		b.Out().Stall()

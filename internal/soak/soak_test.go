@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// The first rounds of a seed pass, in small. This compiles and runs the program; to find something,
-// run it for longer: make soak.
+// The first rounds of a seed pass, with small sizes. This compiles and runs the program. To find faults, run it
+// for longer: make soak.
 func TestSoakPassesItsFirstRounds(t *testing.T) {
 	rounds := uint64(12)
 	if testing.Short() {
@@ -20,7 +20,7 @@ func TestSoakPassesItsFirstRounds(t *testing.T) {
 	}
 }
 
-// Equal seeds draw equal rounds, and equal behaviours at both ends.
+// Equal seeds give equal rounds, and equal behaviours at both ends.
 func TestPlanFollowsFromItsSeed(t *testing.T) {
 	for k := range uint64(100) {
 		a, b := drawPlan(7, k, false), drawPlan(7, k, false)

@@ -7,7 +7,8 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-func TestFramesAreEncodedAsTheProtocolSays(t *testing.T) {
+// Frames are encoded as docs/protocol.md says, and print in one line.
+func TestFrameEncoding(t *testing.T) {
 	for _, c := range []struct {
 		frame Frame
 		bytes string
@@ -45,7 +46,8 @@ func TestFramesAreEncodedAsTheProtocolSays(t *testing.T) {
 	}
 }
 
-func TestAFrameThatCannotBePanics(t *testing.T) {
+// A frame that cannot exist panics.
+func TestFrameThatCannotBePanics(t *testing.T) {
 	for name, f := range map[string]func(){
 		"data of 65,536 bytes":    func() { PSH(1, 3, make([]byte, wire.MaxPayload+1)) },
 		"the update of a NOP":     func() { NOP(1).Update() },

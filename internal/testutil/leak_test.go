@@ -8,6 +8,7 @@ import (
 	"github.com/smuxkit/smuxkit/internal/simnet"
 )
 
+// LeakCheck reports a goroutine that stays.
 func TestLeakCheckFindsAGoroutineThatStays(t *testing.T) {
 	stop := make(chan struct{})
 	defer close(stop)
@@ -18,7 +19,8 @@ func TestLeakCheckFindsAGoroutineThatStays(t *testing.T) {
 	wantFailure(t, r, "TestLeakCheckFindsAGoroutineThatStays")
 }
 
-func TestLeakCheckPassesWhatWasThereBeforeAndWhatEnds(t *testing.T) {
+// LeakCheck accepts goroutines that existed before, and goroutines that end.
+func TestLeakCheckPassesGoroutinesThatEnd(t *testing.T) {
 	stop := make(chan struct{})
 	defer close(stop)
 	go func() { <-stop }()
@@ -33,7 +35,8 @@ func TestLeakCheckPassesWhatWasThereBeforeAndWhatEnds(t *testing.T) {
 	}
 }
 
-func TestLeakCheckSaysNothingAboutATestThatFailedAnyway(t *testing.T) {
+// LeakCheck reports nothing for a test that has failed.
+func TestLeakCheckIgnoresATestThatFailed(t *testing.T) {
 	stop := make(chan struct{})
 	defer close(stop)
 	r := record(func(t testing.TB) {
@@ -46,6 +49,7 @@ func TestLeakCheckSaysNothingAboutATestThatFailedAnyway(t *testing.T) {
 	}
 }
 
+// LeakCheck works in a bubble.
 func TestLeakCheckWorksInABubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		LeakCheck(t)

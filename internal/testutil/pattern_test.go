@@ -12,7 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestAPatternIsTheSameHoweverItIsAskedFor(t *testing.T) {
+// A Pattern has the same bytes, however they are read.
+func TestPatternIsTheSameHoweverItIsRead(t *testing.T) {
 	p := Pattern(42)
 	whole := p.Bytes(1000)
 	for off := range 50 {
@@ -38,7 +39,8 @@ func TestAPatternIsTheSameHoweverItIsAskedFor(t *testing.T) {
 	}
 }
 
-func TestAPatternGoesFarBeyondFourGigabytes(t *testing.T) {
+// A Pattern has different bytes beyond 4 GiB.
+func TestPatternGoesBeyondFourGigabytes(t *testing.T) {
 	p := Pattern(1)
 	b := make([]byte, 100)
 	p.Fill(b, 1<<40-50)
@@ -50,6 +52,7 @@ func TestAPatternGoesFarBeyondFourGigabytes(t *testing.T) {
 	}
 }
 
+// Check reports the first wrong byte.
 func TestCheckNamesTheFirstWrongByte(t *testing.T) {
 	p := Pattern(7)
 	for i := range 100 {
@@ -63,7 +66,8 @@ func TestCheckNamesTheFirstWrongByte(t *testing.T) {
 	}
 }
 
-func TestAMismatchSaysWhereTheBytesBelong(t *testing.T) {
+// A PatternError says at which offset the bytes belong.
+func TestPatternErrorSaysWhereTheBytesBelong(t *testing.T) {
 	p := Pattern(7)
 	whole := p.Bytes(1000)
 	for _, c := range []struct {
@@ -90,7 +94,8 @@ func TestAMismatchSaysWhereTheBytesBelong(t *testing.T) {
 	}
 }
 
-func TestWhatIsSentIsReceived(t *testing.T) {
+// Receive accepts what Send has sent.
+func TestReceiveAcceptsWhatSendSent(t *testing.T) {
 	const size = 100_000
 	p := Pattern(3)
 	for _, chunk := range []int{1, 7, 8, 1000, size, size * 2} {
@@ -110,6 +115,7 @@ func TestWhatIsSentIsReceived(t *testing.T) {
 	}
 }
 
+// Receive reports each kind of wrong data.
 func TestReceiveFindsWhatIsWrong(t *testing.T) {
 	p := Pattern(3)
 	broken := errors.New("broken")
@@ -136,6 +142,7 @@ func TestReceiveFindsWhatIsWrong(t *testing.T) {
 	}
 }
 
+// Send returns how many bytes the writer took.
 func TestSendReportsWhatTheWriterTook(t *testing.T) {
 	p := Pattern(3)
 	if n, err := p.Send(&limited{room: 25}, 100, 10); n != 25 || err != errFull {
@@ -146,7 +153,8 @@ func TestSendReportsWhatTheWriterTook(t *testing.T) {
 	}
 }
 
-func TestSendFindsOutAWriterThatKeepsItsSlice(t *testing.T) {
+// A writer that keeps the slice of a Send gets other bytes there.
+func TestSendExposesAWriterThatKeepsItsSlice(t *testing.T) {
 	var kept [][]byte
 	if _, err := Pattern(3).Send(writerFunc(func(b []byte) (int, error) {
 		kept = append(kept, b)
@@ -159,7 +167,8 @@ func TestSendFindsOutAWriterThatKeepsItsSlice(t *testing.T) {
 	}
 }
 
-func TestAVerifierKeepsItsFirstError(t *testing.T) {
+// A Verifier keeps its first error.
+func TestVerifierKeepsItsFirstError(t *testing.T) {
 	p := Pattern(3)
 	v := p.Verifier()
 	if n, err := v.Write(p.Bytes(10)); n != 10 || err != nil {

@@ -14,7 +14,8 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-func TestTwoPeersTalkOverEveryTransport(t *testing.T) {
+// Two Peers talk over every transport.
+func TestPeersTalkOverEveryTransport(t *testing.T) {
 	for _, tr := range Transports() {
 		t.Run(tr.Name, func(t *testing.T) {
 			LeakCheck(t)
@@ -67,6 +68,7 @@ func send(other io.Writer, frames ...Frame) {
 	_, _ = other.Write(b)
 }
 
+// Expectations that hold do not fail the test.
 func TestExpectationsThatHoldPass(t *testing.T) {
 	r := scripted(t, func(t testing.TB, p *Peer, other *simnet.Conn) {
 		send(other, PSH(1, 3, []byte("one")), PSH(1, 3, nil), NOP(1), PSH(1, 3, []byte("two")), FIN(1, 3))
@@ -85,7 +87,8 @@ func TestExpectationsThatHoldPass(t *testing.T) {
 	}
 }
 
-func TestExpectationsThatDoNotHoldFailAndSayWhatCame(t *testing.T) {
+// An expectation that does not hold fails the test. Its message says what was expected and what came.
+func TestExpectationsThatDoNotHoldFail(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		test func(t testing.TB, p *Peer, other *simnet.Conn)
@@ -167,7 +170,8 @@ func TestExpectationsThatDoNotHoldFailAndSayWhatCame(t *testing.T) {
 	}
 }
 
-func TestAFrameThatIsLateIsNotLost(t *testing.T) {
+// A frame that comes after a time-out is not lost.
+func TestPeerDoesNotLoseALateFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := SimPair(t, simnet.Link{Delay: time.Second})
 		p, other := NewPeer(t, a), NewPeer(t, b)
@@ -184,7 +188,8 @@ func TestAFrameThatIsLateIsNotLost(t *testing.T) {
 	})
 }
 
-func TestAPeerReadsOnlyWhenItIsAsked(t *testing.T) {
+// A Peer reads only when the test asks it to, and only one frame.
+func TestPeerReadsOnlyWhenAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := SimPair(t, simnet.Link{})
 		p := NewPeer(t, a)
@@ -201,7 +206,8 @@ func TestAPeerReadsOnlyWhenItIsAsked(t *testing.T) {
 	})
 }
 
-func TestAWrongFrameIsReportedWithItsHeader(t *testing.T) {
+// TryNext returns the header of a frame that is not well-formed.
+func TestPeerReportsTheHeaderOfAWrongFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := SimPair(t, simnet.Link{})
 		p := NewPeer(t, a)
@@ -213,7 +219,8 @@ func TestAWrongFrameIsReportedWithItsHeader(t *testing.T) {
 	})
 }
 
-func TestExpectEndReturnsWhatStillCame(t *testing.T) {
+// ExpectEnd returns the frames that came before the end.
+func TestExpectEndReturnsTheLastFrames(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		end  func(other *simnet.Conn)

@@ -7,7 +7,8 @@ import (
 	"testing/synctest"
 )
 
-func TestEveryTransportCarriesBytesBothWaysAndCloses(t *testing.T) {
+// Each transport carries bytes in both directions, and closes.
+func TestTransportsCarryBytesAndClose(t *testing.T) {
 	for _, tr := range Transports() {
 		t.Run(tr.Name, func(t *testing.T) { carry(t, tr) })
 		if tr.Bubble {
@@ -49,7 +50,8 @@ func carry(t *testing.T, tr Transport) {
 	}
 }
 
-func TestATransportWithDeadlinesIsANetConnAndOneWithoutIsNot(t *testing.T) {
+// A transport with deadlines is a net.Conn, and one without is not.
+func TestTransportWithDeadlinesIsANetConn(t *testing.T) {
 	for _, tr := range Transports() {
 		t.Run(tr.Name, func(t *testing.T) {
 			client, server := tr.Pair(t)
@@ -62,7 +64,8 @@ func TestATransportWithDeadlinesIsANetConnAndOneWithoutIsNot(t *testing.T) {
 	}
 }
 
-func TestBothEndsOfAPairAreClosedWhenTheTestEnds(t *testing.T) {
+// Both ends of a pair are closed when the test ends.
+func TestPairIsClosedWhenTheTestEnds(t *testing.T) {
 	for _, tr := range Transports() {
 		t.Run(tr.Name, func(t *testing.T) {
 			var ends []io.ReadWriteCloser
