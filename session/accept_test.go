@@ -29,10 +29,10 @@ func TestSYNBeyondBacklogIsRefusedWithFIN(t *testing.T) {
 		for n := range backlog {
 			p.Send(t, r.syn(r.theirs(n)), r.psh(r.theirs(n), []byte("data")))
 		}
-		p.ExpectNothing(t, time.Second)
+		p.ExpectNothing(t, "a stream that fits into the backlog gets no answer", time.Second)
 		for n := backlog; n < backlog+5; n++ {
 			p.Send(t, r.syn(r.theirs(n)))
-			p.ExpectClosed(t, r.fin(r.theirs(n)))
+			p.ExpectClosed(t, "a stream beyond the backlog is refused", r.fin(r.theirs(n)))
 		}
 		if got := s.Stats(); got.StreamsRefused != 5 || got.StreamsAccepted != backlog {
 			t.Errorf("Stats: %d streams refused, %d accepted", got.StreamsRefused, got.StreamsAccepted)
@@ -40,7 +40,7 @@ func TestSYNBeyondBacklogIsRefusedWithFIN(t *testing.T) {
 		// Data for a refused one gets no other answer.
 		id := r.theirs(backlog)
 		p.Send(t, r.psh(id, []byte("data")), r.psh(id, []byte("data")), r.fin(id))
-		p.ExpectNothing(t, time.Second)
+		p.ExpectNothing(t, "data for a refused stream gets no answer", time.Second)
 
 		// Those in the backlog are as they were, and the session goes on.
 		for n := range backlog {
@@ -63,7 +63,7 @@ func TestAcceptMakesRoomInTheBacklog(t *testing.T) {
 		s, p := r.start(t, session.Config{AcceptBacklog: 1})
 		for n := range 10 {
 			p.Send(t, r.syn(r.theirs(2*n)), r.syn(r.theirs(2*n+1)))
-			p.ExpectClosed(t, r.fin(r.theirs(2*n+1)))
+			p.ExpectClosed(t, "the second stream is beyond the backlog", r.fin(r.theirs(2*n+1)))
 			if st := accept(t, s); st.ID() != r.theirs(2*n) {
 				t.Errorf("accepted stream %d, want %d", st.ID(), r.theirs(2*n))
 			}
@@ -77,10 +77,10 @@ func TestRefusedStreamIsNoStream(t *testing.T) {
 		s, p := r.start(t, session.Config{AcceptBacklog: 1, MaxReceiveBuffer: 64 << 10})
 		p.Send(t, r.syn(r.theirs(0)), r.syn(r.theirs(1)))
 		p.Ignore(wire.NOP, wire.UPD)
-		p.ExpectClosed(t, r.fin(r.theirs(1)))
+		p.ExpectClosed(t, "the second stream is refused", r.fin(r.theirs(1)))
 		// Its data counts for no window and no budget.
 		p.Send(t, r.pshs(r.theirs(1), make([]byte, 1<<20))...)
-		p.ExpectNothing(t, time.Second)
+		p.ExpectNothing(t, "data of a refused stream gets no answer", time.Second)
 		if n := s.NumStreams(); n != 1 {
 			t.Errorf("%d streams are open", n)
 		}
@@ -111,17 +111,17 @@ func TestMaxStreamsBoundsWhatThePeerOpens(t *testing.T) {
 		}, false},
 		{"CloseWrite", func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
 			_ = st.CloseWrite()
-			p.ExpectFrame(t, r.fin(st.ID()))
+			p.ExpectFrame(t, "CloseWrite sends one FIN", r.fin(st.ID()))
 		}, false},
 		{"Close", func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
 			_ = st.Close()
-			p.ExpectClosed(t, r.fin(st.ID()))
+			p.ExpectClosed(t, "Close sends two FINs", r.fin(st.ID()))
 		}, true},
 		{"FIN and CloseWrite, and all was read", func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
 			p.Send(t, r.fin(st.ID()))
 			wantEOF(t, st)
 			_ = st.CloseWrite()
-			p.ExpectFrame(t, r.fin(st.ID()))
+			p.ExpectFrame(t, "CloseWrite sends one FIN", r.fin(st.ID()))
 		}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -134,10 +134,10 @@ func TestMaxStreamsBoundsWhatThePeerOpens(t *testing.T) {
 					last = accept(t, s)
 				}
 				p.Send(t, r.syn(r.theirs(most)))
-				p.ExpectClosed(t, r.fin(r.theirs(most)))
+				p.ExpectClosed(t, "one stream more than MaxStreams is refused", r.fin(r.theirs(most)))
 				for range 3 { // what this side opens is not counted
 					mine := open(t, s)
-					p.ExpectFrame(t, r.syn(mine.ID()))
+					p.ExpectFrame(t, "a stream of this side does not count", r.syn(mine.ID()))
 				}
 				c.close(t, r, last, p)
 				p.Send(t, r.syn(r.theirs(most+1)))
@@ -146,9 +146,9 @@ func TestMaxStreamsBoundsWhatThePeerOpens(t *testing.T) {
 						t.Errorf("accepted stream %d", st.ID())
 					}
 					p.Send(t, r.syn(r.theirs(most+2)))
-					p.ExpectClosed(t, r.fin(r.theirs(most+2)))
+					p.ExpectClosed(t, "the closed stream makes room for one stream only", r.fin(r.theirs(most+2)))
 				} else {
-					p.ExpectClosed(t, r.fin(r.theirs(most+1)))
+					p.ExpectClosed(t, "the stream still counts", r.fin(r.theirs(most+1)))
 				}
 				if err := s.Err(); err != nil {
 					t.Error(err)
@@ -190,7 +190,7 @@ func TestStreamIDOfThePeersParityIsAccepted(t *testing.T) {
 					if _, err := st.Write([]byte("answer")); err != nil {
 						t.Error(err)
 					}
-					p.ExpectData(t, id, []byte("answer"))
+					p.ExpectData(t, "the answer is sent on the peer's stream", id, []byte("answer"))
 				}
 			})
 		})
@@ -207,10 +207,10 @@ func TestStreamIDsGrowByTwoAndAreNotUsedAgain(t *testing.T) {
 			if first := r.ours(0); want != first+uint32(2*n) {
 				t.Errorf("stream %d has id %d", n, want)
 			}
-			p.ExpectFrame(t, r.syn(want))
+			p.ExpectFrame(t, "ids grow by two", r.syn(want))
 			if n%3 == 0 { // a closed one's is not used again
 				_ = st.Close()
-				p.ExpectClosed(t, r.fin(want))
+				p.ExpectClosed(t, "Close sends two FINs", r.fin(want))
 				p.Send(t, r.fin(want))
 			}
 		}
@@ -233,7 +233,7 @@ func TestOpenFailsWhenIDsAreUsedUp(t *testing.T) {
 			if st.ID() != id {
 				t.Errorf("opened stream %d, want %d", st.ID(), id)
 			}
-			p.ExpectFrame(t, r.syn(id))
+			p.ExpectFrame(t, "the last ids can be opened", r.syn(id))
 			streams = append(streams, st)
 		}
 		for range 3 {
@@ -248,9 +248,9 @@ func TestOpenFailsWhenIDsAreUsedUp(t *testing.T) {
 			if _, err := st.Write([]byte("still here")); err != nil {
 				t.Error(err)
 			}
-			p.ExpectData(t, st.ID(), []byte("still here"))
+			p.ExpectData(t, "open streams go on without ids", st.ID(), []byte("still here"))
 			_ = st.Close()
-			p.ExpectClosed(t, r.fin(st.ID()))
+			p.ExpectClosed(t, "open streams can be closed without ids", r.fin(st.ID()))
 			p.Send(t, r.fin(st.ID()))
 		}
 		if _, err := s.Open(); !errors.Is(err, session.ErrIDsExhausted) {
@@ -318,11 +318,11 @@ func TestStatsCountFramesBytesAndStreams(t *testing.T) {
 		p.Ignore(wire.NOP, wire.UPD)
 		frames := []testutil.Frame{r.syn(r.theirs(0)), r.syn(r.theirs(1)), r.syn(r.theirs(2)), r.psh(r.theirs(0), make([]byte, 500)), r.nop()}
 		p.Send(t, frames...)
-		p.ExpectClosed(t, r.fin(r.theirs(2)))
+		p.ExpectClosed(t, "the third stream is beyond the backlog", r.fin(r.theirs(2)))
 		mine := open(t, s)
 		_, _ = mine.Write(make([]byte, 100))
-		p.ExpectFrame(t, r.syn(mine.ID()))
-		p.ExpectData(t, mine.ID(), make([]byte, 100))
+		p.ExpectFrame(t, "a stream is opened", r.syn(mine.ID()))
+		p.ExpectData(t, "its data is sent", mine.ID(), make([]byte, 100))
 		want := session.Stats{
 			BytesSent: 2*8 + 8 + 108, BytesReceived: uint64(len(appendAll(frames))), FramesReceived: 5,
 			StreamsOpened: 1, StreamsAccepted: 2, StreamsRefused: 1, Unread: 500,
@@ -349,7 +349,7 @@ func TestAcceptAfterCloseIsErrClosed(t *testing.T) {
 				t.Errorf("Accept: %v", err)
 			}
 		}
-		p.ExpectEnd(t)
+		p.ExpectEnd(t, "Close ends the transport")
 	})
 }
 

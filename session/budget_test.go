@@ -123,7 +123,7 @@ func TestFullBudgetStopsThePeerByTheTransport(t *testing.T) {
 		if n := p.Conn.(*simnet.Conn).Out().Counters().Written; n > budget+65535+2*buffers+1000 {
 			t.Errorf("%d bytes were taken from the peer", n)
 		}
-		p.ExpectNothing(t, time.Second) // the protocol has no words for it
+		p.ExpectNothing(t, "the session does not say that its budget is full", time.Second)
 		if err := s.Err(); err != nil {
 			t.Errorf("Err = %v", err)
 		}

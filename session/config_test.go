@@ -233,9 +233,9 @@ func TestFrameHoldsAtMostMaxFrameSize(t *testing.T) {
 					var got []byte
 					largest := 0
 					for {
-						f := p.Next(t)
+						f := p.Next(t, "the data of the stream is sent")
 						if f.Command == wire.FIN {
-							p.ExpectFrame(t, f) // Close sends it twice
+							p.ExpectFrame(t, "Close sends FIN twice", f)
 							break
 						}
 						got = append(got, f.Data...)
@@ -271,9 +271,9 @@ func TestDefaultsAreThoseOfTheDocs(t *testing.T) {
 		s, p := r.start(t, session.Config{})
 		p.Ignore(wire.NOP, wire.UPD)
 		sendFlood(t, r, p, func(r role, n int) testutil.Frame { return r.syn(r.theirs(n)) }, 65536)
-		p.ExpectNothing(t, time.Second)
+		p.ExpectNothing(t, "MaxStreams streams wait for Accept", time.Second)
 		p.Send(t, r.syn(r.theirs(65536)))
-		p.ExpectClosed(t, r.fin(r.theirs(65536)))
+		p.ExpectClosed(t, "one stream more than MaxStreams is refused", r.fin(r.theirs(65536)))
 		if n := s.NumStreams(); n != 65536 {
 			t.Errorf("%d streams are open", n)
 		}

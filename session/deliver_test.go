@@ -120,7 +120,7 @@ func deliverWithUnreadData(t *testing.T, common *session.Config) {
 				}
 			}
 		}
-		peer.ExpectEnd(t)
+		peer.ExpectEnd(t, "Close ends the transport")
 		peer.Close()
 		wantErr(t, "Close", (<-closed).err, nil)
 	})

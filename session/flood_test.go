@@ -64,7 +64,7 @@ func floodTest(t *testing.T, r role, link simnet.Link) (*session.Session, *testu
 	}
 	go io.Copy(io.Discard, accept(t, s))
 	_ = accept(t, s).Close()
-	p.ExpectClosed(t, r.fin(r.theirs(1)))
+	p.ExpectClosed(t, "Close sends two FINs", r.fin(r.theirs(1)))
 	for n := range 4 {
 		p.Send(t, r.syn(r.theirs(2+n)))
 	}

@@ -105,9 +105,9 @@ func TestSessionCloseSucceedsIfThePeerClosesAfterReading(t *testing.T) {
 		st.Close()
 		closed := background(func() (struct{}, error) { return struct{}{}, c.Close() })
 		settle(tr)
-		for peer.Next(t).Command != wire.FIN {
+		for peer.Next(t, "all frames up to FIN are sent").Command != wire.FIN {
 		}
-		peer.Next(t) // the second FIN
+		peer.Next(t, "a second FIN follows")
 		peer.Close()
 		wantErr(t, "Close", (<-closed).err, nil)
 	})

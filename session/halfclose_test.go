@@ -48,9 +48,9 @@ func TestCloseHalfClosesTheTransportAndReadsToItsEnd(t *testing.T) {
 				}
 				elapsed := clock()
 				closed := background(func() (struct{}, error) { return struct{}{}, s.Close() })
-				p.ExpectFrame(t, testutil.SYN(v, st.ID()))
-				p.ExpectData(t, st.ID(), []byte("the end"))
-				p.ExpectEOF(t)
+				p.ExpectFrame(t, "SYN is sent before the half-close", testutil.SYN(v, st.ID()))
+				p.ExpectData(t, "data is sent before the half-close", st.ID(), []byte("the end"))
+				p.ExpectEOF(t, "Close half-closes the transport")
 				for range 100 {
 					p.Send(t, testutil.PSH(v, st.ID(), make([]byte, 1000)))
 				}

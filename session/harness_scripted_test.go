@@ -97,7 +97,7 @@ func (r role) hear(t *testing.T, p *testutil.Peer) {
 	t.Helper()
 	if r.client {
 		p.Ignore()
-		p.ExpectFrame(t, r.nop())
+		p.ExpectFrame(t, "a client begins with a NOP", r.nop())
 		p.Ignore(wire.NOP)
 	}
 }
@@ -144,24 +144,24 @@ func appendAll(frames []testutil.Frame) (b []byte) {
 	return b
 }
 
-// wantAlive wants the session to go on: data gets through both ways on a new stream of the peer's.
+// wantAlive checks that the session goes on: the peer opens stream id, and data passes in both directions.
 func wantAlive(t testing.TB, r role, s *session.Session, p *testutil.Peer, id uint32) {
 	t.Helper()
 	p.Send(t, r.syn(id), r.psh(id, []byte("ping")))
 	st := accept(t, s)
 	if st.ID() != id {
-		t.Fatalf("accepted stream %d, want %d", st.ID(), id)
+		t.Fatalf("the session goes on: accepted stream %d, want %d", st.ID(), id)
 	}
 	buf := make([]byte, 4)
 	if _, err := io.ReadFull(st, buf); err != nil || string(buf) != "ping" {
-		t.Fatalf("read %q, %v", buf, err)
+		t.Fatalf("the session goes on: read %q, %v", buf, err)
 	}
 	if _, err := st.Write([]byte("pong")); err != nil {
-		t.Fatal(err)
+		t.Fatalf("the session goes on: %v", err)
 	}
-	p.ExpectData(t, id, []byte("pong"))
+	p.ExpectData(t, "the session goes on", id, []byte("pong"))
 	if err := s.Err(); err != nil {
-		t.Fatalf("Err = %v", err)
+		t.Fatalf("the session goes on: Err = %v", err)
 	}
 }
 
@@ -210,7 +210,7 @@ func scriptedOver(t testing.TB, ca, cb io.ReadWriteCloser, cfg *session.Config) 
 func openWide(t testing.TB, c *session.Session, peer *testutil.Peer, version int) *stream.Stream {
 	t.Helper()
 	st := open(t, c)
-	peer.ExpectFrame(t, testutil.SYN(wire.Version(version), st.ID()))
+	peer.ExpectFrame(t, "OpenStream sends SYN", testutil.SYN(wire.Version(version), st.ID()))
 	if version == 2 {
 		// A session that has counted the NOP has handled the update.
 		seen := c.Stats().FramesReceived

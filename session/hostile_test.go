@@ -119,7 +119,7 @@ func TestProtocolViolationEndsTheSession(t *testing.T) {
 				} else {
 					wantErr(t, "Accept", res.err, v.want)
 				}
-				p.ExpectEnd(t)
+				p.ExpectEnd(t, "a violation ends the transport")
 			}, "sim", "tcp")
 		})
 	}

@@ -128,13 +128,13 @@ func TestClientSendsANOPAtOnceAndServerNothing(t *testing.T) {
 		_, p := r.start(t, session.Config{})
 		p.Ignore()
 		if !r.client {
-			p.ExpectNothing(t, time.Hour)
+			p.ExpectNothing(t, "a server sends nothing", time.Hour)
 			return
 		}
 		elapsed := clock()
-		p.ExpectFrame(t, r.nop())
+		p.ExpectFrame(t, "a client begins with a NOP", r.nop())
 		wantTime(t, "the NOP came", elapsed(), 0)
-		p.ExpectNothing(t, time.Hour)
+		p.ExpectNothing(t, "without keep-alive the client sends no other frame", time.Hour)
 	})
 }
 
@@ -144,7 +144,7 @@ func TestClientOfVersion0SendsANOPOfVersion2(t *testing.T) {
 		ours, theirs := testutil.SimPair(t, simnet.Link{})
 		client(t, ours, nil)
 		p := testutil.NewPeer(t, theirs)
-		p.ExpectFrame(t, testutil.NOP(2))
+		p.ExpectFrame(t, "the NOP has version 2", testutil.NOP(2))
 	})
 }
 
@@ -154,7 +154,7 @@ func TestNOPIsNotAnswered(t *testing.T) {
 		s, p := r.start(t, session.Config{})
 		nops(t, p, time.Second) // the client's first
 		p.Send(t, r.nop(), r.nop(), r.nop())
-		p.ExpectNothing(t, time.Hour)
+		p.ExpectNothing(t, "a NOP gets no answer", time.Hour)
 		wantAlive(t, r, s, p, r.theirs(0))
 	})
 }
@@ -172,7 +172,7 @@ func TestPeerIsGivenUpAfterTimeout(t *testing.T) {
 		wantTime(t, "the session ended", elapsed(), 5*time.Second+keepAlive.Timeout)
 		wantErr(t, "Read", err, session.ErrKeepAlive)
 		wantEnded(t, s, session.ErrKeepAlive)
-		p.ExpectEnd(t)
+		p.ExpectEnd(t, "giving up the peer ends the transport")
 	})
 }
 

@@ -22,11 +22,11 @@ func TestDataForAClosedStreamGetsNoAnswer(t *testing.T) {
 			id := r.theirs(n)
 			p.Send(t, r.syn(id))
 			_ = accept(t, s).Close()
-			p.ExpectClosed(t, r.fin(id))
+			p.ExpectClosed(t, "Close sends two FINs", r.fin(id))
 			for range 3 {
 				p.Send(t, r.psh(id, make([]byte, size)))
 			}
-			p.ExpectNothing(t, time.Second)
+			p.ExpectNothing(t, "data of a closed stream gets no answer", time.Second)
 		}
 		wantAlive(t, r, s, p, r.theirs(100))
 	}, "sim")
@@ -58,11 +58,11 @@ func TestLateFramesOfAClosedStreamAreDropped(t *testing.T) {
 					t.Errorf("read %q, %v", got, err)
 				}
 				_ = st.Close()
-				p.ExpectFrame(t, r.fin(id))
+				p.ExpectFrame(t, "Close answers FIN with one FIN", r.fin(id))
 				// Another stream in between, so that this one is not the last that was heard of.
 				for n := range 2 {
 					p.Send(t, c.frame(r, id), c.frame(r, id))
-					p.ExpectNothing(t, time.Second)
+					p.ExpectNothing(t, "a late frame gets no answer", time.Second)
 					wantAlive(t, r, s, p, r.theirs(1+n))
 				}
 			})
@@ -94,7 +94,7 @@ func TestStreamIDUsedAgainIsANewStreamOrAViolation(t *testing.T) {
 				t.Errorf("the new stream read %q", got)
 			}
 			_ = st.Close()
-			p.ExpectFrame(t, r.fin(id))
+			p.ExpectFrame(t, "Close answers FIN with one FIN", r.fin(id))
 		}
 	})
 }
@@ -110,7 +110,7 @@ func TestStreamEndLeavesNothingBehind(t *testing.T) {
 			st := accept(t, s)
 			_, _ = io.ReadFull(st, make([]byte, 7))
 			_ = st.Close()
-			p.ExpectClosed(t, r.fin(id))
+			p.ExpectClosed(t, "Close sends two FINs", r.fin(id))
 			p.Send(t, r.fin(id))
 		}
 		synctest.Wait()

@@ -34,11 +34,11 @@ func TestListenerCloseRefusesStreamsAndEndsNone(t *testing.T) {
 			r.syn(r.theirs(2)), r.psh(r.theirs(2), make([]byte, 10_000)), r.fin(r.theirs(2)))
 		synctest.Wait()
 		wantErr(t, "Close", l.Close(), nil)
-		p.ExpectClosed(t, r.fin(r.theirs(1)))
-		p.ExpectFrame(t, r.fin(r.theirs(2))) // the peer's FIN has come: one is enough
+		p.ExpectClosed(t, "a stream that waits is refused", r.fin(r.theirs(1)))
+		p.ExpectFrame(t, "one FIN refuses a stream that its peer has half-closed", r.fin(r.theirs(2)))
 		p.Send(t, r.syn(r.theirs(3)), r.psh(r.theirs(1), make([]byte, 10_000)))
-		p.ExpectClosed(t, r.fin(r.theirs(3)))
-		p.ExpectNothing(t, time.Minute)
+		p.ExpectClosed(t, "a stream that arrives later is refused", r.fin(r.theirs(3)))
+		p.ExpectNothing(t, "nothing else is sent", time.Minute)
 		if got := s.Stats(); got.StreamsRefused != 3 || got.Unread != len("hello") {
 			t.Errorf("Stats has %d refused streams and %d unread bytes, want 3 and %d", got.StreamsRefused, got.Unread, len("hello"))
 		}
@@ -50,7 +50,7 @@ func TestListenerCloseRefusesStreamsAndEndsNone(t *testing.T) {
 
 		wantErr(t, "Err", s.Err(), nil)
 		mine := open(t, s)
-		p.ExpectFrame(t, r.syn(mine.ID()))
+		p.ExpectFrame(t, "this side can open a stream", r.syn(mine.ID()))
 		p.Send(t, r.psh(r.theirs(0), []byte(" again")), r.fin(r.theirs(0)), r.fin(mine.ID()))
 		if got, err := io.ReadAll(accepted); string(got) != "hello again" || err != nil {
 			t.Errorf("read %q, %v", got, err)
@@ -58,7 +58,7 @@ func TestListenerCloseRefusesStreamsAndEndsNone(t *testing.T) {
 		if _, err := accepted.Write([]byte("answer")); err != nil {
 			t.Error(err)
 		}
-		p.ExpectData(t, r.theirs(0), []byte("answer"))
+		p.ExpectData(t, "the accepted stream goes on", r.theirs(0), []byte("answer"))
 
 		down := shutdown(s, context.Background())
 		time.Sleep(time.Minute)

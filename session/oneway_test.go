@@ -42,11 +42,11 @@ func TestCloseReadDiscardsDataAndThePeerGoesOn(t *testing.T) {
 		if _, err := st.Write([]byte("still here")); err != nil {
 			t.Error(err)
 		}
-		p.ExpectData(t, id, []byte("still here"))
+		p.ExpectData(t, "writing goes on after CloseRead", id, []byte("still here"))
 		if err := blocked.CloseRead(); err != nil {
 			t.Error(err)
 		}
-		p.ExpectNothing(t, time.Second) // the protocol has no words for it
+		p.ExpectNothing(t, "the peer is not told of CloseRead", time.Second)
 	})
 }
 

@@ -99,17 +99,17 @@ func TestFINWaitsForDataThatWaitsForTheWindow(t *testing.T) {
 				if err := c.fin(st); err != nil {
 					t.Fatal(err)
 				}
-				peer.ExpectFrame(t, testutil.SYN(wire.V2, st.ID()))
-				expectPattern(t, peer, st.ID(), 1, 0, first)
-				peer.ExpectNothing(t, time.Hour)
+				peer.ExpectFrame(t, "SYN is first", testutil.SYN(wire.V2, st.ID()))
+				expectPattern(t, "the first window is used", peer, st.ID(), 1, 0, first)
+				peer.ExpectNothing(t, "data and FIN wait for the window", time.Hour)
 				peer.Send(t, testutil.UPD(wire.V2, st.ID(), first, 10000))
-				expectPattern(t, peer, st.ID(), 1, first, first+10000)
-				peer.ExpectNothing(t, time.Hour)
+				expectPattern(t, "an update of 10,000 bytes lets them go", peer, st.ID(), 1, first, first+10000)
+				peer.ExpectNothing(t, "the rest and FIN wait for the window", time.Hour)
 				peer.Send(t, testutil.UPD(wire.V2, st.ID(), first+10000, 1<<20))
-				expectPattern(t, peer, st.ID(), 1, first+10000, int(src.off))
-				peer.ExpectFrame(t, testutil.FIN(wire.V2, st.ID()))
-				peer.ExpectFrame(t, c.then)
-				peer.ExpectNothing(t, time.Hour)
+				expectPattern(t, "a large update lets the rest go", peer, st.ID(), 1, first+10000, int(src.off))
+				peer.ExpectFrame(t, "FIN follows the last data", testutil.FIN(wire.V2, st.ID()))
+				peer.ExpectFrame(t, "one frame follows FIN", c.then)
+				peer.ExpectNothing(t, "nothing else is sent", time.Hour)
 			})
 		})
 	}
@@ -157,7 +157,7 @@ func TestUPDAndNOPAndSYNGoBeforeData(t *testing.T) {
 		}
 		before := 0 // bytes of data
 		for len(want) > 0 {
-			f := peer.Next(t)
+			f := peer.Next(t, "UPD, NOP and SYN are sent")
 			if f.Command == wire.PSH {
 				before += len(f.Data)
 			} else if id, ok := want[f.Command]; ok && id == f.StreamID {
@@ -186,7 +186,7 @@ func TestSYNGoesBeforeDataOnASocket(t *testing.T) {
 		}
 		before := 0
 		for {
-			f := peer.Next(t)
+			f := peer.Next(t, "SYN is sent")
 			before += len(f.Data)
 			if f.StreamID == opened.ID() {
 				if f.Command != wire.SYN {
@@ -227,9 +227,9 @@ func TestSYNWaitsForTheFirstWriteAndGoesWithIt(t *testing.T) {
 		if n := ca.Out().Counters().Writes; n != writes+1 {
 			t.Errorf("SYN and the first data took %d writes to the transport, want 1", n-writes)
 		}
-		peer.ExpectFrame(t, testutil.SYN(wire.Version(version), st.ID()))
-		peer.ExpectData(t, st.ID(), []byte("hello"))
-		peer.ExpectNothing(t, time.Hour)
+		peer.ExpectFrame(t, "SYN is sent with the first Write", testutil.SYN(wire.Version(version), st.ID()))
+		peer.ExpectData(t, "the data of the Write follows SYN", st.ID(), []byte("hello"))
+		peer.ExpectNothing(t, "nothing else is sent", time.Hour)
 	})
 }
 
@@ -258,7 +258,7 @@ func TestSYNIsSentWithinAMillisecondOrAtARead(t *testing.T) {
 				ca, cb := tr.Pair(t)
 				s := client(t, ca, &session.Config{Version: version, KeepAlive: off})
 				peer := testutil.NewPeer(t, cb)
-				peer.ExpectFrame(t, testutil.NOP(wire.Version(version)))
+				peer.ExpectFrame(t, "a client begins with a NOP", testutil.NOP(wire.Version(version)))
 				synctest.Wait()
 				elapsed := clock()
 				st := open(t, s)
@@ -266,7 +266,7 @@ func TestSYNIsSentWithinAMillisecondOrAtARead(t *testing.T) {
 				defer then.Wait()
 				defer st.Close()
 				then.Go(func() { c.then(st) })
-				peer.ExpectFrame(t, testutil.SYN(wire.Version(version), st.ID()))
+				peer.ExpectFrame(t, "SYN is sent", testutil.SYN(wire.Version(version), st.ID()))
 				wantTime(t, "SYN came", elapsed(), c.at)
 			})
 		})
@@ -311,17 +311,17 @@ func TestWriteAfterAReadIsSentAtOnce(t *testing.T) {
 	})
 }
 
-// expectPattern reads frames until they have brought bytes from to to of a Pattern to
-// stream id, and nothing else.
-func expectPattern(t testing.TB, peer *testutil.Peer, id uint32, pattern testutil.Pattern, from, to int) {
+// expectPattern reads PSH frames of stream id, and no others, until they have brought the bytes of a Pattern from
+// offset from to offset to.
+func expectPattern(t testing.TB, claim string, peer *testutil.Peer, id uint32, pattern testutil.Pattern, from, to int) {
 	t.Helper()
 	for from < to {
-		f := peer.Next(t)
+		f := peer.Next(t, claim)
 		if f.Command != wire.PSH || f.StreamID != id || from+len(f.Data) > to {
-			t.Fatalf("%v, want data of stream %d, at most %d bytes", f, id, to-from)
+			t.Fatalf("%s: got %v, want data of stream %d, at most %d bytes", claim, f, id, to-from)
 		}
 		if err := pattern.Check(f.Data, int64(from)); err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s: %v", claim, err)
 		}
 		from += len(f.Data)
 	}

@@ -42,7 +42,7 @@ func startOverrun(t *testing.T, r role, cfg session.Config) (s *session.Session,
 		n++
 		p.Send(t, r.syn(r.theirs(n)))
 		_ = accept(t, s).Close()
-		p.ExpectClosed(t, r.fin(r.theirs(n)))
+		p.ExpectClosed(t, "Close sends two FINs", r.fin(r.theirs(n)))
 		p.Send(t, r.fin(r.theirs(n)))
 	}
 }
@@ -100,7 +100,7 @@ func TestOverrunBeyondItsBoundFailsTheStreamAlone(t *testing.T) {
 					p.Send(t, r.pshs(id, make([]byte, flow.InitialWindow+overrunBound))...)
 					settled()
 					p.Send(t, r.psh(id, make([]byte, beyond)))
-					p.ExpectClosed(t, r.fin(id))
+					p.ExpectClosed(t, "an overrun closes the stream", r.fin(id))
 					if got := s.Stats().Unread; got != 0 {
 						t.Errorf("%d bytes are unread", got)
 					}

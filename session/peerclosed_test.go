@@ -38,7 +38,7 @@ func TestWriteFailsOncePeerIsKnownToHaveClosed(t *testing.T) {
 			if _, err := st.Write([]byte("are you there?")); err != nil {
 				t.Error(err) // nothing is known yet
 			}
-			peer.ExpectData(t, st.ID(), []byte("are you there?"))
+			peer.ExpectData(t, "data is sent before the peer closes", st.ID(), []byte("are you there?"))
 			peer.Send(t, testutil.FIN(v, st.ID()))
 		}, stream.ErrPeerClosed},
 		{"one FIN is a half-close", func(t *testing.T, peer *testutil.Peer, v wire.Version, st *stream.Stream) {

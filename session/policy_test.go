@@ -21,7 +21,7 @@ func TestOffNeverProbesAndNeverGivesUp(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{KeepAlive: ka.Off{}})
 		nops(t, p, time.Second) // the client's first
-		p.ExpectNothing(t, 1000*time.Hour)
+		p.ExpectNothing(t, "Off sends no probe", 1000*time.Hour)
 		wantAlive(t, r, s, p, r.theirs(0))
 	})
 }
@@ -51,7 +51,7 @@ func TestPolicyIsAskedAtStartAndWhenItWants(t *testing.T) {
 		if _, err := st.Write([]byte("x")); err != nil {
 			t.Error(err)
 		}
-		peer.ExpectData(t, st.ID(), []byte("x"))
+		peer.ExpectData(t, "the data is sent", st.ID(), []byte("x"))
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		const ms = time.Millisecond
@@ -111,7 +111,7 @@ func TestPolicyThatGivesUpAtOnceEndsTheSession(t *testing.T) {
 			return ka.GiveUp, 0
 		})})
 		wantEnded(t, s, session.ErrKeepAlive)
-		p.ExpectEnd(t)
+		p.ExpectEnd(t, "giving up the peer ends the transport")
 	})
 }
 
@@ -164,7 +164,7 @@ func TestPolicyIsAskedByOneGoroutineAtATime(t *testing.T) {
 		})})
 		p.Ignore()
 		for range 10 {
-			p.Next(t)
+			p.Next(t, "the policy's probes are sent")
 			time.Sleep(50 * time.Microsecond)
 		}
 		time.Sleep(time.Second)

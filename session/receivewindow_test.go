@@ -161,7 +161,7 @@ func TestWindowUpdateIsNotSentAfterFIN(t *testing.T) {
 		if n, err := io.Copy(io.Discard, st); n != 250_000 || err != nil {
 			t.Errorf("read %d bytes, %v", n, err)
 		}
-		p.ExpectNothing(t, time.Second)
+		p.ExpectNothing(t, "no update follows FIN", time.Second)
 	})
 }
 
@@ -198,13 +198,13 @@ func TestLoweredWindowIsToldRightAfterSYN(t *testing.T) {
 		s, p := r.start(t, session.Config{MaxReceiveBuffer: 64 << 10})
 		p.Send(t, r.syn(r.theirs(0)))
 		accept(t, s)
-		f := p.Next(t)
+		f := p.Next(t, "a lowered window is told")
 		if u := f.Update(); f.StreamID != r.theirs(0) || u.Consumed != 0 || u.Window == 0 || u.Window >= flow.InitialWindow {
 			t.Errorf("got %v", f)
 		}
 		mine := open(t, s)
-		p.ExpectFrame(t, r.syn(mine.ID()))
-		f = p.Next(t)
+		p.ExpectFrame(t, "SYN is first", r.syn(mine.ID()))
+		f = p.Next(t, "a lowered window is told after SYN")
 		if u := f.Update(); f.StreamID != mine.ID() || u.Consumed != 0 || u.Window == 0 || u.Window >= flow.InitialWindow {
 			t.Errorf("got %v", f)
 		}

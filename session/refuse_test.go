@@ -83,7 +83,7 @@ func TestRefusedStreamsAreAllTold(t *testing.T) {
 					}
 					// The session goes on.
 					p.Send(t, r.syn(r.theirs(n+1)))
-					p.ExpectClosed(t, r.fin(r.theirs(n+1)))
+					p.ExpectClosed(t, "every stream beyond the backlog is refused", r.fin(r.theirs(n+1)))
 					accept(t, s)
 					wantAlive(t, r, s, p, r.theirs(n+2))
 				}, "sim")
@@ -116,7 +116,7 @@ func TestPeerThatTakesNoRefusalsEndsItsSession(t *testing.T) {
 				if c.take > 0 {
 					time.Sleep(c.take)
 					for range 10_000 { // more than a batch
-						p.Next(t)
+						p.Next(t, "refusals are sent")
 					}
 				}
 				<-s.Done()

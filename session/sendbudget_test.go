@@ -103,8 +103,8 @@ func TestPeerThatReadsAfterHoursGetsAllOfOpenStreams(t *testing.T) {
 			return struct{}{}, err
 		})
 		time.Sleep(5 * time.Hour)
-		p.ExpectFrame(t, r.syn(st.ID()))
-		p.ExpectData(t, st.ID(), make([]byte, 100_000))
+		p.ExpectFrame(t, "SYN was kept for hours", r.syn(st.ID()))
+		p.ExpectData(t, "data was kept for hours", st.ID(), make([]byte, 100_000))
 		wantErr(t, "Write", (<-done).err, nil)
 	})
 }

@@ -41,7 +41,7 @@ func (w *sending) read(t *testing.T, p *testutil.Peer, total int) {
 			break
 		}
 		if f.Command == wire.FIN {
-			p.ExpectFrame(t, f) // Close sends it twice
+			p.ExpectFrame(t, "Close sends FIN twice", f)
 			break
 		}
 		if err := testutil.Pattern(1).Check(f.Data, int64(w.total)); err != nil {
@@ -117,7 +117,7 @@ func TestVersion1HasNoWindow(t *testing.T) {
 		if err := testutil.Pattern(1).Receive(st, muchData); err != nil {
 			t.Error(err)
 		}
-		p.ExpectNothing(t, time.Second) // no UPD
+		p.ExpectNothing(t, "version 1 sends no update", time.Second)
 	})
 }
 

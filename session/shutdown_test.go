@@ -81,14 +81,14 @@ func TestShutdownLetsNeitherSideOpenStreams(t *testing.T) {
 		peer := testutil.NewPeer(t, cb)
 		peer.Ignore(wire.NOP)
 		st := open(t, c)
-		peer.ExpectFrame(t, testutil.SYN(v, st.ID()))
+		peer.ExpectFrame(t, "the first stream is opened", testutil.SYN(v, st.ID()))
 		peer.Send(t, testutil.SYN(v, 2))
 		synctest.Wait()
 		opening := background(func() (net.Conn, error) { return c.Open() })
 		if r := <-opening; r.err != nil {
 			t.Fatal(r.err)
 		}
-		peer.ExpectFrame(t, testutil.SYN(v, st.ID()+2))
+		peer.ExpectFrame(t, "the second stream is opened", testutil.SYN(v, st.ID()+2))
 		down := shutdown(c, context.Background())
 		synctest.Wait()
 
@@ -97,7 +97,7 @@ func TestShutdownLetsNeitherSideOpenStreams(t *testing.T) {
 		_, err = c.Open()
 		wantErr(t, "Open", err, session.ErrShutdown)
 		peer.Send(t, testutil.SYN(v, 4), testutil.PSH(v, 4, []byte("hello")))
-		peer.ExpectFrame(t, testutil.FIN(v, 4))
+		peer.ExpectFrame(t, "a stream that the peer opens after Shutdown is refused", testutil.FIN(v, 4))
 		if n := c.Stats().StreamsRefused; n != 1 {
 			t.Errorf("%d streams were refused, want 1", n)
 		}

@@ -23,17 +23,17 @@ func TestStreamIsNotAcknowledgedAndCarriesDataAtOnce(t *testing.T) {
 		id := r.theirs(0)
 		p.Send(t, r.syn(id))
 		st := accept(t, s)
-		p.ExpectNothing(t, time.Second)
+		p.ExpectNothing(t, "SYN is not acknowledged", time.Second)
 		if _, err := st.Write([]byte("before any data of yours")); err != nil {
 			t.Error(err)
 		}
-		p.ExpectData(t, id, []byte("before any data of yours"))
+		p.ExpectData(t, "the accepting side may write first", id, []byte("before any data of yours"))
 		mine := open(t, s)
 		if _, err := mine.Write([]byte("hello")); err != nil {
 			t.Error(err)
 		}
-		p.ExpectFrame(t, r.syn(mine.ID()))
-		p.ExpectData(t, mine.ID(), []byte("hello"))
+		p.ExpectFrame(t, "SYN is sent", r.syn(mine.ID()))
+		p.ExpectData(t, "the data follows SYN", mine.ID(), []byte("hello"))
 		p.Send(t, r.psh(mine.ID(), []byte("at once")))
 		buf := make([]byte, 7)
 		if _, err := io.ReadFull(mine, buf); err != nil || string(buf) != "at once" {
@@ -56,12 +56,12 @@ func TestFINClosesOneDirection(t *testing.T) {
 			if _, err := st.Write(data); err != nil {
 				t.Error(err)
 			}
-			p.ExpectData(t, id, data)
+			p.ExpectData(t, "writing goes on after the peer's FIN", id, data)
 		}
 		if err := st.CloseWrite(); err != nil {
 			t.Error(err)
 		}
-		p.ExpectFrame(t, r.fin(id))
+		p.ExpectFrame(t, "CloseWrite sends FIN", r.fin(id))
 	})
 }
 
@@ -75,7 +75,7 @@ func TestSecondFINClosesBothDirections(t *testing.T) {
 		{"when nothing was written", func(*testing.T, role, *stream.Stream, *testutil.Peer) {}},
 		{"as the answer to data", func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
 			_, _ = st.Write([]byte("data"))
-			p.ExpectData(t, st.ID(), []byte("data"))
+			p.ExpectData(t, "the data is sent", st.ID(), []byte("data"))
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -97,7 +97,7 @@ func TestSecondFINClosesBothDirections(t *testing.T) {
 					t.Errorf("read %q, %v", got, err)
 				}
 				_ = st.Close()
-				p.ExpectFrame(t, r.fin(id))
+				p.ExpectFrame(t, "Close answers with one FIN", r.fin(id))
 				if n := s.NumStreams(); n != 0 {
 					t.Errorf("%d streams are open", n)
 				}
@@ -139,7 +139,7 @@ func TestStreamIsForgottenWhenBothDirectionsEnded(t *testing.T) {
 		}},
 		{"Close, then the peer's FIN", func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
 			_ = st.Close()
-			p.ExpectFrame(t, r.fin(st.ID()))
+			p.ExpectFrame(t, "Close sends FIN", r.fin(st.ID()))
 			p.Send(t, r.fin(st.ID()))
 		}},
 		{"CloseWrite, the peer's FIN, and io.EOF", func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {

@@ -60,7 +60,7 @@ func TestServerOfVersion0EndsAtAnUnknownVersion(t *testing.T) {
 				if errors.Is(s.Err(), wire.ErrVersionMismatch) {
 					t.Errorf("Err = %v, there was no version to mismatch", s.Err())
 				}
-				p.ExpectEOF(t)
+				p.ExpectEOF(t, "an unknown version closes the transport")
 			})
 		})
 	}
@@ -73,12 +73,12 @@ func TestServerOfVersion0SendsNothingBeforeAFrame(t *testing.T) {
 		s, p := learning(t, session.Config{KeepAlive: keepAlive})
 		p.Ignore()
 		opened := background(func() (any, error) { return s.OpenStream(context.Background()) })
-		p.ExpectNothing(t, keepAlive.Timeout-time.Second) // no NOP, though two would be due
+		p.ExpectNothing(t, "no NOP is sent, although two are due", keepAlive.Timeout-time.Second)
 		p.Send(t, r.nop())
 		if res := <-opened; res.err != nil {
 			t.Fatal(res.err)
 		}
-		p.ExpectFrame(t, r.syn(2))
+		p.ExpectFrame(t, "SYN is sent once the version is known", r.syn(2))
 	})
 }
 

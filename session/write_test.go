@@ -122,7 +122,7 @@ func TestWriteOfNothingSendsNothingAndNeverWaits(t *testing.T) {
 				t.Errorf("Write(%#v) = %d, %v", p, n, err)
 			}
 		}
-		peer.ExpectNothing(t, time.Minute)
+		peer.ExpectNothing(t, "a Write of nothing sends nothing", time.Minute)
 
 		newSource(1, 64<<10).fill(t, st)
 		elapsed := clock()

@@ -14,28 +14,29 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// defaultTimeout is how long a Peer waits, far above what any answer takes on a busy machine.
+// defaultTimeout is far longer than any answer takes on a busy machine.
 const defaultTimeout = time.Minute
 
-// Peer is one end of a connection that does only what the test tells it: it sends
-// the frames it is given, and reads when it is asked to, so that a Peer nobody asks
-// is a peer that does not read. It keeps no rules of the protocol, but notices when
-// the frames that it reads are not well-formed.
+// Peer is one end of a connection that does only what the test tells it to do: it sends
+// the frames that it is given, and reads only when it is asked to. It follows no rules
+// of the protocol, but checks that the frames that it reads are well-formed.
 //
-// It needs no deadlines of its connection. In a bubble its timeouts are virtual.
-// Sending and reading may be done by two goroutines, each by one at a time.
-// Methods that take a testing.TB end the test if something is not as it should be,
-// and so belong into the test's own goroutine.
+// Next and the Expect methods take a claim: a short sentence that is true if the
+// expectation holds. A failure prints it.
+//
+// The connection needs no deadlines. In a bubble timeouts are virtual. One goroutine may
+// send while another reads. Methods that take a testing.TB end the test when they fail:
+// call them in the test's own goroutine.
 type Peer struct {
-	// Conn is the connection, for bytes that are no frames. It is closed when the
+	// Conn is the connection, for bytes that are not frames. It is closed when the
 	// test ends.
 	Conn io.ReadWriteCloser
-	// Timeout is how long to wait for each frame, or for each Send to be taken. It is
-	// a minute unless the test sets it.
+	// Timeout is how long to wait for each frame, and for the connection to take each
+	// Send. The default is a minute.
 	Timeout time.Duration
 
 	ignored []wire.Command
-	pending chan received // the read that goes on, if one does
+	pending chan received // of the read that goes on, or nil
 	calls   sync.WaitGroup
 }
 
@@ -44,7 +45,7 @@ type received struct {
 	err   error
 }
 
-// NewPeer returns a Peer on conn, which is the Peer's from now on.
+// NewPeer returns a Peer on conn, which it owns from now on.
 func NewPeer(t testing.TB, conn io.ReadWriteCloser) *Peer {
 	p := &Peer{Conn: conn, Timeout: defaultTimeout}
 	t.Cleanup(func() {
@@ -57,11 +58,11 @@ func NewPeer(t testing.TB, conn io.ReadWriteCloser) *Peer {
 // Close closes the connection.
 func (p *Peer) Close() error { return p.Conn.Close() }
 
-// Ignore makes all reading pass over frames with these commands: NOP and UPD, for
-// example, where the test is not about them. Each call replaces the one before.
+// Ignore makes the Peer skip frames with these commands, for example NOP and UPD in a
+// test of something else. Each call replaces the one before.
 func (p *Peer) Ignore(commands ...wire.Command) { p.ignored = commands }
 
-// Send sends frames in one Write, and waits until the connection took it.
+// Send sends frames in one Write, and waits until the connection has taken them.
 func (p *Peer) Send(t testing.TB, frames ...Frame) {
 	t.Helper()
 	var b []byte
@@ -71,7 +72,7 @@ func (p *Peer) Send(t testing.TB, frames ...Frame) {
 	p.SendBytes(t, b)
 }
 
-// SendBytes sends b in one Write, and waits until the connection took it.
+// SendBytes sends b in one Write, and waits until the connection has taken it.
 func (p *Peer) SendBytes(t testing.TB, b []byte) {
 	t.Helper()
 	done := make(chan error, 1)
@@ -91,10 +92,9 @@ func (p *Peer) SendBytes(t testing.TB, b []byte) {
 	}
 }
 
-// TryNext reads the next frame that is not ignored. The error is
-// os.ErrDeadlineExceeded if it has not come within the time given (it is not lost:
-// the next call gets it), io.EOF if the connection ended between frames,
-// io.ErrUnexpectedEOF inside one, a *wire.HeaderError, or the connection's.
+// TryNext reads the next frame that is not ignored. The error is os.ErrDeadlineExceeded
+// if no frame came in time (the next call gets it), io.EOF if the connection ended
+// between frames, io.ErrUnexpectedEOF inside one, a *wire.HeaderError, or the connection's.
 func (p *Peer) TryNext(within time.Duration) (Frame, error) {
 	timeout := time.NewTimer(within)
 	defer timeout.Stop()
@@ -141,94 +141,93 @@ func (p *Peer) read() received {
 }
 
 // Next returns the next frame that is not ignored.
-func (p *Peer) Next(t testing.TB) Frame {
+func (p *Peer) Next(t testing.TB, claim string) Frame {
 	t.Helper()
 	f, err := p.TryNext(p.Timeout)
 	if err != nil {
-		t.Fatalf("peer: no frame: %v", p.describe(err))
+		t.Fatalf("peer: %s: no frame: %v", claim, p.describe(err))
 	}
 	return f
 }
 
 // ExpectClosed reads what Close of an open stream sends: fin, twice.
-func (p *Peer) ExpectClosed(t testing.TB, fin Frame) {
+func (p *Peer) ExpectClosed(t testing.TB, claim string, fin Frame) {
 	t.Helper()
-	p.ExpectFrame(t, fin)
-	p.ExpectFrame(t, fin)
+	p.ExpectFrame(t, claim, fin)
+	p.ExpectFrame(t, claim, fin)
 }
 
-// ExpectFrame reads the next frame and wants it to be this one.
-func (p *Peer) ExpectFrame(t testing.TB, want Frame) {
+// ExpectFrame reads the next frame, which must be want.
+func (p *Peer) ExpectFrame(t testing.TB, claim string, want Frame) {
 	t.Helper()
 	got, err := p.TryNext(p.Timeout)
 	if err != nil {
-		t.Fatalf("peer: want frame %v, got none: %v", want, p.describe(err))
+		t.Fatalf("peer: %s: want frame %v, got none: %v", claim, want, p.describe(err))
 	}
 	if len(want.Data) == 0 {
 		want.Data = nil
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Fatalf("peer: want frame %v, got %v (-want +got)\n%s", want, got, diff)
+		t.Fatalf("peer: %s: want frame %v, got %v (-want +got)\n%s", claim, want, got, diff)
 	}
 }
 
-// ExpectData reads frames until they have brought these bytes to stream id, cut
-// into PSH frames in whatever way. Any other frame that is not ignored, and bytes
-// beyond these, are wrong.
-func (p *Peer) ExpectData(t testing.TB, id uint32, want []byte) {
+// ExpectData reads PSH frames of stream id, of any sizes, until they have brought the
+// bytes of want. It fails at any other frame that is not ignored, and at more bytes.
+func (p *Peer) ExpectData(t testing.TB, claim string, id uint32, want []byte) {
 	t.Helper()
 	off := 0
 	for off < len(want) {
 		f, err := p.TryNext(p.Timeout)
 		if err != nil {
-			t.Fatalf("peer: want %d bytes of stream %d, got %d: %v", len(want), id, off, p.describe(err))
+			t.Fatalf("peer: %s: want %d bytes of stream %d, got %d: %v", claim, len(want), id, off, p.describe(err))
 		}
 		if f.Command != wire.PSH || f.StreamID != id {
-			t.Fatalf("peer: want %d bytes of stream %d, got %d and then %v", len(want), id, off, f)
+			t.Fatalf("peer: %s: want %d bytes of stream %d, got %d and then %v", claim, len(want), id, off, f)
 		}
 		if len(f.Data) > len(want)-off {
-			t.Fatalf("peer: want %d bytes of stream %d, got %d", len(want), id, off+len(f.Data))
+			t.Fatalf("peer: %s: want %d bytes of stream %d, got %d", claim, len(want), id, off+len(f.Data))
 		}
 		if diff := cmp.Diff(want[off:off+len(f.Data)], f.Data, equateEmpty); diff != "" {
-			t.Fatalf("peer: stream %d from byte %d on (-want +got)\n%s", id, off, diff)
+			t.Fatalf("peer: %s: stream %d from byte %d on (-want +got)\n%s", claim, id, off, diff)
 		}
 		off += len(f.Data)
 	}
 }
 
-// equateEmpty lets the Data of an empty PSH be no Data.
+// equateEmpty treats the nil Data of an empty PSH as empty.
 var equateEmpty = cmp.FilterValues(
 	func(a, b []byte) bool { return len(a)+len(b) == 0 },
 	cmp.Comparer(func(a, b []byte) bool { return true }),
 )
 
-// ExpectNothing wants no frame to come, and the connection not to end, for d.
-func (p *Peer) ExpectNothing(t testing.TB, d time.Duration) {
+// ExpectNothing reads for d, in which no frame may come and the connection may not end.
+func (p *Peer) ExpectNothing(t testing.TB, claim string, d time.Duration) {
 	t.Helper()
 	f, err := p.TryNext(d)
 	switch {
 	case err == nil:
-		t.Fatalf("peer: want nothing for %v, got %v", d, f)
+		t.Fatalf("peer: %s: want nothing for %v, got %v", claim, d, f)
 	case !errors.Is(err, os.ErrDeadlineExceeded):
-		t.Fatalf("peer: want nothing for %v, but the connection ended: %v", d, err)
+		t.Fatalf("peer: %s: want nothing for %v, but the connection ended: %v", claim, d, err)
 	}
 }
 
-// ExpectEOF wants the connection to end here, between two frames.
-func (p *Peer) ExpectEOF(t testing.TB) {
+// ExpectEOF reads the end of the connection, which must come here, between two frames.
+func (p *Peer) ExpectEOF(t testing.TB, claim string) {
 	t.Helper()
 	f, err := p.TryNext(p.Timeout)
 	switch {
 	case err == nil:
-		t.Fatalf("peer: want the end of the connection, got %v", f)
+		t.Fatalf("peer: %s: want the end of the connection, got %v", claim, f)
 	case err != io.EOF:
-		t.Fatalf("peer: want the end of the connection, got: %v", p.describe(err))
+		t.Fatalf("peer: %s: want the end of the connection, got: %v", claim, p.describe(err))
 	}
 }
 
-// ExpectEnd reads whatever still comes until the connection ends in whatever way:
-// io.EOF, in the middle of a frame, or reset. It returns what came.
-func (p *Peer) ExpectEnd(t testing.TB) []Frame {
+// ExpectEnd reads until the connection ends: with io.EOF, inside a frame, or with a reset.
+// It returns the frames that came.
+func (p *Peer) ExpectEnd(t testing.TB, claim string) []Frame {
 	t.Helper()
 	var frames []Frame
 	for {
@@ -237,14 +236,14 @@ func (p *Peer) ExpectEnd(t testing.TB) []Frame {
 		case err == nil:
 			frames = append(frames, f)
 		case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, new(*wire.HeaderError)):
-			t.Fatalf("peer: want the end of the connection, after %d frames got: %v", len(frames), p.describe(err))
+			t.Fatalf("peer: %s: want the end of the connection, after %d frames got: %v", claim, len(frames), p.describe(err))
 		default:
 			return frames
 		}
 	}
 }
 
-// describe says how long was waited, where that is the trouble.
+// describe replaces a time-out by the time that was waited.
 func (p *Peer) describe(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("nothing came for %v", p.Timeout)

@@ -32,17 +32,17 @@ func TestPeersTalkOverEveryTransport(t *testing.T) {
 					t.Error(err)
 				}
 			}()
-			b.ExpectFrame(t, SYN(2, 1))
-			b.ExpectFrame(t, PSH(2, 1, []byte("hello")))
-			if got := b.Next(t).Update(); got != (wire.WindowUpdate{Consumed: 1, Window: 2}) {
+			b.ExpectFrame(t, "claim", SYN(2, 1))
+			b.ExpectFrame(t, "claim", PSH(2, 1, []byte("hello")))
+			if got := b.Next(t, "claim").Update(); got != (wire.WindowUpdate{Consumed: 1, Window: 2}) {
 				t.Errorf("Update = %+v", got)
 			}
-			b.ExpectFrame(t, FIN(2, 1))
+			b.ExpectFrame(t, "claim", FIN(2, 1))
 			<-sent
 			if err := a.Close(); err != nil {
 				t.Error(err)
 			}
-			b.ExpectEOF(t)
+			b.ExpectEOF(t, "claim")
 		})
 	}
 }
@@ -73,14 +73,14 @@ func TestExpectationsThatHoldPass(t *testing.T) {
 	r := scripted(t, func(t testing.TB, p *Peer, other *simnet.Conn) {
 		send(other, PSH(1, 3, []byte("one")), PSH(1, 3, nil), NOP(1), PSH(1, 3, []byte("two")), FIN(1, 3))
 		p.Ignore(wire.NOP, wire.UPD)
-		p.ExpectData(t, 3, []byte("onetwo"))
-		p.ExpectFrame(t, FIN(1, 3))
-		p.ExpectNothing(t, time.Hour)
+		p.ExpectData(t, "claim", 3, []byte("onetwo"))
+		p.ExpectFrame(t, "claim", FIN(1, 3))
+		p.ExpectNothing(t, "claim", time.Hour)
 		send(other, PSH(1, 5, []byte{}))
-		p.ExpectFrame(t, Frame{Header: wire.Header{Version: 1, Command: wire.PSH, StreamID: 5}, Data: []byte{}})
-		p.ExpectData(t, 5, nil)
+		p.ExpectFrame(t, "claim", Frame{Header: wire.Header{Version: 1, Command: wire.PSH, StreamID: 5}, Data: []byte{}})
+		p.ExpectData(t, "claim", 5, nil)
 		other.Close()
-		p.ExpectEOF(t)
+		p.ExpectEOF(t, "claim")
 	})
 	if r.failed {
 		t.Error(r.log)
@@ -96,67 +96,67 @@ func TestExpectationsThatDoNotHoldFail(t *testing.T) {
 	}{
 		{"another frame", func(t testing.TB, p *Peer, other *simnet.Conn) {
 			send(other, FIN(1, 5))
-			p.ExpectFrame(t, SYN(1, 3))
-		}, []string{"want frame v1 SYN stream=3 length=0, got v1 FIN stream=5 length=0", "StreamID"}},
+			p.ExpectFrame(t, "claim", SYN(1, 3))
+		}, []string{"peer: claim: ", "want frame v1 SYN stream=3 length=0, got v1 FIN stream=5 length=0", "StreamID"}},
 		{"other data", func(t testing.TB, p *Peer, other *simnet.Conn) {
 			send(other, PSH(1, 3, []byte("no")))
-			p.ExpectFrame(t, PSH(1, 3, []byte("ya")))
-		}, []string{`got v1 PSH stream=3 length=2 "no"`}},
+			p.ExpectFrame(t, "claim", PSH(1, 3, []byte("ya")))
+		}, []string{"peer: claim: ", `got v1 PSH stream=3 length=2 "no"`}},
 		{"no frame", func(t testing.TB, p *Peer, other *simnet.Conn) {
-			p.ExpectFrame(t, SYN(1, 3))
-		}, []string{"want frame v1 SYN stream=3", "nothing came for 1m0s"}},
+			p.ExpectFrame(t, "claim", SYN(1, 3))
+		}, []string{"peer: claim: ", "want frame v1 SYN stream=3", "nothing came for 1m0s"}},
 		{"no next frame", func(t testing.TB, p *Peer, other *simnet.Conn) {
 			p.Timeout = time.Minute
-			p.Next(t)
-		}, []string{"no frame: nothing came for 1m0s"}},
+			p.Next(t, "claim")
+		}, []string{"peer: claim: ", "no frame: nothing came for 1m0s"}},
 		{"only ignored frames", func(t testing.TB, p *Peer, other *simnet.Conn) {
 			p.Ignore(wire.NOP)
 			for i := range 10 {
 				time.AfterFunc(time.Duration(i)*time.Second, func() { send(other, NOP(1)) })
 			}
-			p.Next(t)
-		}, []string{"nothing came for 1m0s"}},
+			p.Next(t, "claim")
+		}, []string{"peer: claim: ", "nothing came for 1m0s"}},
 		{"a frame instead of nothing", func(t testing.TB, p *Peer, other *simnet.Conn) {
 			send(other, NOP(1))
-			p.ExpectNothing(t, 10*time.Millisecond+1)
-		}, []string{"got v1 NOP"}},
+			p.ExpectNothing(t, "claim", 10*time.Millisecond+1)
+		}, []string{"peer: claim: ", "got v1 NOP"}},
 		{"the end instead of nothing", func(t testing.TB, p *Peer, other *simnet.Conn) {
 			other.Close()
-			p.ExpectNothing(t, time.Second)
-		}, []string{"the connection ended: EOF"}},
+			p.ExpectNothing(t, "claim", time.Second)
+		}, []string{"peer: claim: ", "the connection ended: EOF"}},
 		{"a frame instead of the end", func(t testing.TB, p *Peer, other *simnet.Conn) {
 			send(other, NOP(1))
-			p.ExpectEOF(t)
-		}, []string{"want the end of the connection, got v1 NOP"}},
+			p.ExpectEOF(t, "claim")
+		}, []string{"peer: claim: ", "want the end of the connection, got v1 NOP"}},
 		{"an unclean end", func(t testing.TB, p *Peer, other *simnet.Conn) {
 			_, _ = other.Write([]byte{1, 0, 0})
 			other.Close()
-			p.ExpectEOF(t)
-		}, []string{"want the end of the connection, got: unexpected EOF"}},
+			p.ExpectEOF(t, "claim")
+		}, []string{"peer: claim: ", "want the end of the connection, got: unexpected EOF"}},
 		{"no end", func(t testing.TB, p *Peer, other *simnet.Conn) {
-			p.ExpectEnd(t)
-		}, []string{"after 0 frames got: nothing came for 1m0s"}},
+			p.ExpectEnd(t, "claim")
+		}, []string{"peer: claim: ", "after 0 frames got: nothing came for 1m0s"}},
 		{"garbage instead of the end", func(t testing.TB, p *Peer, other *simnet.Conn) {
 			send(other, NOP(1), NOP(7))
-			p.ExpectEnd(t)
-		}, []string{"after 1 frames got: "}},
+			p.ExpectEnd(t, "claim")
+		}, []string{"peer: claim: ", "after 1 frames got: "}},
 		{"data of another stream", func(t testing.TB, p *Peer, other *simnet.Conn) {
 			send(other, PSH(1, 3, []byte("on")), PSH(1, 5, []byte("e")))
-			p.ExpectData(t, 3, []byte("one"))
-		}, []string{"want 3 bytes of stream 3, got 2 and then v1 PSH stream=5"}},
+			p.ExpectData(t, "claim", 3, []byte("one"))
+		}, []string{"peer: claim: ", "want 3 bytes of stream 3, got 2 and then v1 PSH stream=5"}},
 		{"too much data", func(t testing.TB, p *Peer, other *simnet.Conn) {
 			send(other, PSH(1, 3, []byte("one and more")))
-			p.ExpectData(t, 3, []byte("one"))
-		}, []string{"want 3 bytes of stream 3, got 12"}},
+			p.ExpectData(t, "claim", 3, []byte("one"))
+		}, []string{"peer: claim: ", "want 3 bytes of stream 3, got 12"}},
 		{"wrong data", func(t testing.TB, p *Peer, other *simnet.Conn) {
 			send(other, PSH(1, 3, []byte("on")), PSH(1, 3, []byte("o")))
-			p.ExpectData(t, 3, []byte("one"))
-		}, []string{"stream 3 from byte 2 on (-want +got)"}},
+			p.ExpectData(t, "claim", 3, []byte("one"))
+		}, []string{"peer: claim: ", "stream 3 from byte 2 on (-want +got)"}},
 		{"too little data", func(t testing.TB, p *Peer, other *simnet.Conn) {
 			send(other, PSH(1, 3, []byte("on")))
 			other.Close()
-			p.ExpectData(t, 3, []byte("one"))
-		}, []string{"want 3 bytes of stream 3, got 2: EOF"}},
+			p.ExpectData(t, "claim", 3, []byte("one"))
+		}, []string{"peer: claim: ", "want 3 bytes of stream 3, got 2: EOF"}},
 		{"a Send that nobody takes", func(t testing.TB, p *Peer, other *simnet.Conn) {
 			other.In().Stall()
 			p.Send(t, PSH(1, 3, make([]byte, 2000)))
@@ -183,8 +183,8 @@ func TestPeerDoesNotLoseALateFrame(t *testing.T) {
 		if got := time.Since(start); got != time.Second-1 {
 			t.Errorf("TryNext waited for %v", got)
 		}
-		p.ExpectFrame(t, SYN(1, 3))
-		p.ExpectFrame(t, PSH(1, 3, []byte("late")))
+		p.ExpectFrame(t, "claim", SYN(1, 3))
+		p.ExpectFrame(t, "claim", PSH(1, 3, []byte("late")))
 	})
 }
 
@@ -198,7 +198,7 @@ func TestPeerReadsOnlyWhenAsked(t *testing.T) {
 		if c := a.In().Counters(); c.Reads != 0 {
 			t.Errorf("it has read: %+v", c)
 		}
-		p.ExpectFrame(t, SYN(1, 3))
+		p.ExpectFrame(t, "claim", SYN(1, 3))
 		synctest.Wait()
 		if c := a.In().Counters(); c.Read != wire.HeaderSize {
 			t.Errorf("it has read more than the frame: %+v", c)
@@ -236,7 +236,7 @@ func TestExpectEndReturnsTheLastFrames(t *testing.T) {
 				p := NewPeer(t, a)
 				send(b, SYN(1, 3), FIN(1, 3))
 				c.end(b)
-				if diff := cmp.Diff([]Frame{SYN(1, 3), FIN(1, 3)}, p.ExpectEnd(t)); diff != "" {
+				if diff := cmp.Diff([]Frame{SYN(1, 3), FIN(1, 3)}, p.ExpectEnd(t, "claim")); diff != "" {
 					t.Errorf("(-want +got)\n%s", diff)
 				}
 			})
