@@ -37,12 +37,12 @@ func TestSYNBeyondBacklogIsRefusedWithFIN(t *testing.T) {
 		if got := s.Stats(); got.StreamsRefused != 5 || got.StreamsAccepted != backlog {
 			t.Errorf("Stats: %d streams refused, %d accepted", got.StreamsRefused, got.StreamsAccepted)
 		}
-		// Data for a refused one gets no other answer.
+		// Data for a refused stream gets no answer.
 		id := r.theirs(backlog)
 		p.Send(t, r.psh(id, []byte("data")), r.psh(id, []byte("data")), r.fin(id))
 		p.ExpectNothing(t, "data for a refused stream gets no answer", time.Second)
 
-		// Those in the backlog are as they were, and the session goes on.
+		// The streams in the backlog are unaffected, and the session goes on.
 		for n := range backlog {
 			p.Send(t, r.psh(r.theirs(n), []byte(" and more")), r.fin(r.theirs(n)))
 		}
@@ -78,7 +78,7 @@ func TestRefusedStreamIsNoStream(t *testing.T) {
 		p.Send(t, r.syn(r.theirs(0)), r.syn(r.theirs(1)))
 		p.Ignore(wire.NOP, wire.UPD)
 		p.ExpectClosed(t, "the second stream is refused", r.fin(r.theirs(1)))
-		// Its data counts for no window and no budget.
+		// Its data is charged to no window and no budget.
 		p.Send(t, r.pshs(r.theirs(1), make([]byte, 1<<20))...)
 		p.ExpectNothing(t, "data of a refused stream gets no answer", time.Second)
 		if n := s.NumStreams(); n != 1 {
@@ -98,7 +98,7 @@ func TestMaxStreamsBoundsWhatThePeerOpens(t *testing.T) {
 	const most = 5
 	for _, c := range []struct {
 		name string
-		// close ends the stream so far that it counts no more, or not.
+		// close ends the stream. room says whether the stream still counts.
 		close func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer)
 		room  bool
 	}{
@@ -135,7 +135,7 @@ func TestMaxStreamsBoundsWhatThePeerOpens(t *testing.T) {
 				}
 				p.Send(t, r.syn(r.theirs(most)))
 				p.ExpectClosed(t, "one stream more than MaxStreams is refused", r.fin(r.theirs(most)))
-				for range 3 { // what this side opens is not counted
+				for range 3 { // streams that this side opens do not count
 					mine := open(t, s)
 					p.ExpectFrame(t, "a stream of this side does not count", r.syn(mine.ID()))
 				}
@@ -162,7 +162,7 @@ func TestMaxStreamsBoundsWhatThePeerOpens(t *testing.T) {
 func TestStreamIDOfThePeersParityIsAccepted(t *testing.T) {
 	for _, c := range []struct {
 		name         string
-		server, clnt []uint32 // what a server accepts, and what a client does
+		server, clnt []uint32 // ids that a server accepts, and that a client accepts
 	}{
 		{"first ids as the Rust crates have them", []uint32{1, 3, 5}, []uint32{2, 4, 6}},
 		{"first ids as xtaci/smux has them", []uint32{3, 5, 7}, []uint32{2, 4, 6}},
@@ -208,7 +208,7 @@ func TestStreamIDsGrowByTwoAndAreNotUsedAgain(t *testing.T) {
 				t.Errorf("stream %d has id %d", n, want)
 			}
 			p.ExpectFrame(t, "ids grow by two", r.syn(want))
-			if n%3 == 0 { // a closed one's is not used again
+			if n%3 == 0 { // the id of a closed stream is not used again
 				_ = st.Close()
 				p.ExpectClosed(t, "Close sends two FINs", r.fin(want))
 				p.Send(t, r.fin(want))
@@ -256,7 +256,7 @@ func TestOpenFailsWhenIDsAreUsedUp(t *testing.T) {
 		if _, err := s.Open(); !errors.Is(err, session.ErrIDsExhausted) {
 			t.Errorf("Open with nothing open: %v", err)
 		}
-		wantAlive(t, r, s, p, r.theirs(0)) // the peer has its own
+		wantAlive(t, r, s, p, r.theirs(0)) // the peer has ids of its own
 	})
 }
 
@@ -267,9 +267,9 @@ func TestAcceptReturnsEachStreamOnceAndInOrder(t *testing.T) {
 		s, p := r.start(t, session.Config{})
 		var mu sync.Mutex
 		seen := map[uint32]int{}
-		var done []<-chan result[int]
+		var done []<-chan testutil.Result[int]
 		for range accepters {
-			done = append(done, background(func() (n int, err error) {
+			done = append(done, testutil.Background(func() (n int, err error) {
 				before := uint32(0)
 				for {
 					st, err := s.AcceptStream(context.Background())
@@ -297,8 +297,8 @@ func TestAcceptReturnsEachStreamOnceAndInOrder(t *testing.T) {
 		p.Send(t, frames...)
 		_ = p.Close()
 		for _, d := range done {
-			if res := <-d; res.err != io.EOF {
-				t.Error(res.err)
+			if res := <-d; res.Err != io.EOF {
+				t.Error(res.Err)
 			}
 		}
 		want := map[uint32]int{}
@@ -372,7 +372,7 @@ func TestAcceptErrorIsNeverTemporary(t *testing.T) {
 				}
 				_, err := s.Accept()
 				if cause != nil {
-					wantErr(t, "Accept", err, cause)
+					testutil.WantErr(t, "Accept", err, cause)
 				}
 				var temporary interface{ Temporary() bool }
 				if errors.As(err, &temporary) && temporary.Temporary() {

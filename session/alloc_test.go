@@ -13,18 +13,18 @@ import (
 	"github.com/smuxkit/smuxkit/session"
 )
 
-// The race detector makes sync.Pool forget things at random: these are tests of ordinary builds.
+// These tests need ordinary builds: with the race detector sync.Pool drops objects at random.
 
-// wantNoAllocs wants so many calls of f in a row not to allocate, in all of the process: both
-// sessions and their goroutines.
+// wantNoAllocs checks that calls of f allocate nothing in the whole process, which includes both sessions and
+// their goroutines.
 func wantNoAllocs(t *testing.T, runs int, f func()) {
 	t.Helper()
-	// The pools lose what they hold to the garbage collector, which is not what is tested.
+	// The garbage collector empties the pools, which is not the subject here.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	for range runs {
-		f() // until everything has its size
+		f() // grows all buffers to their final size
 	}
-	// A queue may get longer than ever when the machine is busy. That comes to an end.
+	// On a busy machine a queue may grow longer than before. That ends.
 	n := testing.AllocsPerRun(runs, f)
 	for range 4 {
 		if n < 1 {
@@ -46,7 +46,7 @@ func TestSteadyFlowAllocatesNothing(t *testing.T) {
 					a, b := openPair(t, c, s)
 					p, q := make([]byte, size), make([]byte, size)
 
-					// What was written is read by somebody else: nothing is ever known to be idle.
+					// Another goroutine reads, so that the stream never waits for it.
 					asked := make(chan struct{})
 					read := make(chan error)
 					go func() {
@@ -139,7 +139,7 @@ func TestDeadlineSetAgainAllocatesNothing(t *testing.T) {
 	})
 }
 
-// counting is a writer that tells each time it has got so many bytes.
+// counting is a writer that reports each time it has got want bytes.
 type counting struct {
 	want, got int
 	reached   chan struct{}

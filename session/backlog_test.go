@@ -19,7 +19,7 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// sendMessages sends each of n messages on a stream of its own, from this number of goroutines.
+// sendMessages sends n messages, each on a stream of its own, from several goroutines.
 func sendMessages(t *testing.T, c *session.Session, n, senders int) {
 	t.Helper()
 	var next atomic.Int64
@@ -44,11 +44,11 @@ func sendMessages(t *testing.T, c *session.Session, n, senders int) {
 	all.Wait()
 }
 
-// wantMessages accepts n streams, and wants each to say "hello". It calls after, if that is not nil, after
+// wantMessages accepts n streams and checks that each carries "hello". It calls after, unless that is nil, after
 // each Accept.
 func wantMessages(t *testing.T, s *session.Session, n int, after func()) {
 	t.Helper()
-	// Far longer than it takes, unless streams are lost.
+	// Far longer than this takes if no stream is lost.
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	accepted := 0
@@ -146,7 +146,7 @@ func TestStreamsBeyondMaxStreamsAreRefusedAndTold(t *testing.T) {
 					st := open(t, from)
 					all.Go(func() {
 						defer st.Close()
-						_, _ = io.WriteString(st, "hello") // a refused one may know already
+						_, _ = io.WriteString(st, "hello") // a stream may know already that it was refused
 						_ = st.CloseWrite()
 						switch got, err := io.ReadAll(st); {
 						case err != nil:
@@ -160,7 +160,7 @@ func TestStreamsBeyondMaxStreamsAreRefusedAndTold(t *testing.T) {
 						}
 					})
 				}
-				time.Sleep(time.Second) // all of them have arrived, and none was accepted
+				time.Sleep(time.Second) // all have arrived, and none was accepted
 				if n := s.NumStreams(); n != most {
 					t.Errorf("%d streams are open, want %d", n, most)
 				}
@@ -186,7 +186,7 @@ func TestStreamsBeyondMaxStreamsAreRefusedAndTold(t *testing.T) {
 	}
 }
 
-// echoOnce answers with what it has read.
+// echoOnce reads to the end and sends everything back.
 func echoOnce(st net.Conn) {
 	defer st.Close()
 	got, _ := io.ReadAll(st)
@@ -236,7 +236,7 @@ func TestWaitingStreamsStayWithinTheDocumentedMemory(t *testing.T) {
 				data := make([]byte, size)
 				runtime.GC() // the second one empties the pools
 				before := heapInUse()
-				flood := background(func() (struct{}, error) {
+				flood := testutil.Background(func() (struct{}, error) {
 					for n := range 10 * most {
 						frames := r.syn(r.theirs(n)).Append(nil)
 						if size > 0 {
@@ -249,7 +249,7 @@ func TestWaitingStreamsStayWithinTheDocumentedMemory(t *testing.T) {
 					return struct{}{}, nil
 				})
 				synctest.Wait()
-				limit := most<<10 + 2*buffer + 256<<10 // the last is for the transport and the session's own
+				limit := most<<10 + 2*buffer + 256<<10 // the last term is for the transport and the session itself
 				if got := heapInUse() - before; got > limit {
 					t.Errorf("%d streams with %d unread bytes take %d bytes, want at most %d", s.NumStreams(), s.Stats().Unread, got, limit)
 				}
@@ -268,19 +268,19 @@ func TestOpenStreamWaitsWhile1024SYNsWait(t *testing.T) {
 		conn, peer := testutil.SimPair(t, simnet.Link{Buffer: buffer})
 		c := client(t, conn, &session.Config{Version: version, KeepAlive: off})
 		conn.Out().Stall()
-		var all []<-chan result[*stream.Stream]
+		var all []<-chan testutil.Result[*stream.Stream]
 		for range callers {
-			all = append(all, background(func() (*stream.Stream, error) { return c.OpenStream(context.Background()) }))
+			all = append(all, testutil.Background(func() (*stream.Stream, error) { return c.OpenStream(context.Background()) }))
 		}
 		time.Sleep(time.Minute)
-		// A batch that is being written has them already, and so has the transport.
+		// The batch that is being written has some of them, and so has the transport.
 		if n, most := c.NumStreams(), 1024+(batch+buffer)/wire.HeaderSize; n < 1024 || n > most {
 			t.Errorf("%d streams were opened, want from 1,024 to %d", n, most)
 		}
 		conn.Out().Unstall()
 		go func() { _, _ = io.Copy(io.Discard, peer) }()
 		for _, open := range all {
-			wantErr(t, "OpenStream", (<-open).err, nil)
+			testutil.WantErr(t, "OpenStream", (<-open).Err, nil)
 		}
 	})
 }

@@ -15,9 +15,8 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// Both ends of a session in one process, with the default configuration. internal/bench compares
-// with other implementations, and with each end in a process of its own; these here are for
-// benchstat, to compare two states of this code.
+// Both ends of a session run in one process with the default Config. These benchmarks compare two versions of this
+// code with benchstat. internal/bench compares implementations, with each end in its own process.
 
 // overSessions runs a benchmark for both versions over some transports.
 func overSessions(b *testing.B, transports []string, run func(b *testing.B, c, s *session.Session)) {
@@ -32,8 +31,8 @@ func overSessions(b *testing.B, transports []string, run func(b *testing.B, c, s
 	}
 }
 
-// discard reads streams until they end, and returns a function that waits for that and wants them to
-// have had so many bytes.
+// discard reads streams until they end. The function that it returns waits for that and checks the number of
+// bytes.
 func discard(streams ...*stream.Stream) (wait func(b *testing.B, bytes int)) {
 	var reading sync.WaitGroup
 	got, errs := make([]int64, len(streams)), make([]error, len(streams))
@@ -158,7 +157,7 @@ func BenchmarkCall(b *testing.B) {
 	}
 }
 
-// echo sends back what it receives, and closes st at its end.
+// echo sends back what it receives, and closes st at the end.
 func echo(st *stream.Stream) {
 	p := make([]byte, 64)
 	for {
@@ -198,8 +197,8 @@ func BenchmarkWaitingStream(b *testing.B) {
 	}
 }
 
-// waitingMemory returns how many bytes of memory this number of streams take that wait to be accepted,
-// with one frame of this size on each.
+// waitingMemory returns the bytes of memory that this number of streams take while they wait for Accept, each with
+// one frame of this size.
 func waitingMemory(b *testing.B, streams, size int) int {
 	conn, peer := transport("tcp").Pair(b)
 	s := server(b, conn, nil)

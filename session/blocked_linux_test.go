@@ -29,7 +29,7 @@ func TestBlockingSocketDoesNotBlockTheProgram(t *testing.T) {
 		a, b := openPair(t, c, s)
 		block(cb)
 		const size = 4 << 20 // more than the sockets' buffers hold
-		sent := background(func() (int64, error) {
+		sent := testutil.Background(func() (int64, error) {
 			n, err := testutil.Pattern(1).Send(a, size, 100_000)
 			a.Close()
 			return n, err
@@ -37,7 +37,7 @@ func TestBlockingSocketDoesNotBlockTheProgram(t *testing.T) {
 		if err := testutil.Pattern(1).Receive(b, size); err != nil {
 			t.Error(err)
 		}
-		wantErr(t, "Write", (<-sent).err, nil)
-		wantErr(t, "Close", c.Close(), nil)
+		testutil.WantErr(t, "Write", (<-sent).Err, nil)
+		testutil.WantErr(t, "Close", c.Close(), nil)
 	})
 }

@@ -94,7 +94,7 @@ func TestBlockedWriteEnds(t *testing.T) {
 							if b.stall {
 								local.Out().Stall()
 							}
-							blocked := background(func() (int, error) {
+							blocked := testutil.Background(func() (int, error) {
 								for {
 									if n, err := st.Write(make([]byte, size)); err != nil {
 										return n, err
@@ -104,14 +104,14 @@ func TestBlockedWriteEnds(t *testing.T) {
 							synctest.Wait()
 							e.end(t, ends{c, st, remote, peer, wire.Version(v)})
 							r := <-blocked
-							if e.err == syscall.EPIPE && errors.Is(r.err, io.ErrUnexpectedEOF) {
-								r.err = e.err // whichever is seen first
+							if e.err == syscall.EPIPE && errors.Is(r.Err, io.ErrUnexpectedEOF) {
+								r.Err = e.err // the session may find either first
 							}
-							wantErr(t, "Write", r.err, e.err)
-							wantTime(t, "Write ended", r.at, e.at)
+							testutil.WantErr(t, "Write", r.Err, e.err)
+							testutil.WantTime(t, "Write ended", r.After, e.at)
 							var op *net.OpError
-							if !errors.As(r.err, &op) && e.err != syscall.EPIPE || op != nil && (op.Op != "write" || op.Net != "smux") {
-								t.Errorf("%#v is no *net.OpError of a write", r.err)
+							if !errors.As(r.Err, &op) && e.err != syscall.EPIPE || op != nil && (op.Op != "write" || op.Net != "smux") {
+								t.Errorf("%#v is no *net.OpError of a write", r.Err)
 							}
 						})
 					})
@@ -128,22 +128,22 @@ func TestWriteBehindAnotherEndsLikeAnyOther(t *testing.T) {
 			eachVersion(t, func(t *testing.T, version int) {
 				c, peer := scripted(t, transport("sim"), &session.Config{Version: version})
 				st := openWide(t, c, peer, version)
-				first := background(func() (int, error) { return st.Write(make([]byte, 1<<20)) })
+				first := testutil.Background(func() (int, error) { return st.Write(make([]byte, 1<<20)) })
 				synctest.Wait()
-				var others []<-chan result[int]
+				var others []<-chan testutil.Result[int]
 				for _, size := range []int{1, 8 << 10, 1 << 20} {
-					others = append(others, background(func() (int, error) { return st.Write(make([]byte, size)) }))
+					others = append(others, testutil.Background(func() (int, error) { return st.Write(make([]byte, size)) }))
 				}
 				synctest.Wait()
 				ending.end(t, c, st)
 				r := <-first
-				wantErr(t, "the first Write", r.err, ending.err)
-				total := r.value
+				testutil.WantErr(t, "the first Write", r.Err, ending.err)
+				total := r.Value
 				for _, o := range others {
 					r := <-o
-					wantErr(t, "a Write that waits", r.err, ending.err)
-					if r.value != 0 {
-						t.Errorf("a Write that waited for its turn wrote %d bytes", r.value)
+					testutil.WantErr(t, "a Write that waits", r.Err, ending.err)
+					if r.Value != 0 {
+						t.Errorf("a Write that waited for its turn wrote %d bytes", r.Value)
 					}
 				}
 				go c.Close()
@@ -161,11 +161,11 @@ func TestBlockedWriteGoesOnWithTheTransport(t *testing.T) {
 	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		c, peer := scripted(t, tr, &session.Config{Version: version})
 		st := openWide(t, c, peer, version)
-		blocked := background(func() (int, error) { return st.Write(pattern.Bytes(size)) })
+		blocked := testutil.Background(func() (int, error) { return st.Write(pattern.Bytes(size)) })
 		time.Sleep(9 * time.Second)
 		select {
 		case r := <-blocked:
-			t.Fatalf("Write of %d bytes to a transport that nobody reads = %d, %v", size, r.value, r.err)
+			t.Fatalf("Write of %d bytes to a transport that nobody reads = %d, %v", size, r.Value, r.Err)
 		default:
 		}
 		go func() {
@@ -176,9 +176,9 @@ func TestBlockedWriteGoesOnWithTheTransport(t *testing.T) {
 			t.Error(err)
 		}
 		r := <-blocked
-		wantErr(t, "Write", r.err, nil)
-		if r.value != size {
-			t.Errorf("Write = %d, want %d", r.value, size)
+		testutil.WantErr(t, "Write", r.Err, nil)
+		if r.Value != size {
+			t.Errorf("Write = %d, want %d", r.Value, size)
 		}
 	})
 }

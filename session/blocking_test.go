@@ -19,8 +19,8 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// A place is where a call blocks: a session whose transport takes no more, a stream of it with
-// nothing to read, and what is needed to end that.
+// A place is where a call blocks: a session whose transport is full, and a stream with nothing to read. It has
+// what ends the call.
 type place struct {
 	s      *session.Session
 	st     *stream.Stream
@@ -31,7 +31,7 @@ type place struct {
 	cancel context.CancelFunc
 }
 
-// An ending is what ends a blocked call, what the call then returns, and how soon.
+// An ending is an event that ends a blocked call, with the error of the call and the time until it returns.
 type ending struct {
 	name string
 	end  func(t *testing.T, p place)
@@ -47,7 +47,7 @@ const (
 	shutdowns = "shutdowns" // Shutdown
 )
 
-// sessionEnds is what calls return when the session ends: Shutdown has then got what it waits for.
+// sessionEnds returns the errors of calls when the session ends. Shutdown waits for that, so it succeeds.
 func sessionEnds(err error) map[string]error {
 	return map[string]error{reads: err, writes: err, contexts: err, shutdowns: nil}
 }
@@ -137,24 +137,24 @@ func TestBlockingCallEnds(t *testing.T) {
 					st := openWide(t, s, peer, version)
 					synctest.Wait()
 					conn.Out().Stall()
-					start := clock()
+					start := testutil.Clock()
 					ctx, cancel := context.WithCancel(context.Background())
 					defer cancel()
 					p := place{s, st, conn, peer, remote, wire.Version(version), cancel}
-					// Two of each.
-					var blocked []<-chan result[struct{}]
+					// Each call is made twice.
+					var blocked []<-chan testutil.Result[struct{}]
 					for range 2 {
-						blocked = append(blocked, background(func() (struct{}, error) { return struct{}{}, call.call(ctx, p) }))
+						blocked = append(blocked, testutil.BackgroundErr(func() error { return call.call(ctx, p) }))
 					}
 					synctest.Wait()
 					e.end(t, p)
 					for _, b := range blocked {
 						r := <-b
 						if want == io.EOF && call.name != "Read" {
-							want = nil // what io.Copy makes of it
+							want = nil // io.Copy returns nil at io.EOF
 						}
-						wantErr(t, call.name, r.err, want)
-						// A vanished peer is given up by when something was last received: an UPD, or never.
+						testutil.WantErr(t, call.name, r.Err, want)
+						// Keep-alive counts from the last frame that was received: an UPD, or none.
 						if d := start() - e.at; cfg.KeepAlive == off && d != 0 || d.Abs() > 2*time.Millisecond {
 							t.Errorf("%s returned after %v, want %v", call.name, start(), e.at)
 						}
@@ -170,13 +170,13 @@ func TestBlockingCallReturnsWithWhatItWaitsFor(t *testing.T) {
 	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version, KeepAlive: off})
 		a, b := openPair(t, c, s)
-		read := background(func() (string, error) {
+		read := testutil.Background(func() (string, error) {
 			buf := make([]byte, 100)
 			n, err := a.Read(buf)
 			return string(buf[:n]), err
 		})
-		write := background(func() (int, error) { return a.Write(make([]byte, 3<<20)) })
-		accept := background(func() (*stream.Stream, error) { return s.AcceptStream(context.Background()) })
+		write := testutil.Background(func() (int, error) { return a.Write(make([]byte, 3<<20)) })
+		accept := testutil.Background(func() (*stream.Stream, error) { return s.AcceptStream(context.Background()) })
 		down := shutdown(c, context.Background())
 		time.Sleep(time.Minute)
 		wantPending(t, "Read", read)
@@ -189,24 +189,24 @@ func TestBlockingCallReturnsWithWhatItWaitsFor(t *testing.T) {
 		if _, err := b.Write([]byte("hello")); err != nil {
 			t.Fatal(err)
 		}
-		if r := <-read; r.value != "hello" || r.err != nil {
-			t.Errorf("Read = %q, %v", r.value, r.err)
+		if r := <-read; r.Value != "hello" || r.Err != nil {
+			t.Errorf("Read = %q, %v", r.Value, r.Err)
 		}
 		if n, err := io.ReadFull(b, make([]byte, 3<<20)); err != nil {
 			t.Errorf("%d bytes arrived: %v", n, err)
 		}
-		if r := <-write; r.value != 3<<20 || r.err != nil {
-			t.Errorf("Write = %v, %v", r.value, r.err)
+		if r := <-write; r.Value != 3<<20 || r.Err != nil {
+			t.Errorf("Write = %v, %v", r.Value, r.Err)
 		}
 		if _, err := c.OpenStream(context.Background()); !errors.Is(err, session.ErrShutdown) {
 			t.Errorf("OpenStream: %v", err)
 		}
 		a.Close()
-		if r := <-down; r.err != nil {
-			t.Errorf("Shutdown: %v", r.err)
+		if r := <-down; r.Err != nil {
+			t.Errorf("Shutdown: %v", r.Err)
 		}
-		if r := <-accept; r.err != io.EOF {
-			t.Errorf("AcceptStream: %v", r.err)
+		if r := <-accept; r.Err != io.EOF {
+			t.Errorf("AcceptStream: %v", r.Err)
 		}
 	})
 }
@@ -219,7 +219,7 @@ func TestSessionEndReachesAllBlockedCallsAtOnce(t *testing.T) {
 		s := client(t, conn, &session.Config{Version: version, KeepAlive: off})
 		peer := testutil.NewPeer(t, remote)
 		peer.Ignore(wire.NOP)
-		type call = <-chan result[struct{}]
+		type call = <-chan testutil.Result[struct{}]
 		calls := map[string]call{}
 		var list []*stream.Stream
 		for range streams {
@@ -231,7 +231,7 @@ func TestSessionEndReachesAllBlockedCallsAtOnce(t *testing.T) {
 				if c.kind == shutdowns && i > 0 || c.name == "OpenStream" {
 					continue
 				}
-				calls[fmt.Sprintf("%s %d", c.name, i)] = background(func() (struct{}, error) {
+				calls[fmt.Sprintf("%s %d", c.name, i)] = testutil.Background(func() (struct{}, error) {
 					return struct{}{}, c.call(context.Background(), p)
 				})
 			}
@@ -247,14 +247,14 @@ func TestSessionEndReachesAllBlockedCallsAtOnce(t *testing.T) {
 			if name == "Shutdown 0" {
 				want = nil
 			}
-			wantErr(t, name, r.err, want)
-			wantTime(t, name+" returned", r.at, time.Hour)
+			testutil.WantErr(t, name, r.Err, want)
+			testutil.WantTime(t, name+" returned", r.After, time.Hour)
 		}
 		select {
 		case <-s.Done():
 		default:
 			t.Error("Done is not closed")
 		}
-		wantErr(t, "Err", s.Err(), errCut)
+		testutil.WantErr(t, "Err", s.Err(), errCut)
 	})
 }

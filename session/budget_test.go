@@ -42,13 +42,13 @@ func TestUnreadDataExceedsTheBudgetByOneFrameAtMost(t *testing.T) {
 					p.Send(t, r.syn(r.theirs(n)))
 					streams = append(streams, accept(t, s))
 				}
-				// As much as the peer may send, and in version 1 twice what the budget holds.
+				// All that the peer may send; in version 1 twice the budget.
 				each := 2 * budget / c.streams
 				if r.version == 2 {
 					each = min(each, flow.InitialWindow)
 				}
 				total := 0
-				sending := background(func() (any, error) {
+				sending := testutil.Background(func() (any, error) {
 					data := make([]byte, c.frame)
 					for sent := 0; sent+c.frame <= each; sent += c.frame {
 						for n := range streams {
@@ -72,7 +72,7 @@ func TestUnreadDataExceedsTheBudgetByOneFrameAtMost(t *testing.T) {
 				if want := min(budget, each/c.frame*c.frame*c.streams); full < want {
 					t.Errorf("only %d bytes were taken, want %d", full, want)
 				}
-				// While some is read, more comes.
+				// More data comes while some is read.
 				rng := rand.New(rand.NewPCG(1, uint64(c.streams)))
 				read := 0
 				buf := make([]byte, 100_000)
@@ -87,8 +87,8 @@ func TestUnreadDataExceedsTheBudgetByOneFrameAtMost(t *testing.T) {
 					_ = st.SetReadDeadline(time.Time{})
 					go io.Copy(io.Discard, st)
 				}
-				if res := <-sending; res.err != nil {
-					t.Error(res.err)
+				if res := <-sending; res.Err != nil {
+					t.Error(res.Err)
 				}
 				if n := check(); n != 0 {
 					t.Errorf("%d bytes are unread when all were read", n)
@@ -111,7 +111,7 @@ func TestFullBudgetStopsThePeerByTheTransport(t *testing.T) {
 		p.Send(t, r.syn(id))
 		st := accept(t, s)
 		data := testutil.Pattern(7).Bytes(250_000)
-		sending := background(func() (any, error) {
+		sending := testutil.Background(func() (any, error) {
 			for _, f := range append(r.pshs(id, data), r.fin(id)) {
 				if _, err := p.Conn.Write(f.Append(nil)); err != nil {
 					return nil, err
@@ -130,8 +130,8 @@ func TestFullBudgetStopsThePeerByTheTransport(t *testing.T) {
 		if err := testutil.Pattern(7).Receive(st, int64(len(data))); err != nil {
 			t.Error(err)
 		}
-		if res := <-sending; res.err != nil {
-			t.Error(res.err)
+		if res := <-sending; res.Err != nil {
+			t.Error(res.Err)
 		}
 	})
 }
@@ -196,7 +196,7 @@ func TestBudgetIsGivenBackAtTheSessionsEnd(t *testing.T) {
 		if used := budget.Used(); used != sum || used < size/2 {
 			t.Errorf("the budget says %d bytes are used, the sessions say %d", used, sum)
 		}
-		// One ends and can still be read; another closes a stream; one closes; the rest end.
+		// One session ends and can still be read, one closes a stream, one is closed, and the others end.
 		_ = peers[0].Close()
 		_ = streams[1].Close()
 		_ = all[2].Close()
@@ -213,7 +213,7 @@ func TestBudgetIsGivenBackAtTheSessionsEnd(t *testing.T) {
 		if budget.Used() != 0 || budget.Promised() != 0 {
 			t.Errorf("with all sessions ended %d bytes are used, %d promised", budget.Used(), budget.Promised())
 		}
-		for _, st := range streams { // reading what is left changes nothing
+		for _, st := range streams { // reading the rest changes nothing
 			_, _ = io.Copy(io.Discard, st)
 			_ = st.Close()
 		}
@@ -281,23 +281,23 @@ func TestVersion2WithASmallBudgetDoesNotDeadlock(t *testing.T) {
 			t.Run(fmt.Sprintf("%d/%d", budget, streams), func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
 					c, s := sessions(t, transport("sim"), session.Config{Version: 2, MaxReceiveBuffer: budget})
-					var done []<-chan result[any]
+					var done []<-chan testutil.Result[any]
 					for n := range streams {
 						a, b := openPair(t, c, s)
 						for _, way := range [][2]*stream.Stream{{a, b}, {b, a}} {
-							done = append(done, background(func() (any, error) {
+							done = append(done, testutil.Background(func() (any, error) {
 								if _, err := testutil.Pattern(n).Send(way[0], size/int64(streams), 20_000); err != nil {
 									return nil, err
 								}
 								return nil, way[0].CloseWrite()
-							}), background(func() (any, error) {
+							}), testutil.Background(func() (any, error) {
 								return nil, testutil.Pattern(n).Receive(way[1], size/int64(streams))
 							}))
 						}
 					}
 					for _, d := range done {
-						if res := <-d; res.err != nil {
-							t.Error(res.err)
+						if res := <-d; res.Err != nil {
+							t.Error(res.Err)
 						}
 					}
 				})

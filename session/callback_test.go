@@ -23,9 +23,9 @@ import (
 	"github.com/smuxkit/smuxkit/stream"
 )
 
-// What the application's callbacks may do: call the session, and panic.
+// Callbacks of the application may call the session, and may panic.
 
-// A hook is called by a callback of a session, once, when it has been set.
+// A hook is a function that a callback of a session calls once, after it was set.
 type hook struct{ f atomic.Pointer[func()] }
 
 func (h *hook) set(f func()) { h.f.Store(&f) }
@@ -36,8 +36,8 @@ func (h *hook) call() {
 	}
 }
 
-// callbacks are those of a session that the application provides. Each is the configuration and the
-// transport of a session that makes the callback soon after the hook was set.
+// callbacks are the callbacks that an application provides. Each function changes the Config and the transport of
+// a session so that the callback calls the hook soon after it was set.
 var callbacks = map[string]func(h *hook, conn io.ReadWriteCloser, cfg *session.Config) io.ReadWriteCloser{
 	"keepalive.Policy.Next": func(h *hook, conn io.ReadWriteCloser, cfg *session.Config) io.ReadWriteCloser {
 		cfg.KeepAlive = policy(func(ka.Activity) (ka.Action, time.Duration) {
@@ -82,7 +82,7 @@ func (c hooked) Close() error {
 	return c.ReadWriteCloser.Close()
 }
 
-// calls are what a callback does with its session, which has one stream open.
+// calls are what a callback does with its session, which has one open stream.
 var calls = map[string]func(t *testing.T, s *session.Session, st *stream.Stream){
 	"Close": func(t *testing.T, s *session.Session, st *stream.Stream) {
 		_ = s.Close()
@@ -90,7 +90,7 @@ var calls = map[string]func(t *testing.T, s *session.Session, st *stream.Stream)
 	"Shutdown": func(t *testing.T, s *session.Session, st *stream.Stream) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		wantErr(t, "Shutdown", s.Shutdown(ctx), context.DeadlineExceeded)
+		testutil.WantErr(t, "Shutdown", s.Shutdown(ctx), context.DeadlineExceeded)
 	},
 	"OpenStream": func(t *testing.T, s *session.Session, st *stream.Stream) {
 		if _, err := s.OpenStream(context.Background()); err != nil {
@@ -106,7 +106,7 @@ var calls = map[string]func(t *testing.T, s *session.Session, st *stream.Stream)
 		}
 	},
 	"Stream.Close": func(t *testing.T, s *session.Session, st *stream.Stream) {
-		wantErr(t, "Stream.Close", st.Close(), nil)
+		testutil.WantErr(t, "Stream.Close", st.Close(), nil)
 	},
 }
 
@@ -128,7 +128,7 @@ func TestCallbacksMayCallAnything(t *testing.T) {
 						call(t, c, out)
 					})
 					_, _ = out.Write([]byte("something to send"))
-					time.Sleep(15 * time.Second) // NOPs come and go; and Close in Write waits for CloseTimeout
+					time.Sleep(15 * time.Second) // time for NOPs, and for a Close in Write, which waits for CloseTimeout
 					select {
 					case <-done:
 					default:
@@ -137,7 +137,7 @@ func TestCallbacksMayCallAnything(t *testing.T) {
 					if name == "Close" {
 						wantEnded(t, c, net.ErrClosed)
 					} else {
-						wantErr(t, "Err", c.Err(), nil)
+						testutil.WantErr(t, "Err", c.Err(), nil)
 					}
 				})
 			})
@@ -152,7 +152,7 @@ func TestOnEventMayCallAnything(t *testing.T) {
 			eachVersion(t, func(t *testing.T, version int) {
 				var h hook
 				c, s := sessionsOver(t, stallPath, &session.Config{Version: version}, &session.Config{
-					Version: version, MaxReceiveBuffer: 64 * kib, StallTimeout: time.Second,
+					Version: version, MaxReceiveBuffer: 64 * testutil.KiB, StallTimeout: time.Second,
 					OnEvent: func(session.Event) { h.call() },
 				})
 				outs, ins := openPairs(t, c, s, 2)
@@ -161,7 +161,7 @@ func TestOnEventMayCallAnything(t *testing.T) {
 					defer close(done)
 					call(t, s, ins[1])
 				})
-				go writeUntilEnd(outs[0], 64*kib)
+				go writeUntilEnd(outs[0], 64*testutil.KiB)
 				time.Sleep(15 * time.Second)
 				select {
 				case <-done:
@@ -171,7 +171,7 @@ func TestOnEventMayCallAnything(t *testing.T) {
 				if name == "Close" {
 					wantEnded(t, s, net.ErrClosed)
 				} else {
-					wantErr(t, "Err", s.Err(), nil)
+					testutil.WantErr(t, "Err", s.Err(), nil)
 				}
 			})
 		})
@@ -197,15 +197,15 @@ func TestCallbacksAtTheEndMayCallAnything(t *testing.T) {
 				called := false
 				h.set(func() {
 					called = true
-					wantErr(t, "Close", c.Close(), nil)
-					wantErr(t, "Shutdown", c.Shutdown(context.Background()), nil)
+					testutil.WantErr(t, "Close", c.Close(), nil)
+					testutil.WantErr(t, "Shutdown", c.Shutdown(context.Background()), nil)
 					_, err := c.OpenStream(context.Background())
-					wantErr(t, "OpenStream", err, net.ErrClosed)
-					wantErr(t, "Err", c.Err(), net.ErrClosed)
+					testutil.WantErr(t, "OpenStream", err, net.ErrClosed)
+					testutil.WantErr(t, "Err", c.Err(), net.ErrClosed)
 					_, _ = c.Stats(), out.Close()
 				})
-				wantErr(t, "Close", c.Close(), nil)
-				synctest.Wait() // the end may come from the goroutine that reads, and call after Close has returned
+				testutil.WantErr(t, "Close", c.Close(), nil)
+				synctest.Wait() // the reader goroutine may end the session, and make the call after Close has returned
 				if !called {
 					t.Error("there was no call")
 				}
@@ -262,27 +262,27 @@ func TestContextsMayCallAnything(t *testing.T) {
 		a, b := testutil.SimPair(t, simnet.Link{})
 		s := server(t, b, nil)
 		ctx, cancel := context.WithCancel(t.Context())
-		opened := background(func() (*stream.Stream, error) { return s.OpenStream(nosy{ctx, s}) })
-		accepted := background(func() (*stream.Stream, error) { return s.AcceptStream(nosy{ctx, s}) })
-		time.Sleep(time.Second) // both wait, for the version and for a stream
+		opened := testutil.Background(func() (*stream.Stream, error) { return s.OpenStream(nosy{ctx, s}) })
+		accepted := testutil.Background(func() (*stream.Stream, error) { return s.AcceptStream(nosy{ctx, s}) })
+		time.Sleep(time.Second) // one waits for the version, one for a stream
 		c := client(t, a, &session.Config{Version: version})
 		open(t, c)
-		for _, done := range []<-chan result[*stream.Stream]{opened, accepted} {
-			if r := <-done; r.err != nil {
-				t.Error(r.err)
+		for _, done := range []<-chan testutil.Result[*stream.Stream]{opened, accepted} {
+			if r := <-done; r.Err != nil {
+				t.Error(r.Err)
 			}
 		}
 
-		accepted = background(func() (*stream.Stream, error) { return s.AcceptStream(nosy{ctx, s}) })
+		accepted = testutil.Background(func() (*stream.Stream, error) { return s.AcceptStream(nosy{ctx, s}) })
 		down := shutdown(s, nosy{ctx, s})
 		time.Sleep(time.Second)
 		cancel()
-		wantErr(t, "AcceptStream", (<-accepted).err, context.Canceled)
-		wantErr(t, "Shutdown", (<-down).err, context.Canceled)
+		testutil.WantErr(t, "AcceptStream", (<-accepted).Err, context.Canceled)
+		testutil.WantErr(t, "Shutdown", (<-down).Err, context.Canceled)
 		_, err := s.AcceptStream(nosy{ctx, s})
-		wantErr(t, "AcceptStream", err, context.Canceled)
+		testutil.WantErr(t, "AcceptStream", err, context.Canceled)
 		_, err = s.OpenStream(nosy{ctx, s})
-		wantErr(t, "OpenStream", err, context.Canceled)
+		testutil.WantErr(t, "OpenStream", err, context.Canceled)
 	})
 }
 
@@ -315,7 +315,7 @@ func TestCallbackPanicInClientLeavesNothingBehind(t *testing.T) {
 		for end, start := range starts {
 			t.Run(name+"/"+end, func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
-					budget := flow.NewBudget(mib)
+					budget := flow.NewBudget(testutil.MiB)
 					ours, theirs := testutil.SimPair(t, simnet.Link{})
 					cfg := session.Config{Budget: budget}
 					conn := with(ours, &cfg)
@@ -327,13 +327,13 @@ func TestCallbackPanicInClientLeavesNothingBehind(t *testing.T) {
 					if _, err := io.ReadFull(theirs, make([]byte, 1)); err != nil {
 						t.Errorf("the transport is not as it was: %v", err)
 					}
-					// A session that is alone on its budget may fill all of it; in company it may not.
+					// A session may fill a budget only if it has that budget for itself.
 					c, s := sessionsOver(t, stallPath, &session.Config{Version: 1}, &session.Config{Version: 1, Budget: budget})
 					out, _ := openPair(t, c, s)
-					go writeUntilEnd(out, 64*kib)
+					go writeUntilEnd(out, 64*testutil.KiB)
 					time.Sleep(time.Second)
-					if used := budget.Used(); used < mib {
-						t.Errorf("the next session on the budget holds %d bytes, want %d", used, mib)
+					if used := budget.Used(); used < testutil.MiB {
+						t.Errorf("the next session on the budget holds %d bytes, want %d", used, testutil.MiB)
 					}
 				})
 			})
@@ -380,14 +380,14 @@ func TestCallbackPanicLeavesNoLockHeld(t *testing.T) {
 		if v := panics(func() { _ = c.Close() }); v != "boom" {
 			t.Errorf("the logger panics with %v, want boom", v)
 		}
-		wantErr(t, "Close", c.Close(), nil)
+		testutil.WantErr(t, "Close", c.Close(), nil)
 		_, err := st.Write([]byte("x"))
-		wantErr(t, "Write", err, net.ErrClosed)
+		testutil.WantErr(t, "Write", err, net.ErrClosed)
 		wantEnded(t, c, net.ErrClosed)
 	})
 }
 
-// unruly is a scheduler that panics in one of its methods, when it is called by way of the test's panics.
+// unruly is a scheduler with a method that panics when the test's function panics is on the stack.
 type unruly struct {
 	shaper.Scheduler
 	method string
@@ -444,10 +444,10 @@ func TestSchedulerPanicEndsItsSession(t *testing.T) {
 			s := server(t, theirs, nil)
 			out, in := openPair(t, c, s)
 			ping(t, out, in)
-			waiting := background(func() (int, error) { return out.Read(make([]byte, 1)) })
+			waiting := testutil.Background(func() (int, error) { return out.Read(make([]byte, 1)) })
 			var value any
 			for n := 0; value == nil && n < 1000; n++ {
-				// A stream's first Write is sent by its caller, unless somebody else is sending.
+				// The caller of a stream's first Write sends it, unless another goroutine is sending.
 				other := open(t, c)
 				session.AwaitSent(c)
 				value = panics(func() { _, _ = other.Write(make([]byte, size)); session.Flush(c) })
@@ -455,15 +455,15 @@ func TestSchedulerPanicEndsItsSession(t *testing.T) {
 			if value != "boom" {
 				t.Fatalf("Write panics with %v, want boom", value)
 			}
-			if r := <-waiting; r.err == nil {
+			if r := <-waiting; r.Err == nil {
 				t.Error("Read returned no error")
 			}
 			if err := c.Err(); err == nil || errors.Is(err, net.ErrClosed) {
 				t.Errorf("Err = %v, want an error that tells of the scheduler", err)
 			}
 			_, err := c.OpenStream(context.Background())
-			wantErr(t, "OpenStream", err, c.Err())
-			wantErr(t, "Close", c.Close(), nil)
+			testutil.WantErr(t, "OpenStream", err, c.Err())
+			testutil.WantErr(t, "Close", c.Close(), nil)
 			_, _ = c.Stats(), c.NumStreams()
 		})
 	}

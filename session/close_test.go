@@ -18,7 +18,7 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// flood has the peer send NOPs without end, until its transport fails or the test ends.
+// flood makes the peer send NOPs until its transport fails or the test ends.
 func flood(t testing.TB, tr testutil.Transport, peer *testutil.Peer, version int) {
 	var sending sync.WaitGroup
 	sending.Go(func() {
@@ -48,10 +48,10 @@ func TestSessionCloseReturnsDuringAFlood(t *testing.T) {
 		for !tr.Bubble && c.Stats().FramesReceived < 100_000 {
 			runtime.Gosched()
 		}
-		closed := background(func() (struct{}, error) { return struct{}{}, c.Close() })
+		closed := testutil.BackgroundErr(c.Close)
 		select {
 		case r := <-closed:
-			wantErr(t, "Close", r.err, nil)
+			testutil.WantErr(t, "Close", r.Err, nil)
 		case <-time.After(time.Minute):
 			t.Error("Close does not return")
 		}
@@ -63,25 +63,25 @@ func TestSessionCloseAgainWaitsForTheFirst(t *testing.T) {
 	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		s, peer := scripted(t, tr, &session.Config{Version: version, KeepAlive: off})
 		newSource(1, 1000).fill(t, openWide(t, s, peer, version))
-		var all []<-chan result[struct{}]
+		var all []<-chan testutil.Result[struct{}]
 		for range 10 {
-			all = append(all, background(func() (struct{}, error) { return struct{}{}, s.Close() }))
+			all = append(all, testutil.BackgroundErr(s.Close))
 		}
 		failed := 0
 		for _, c := range all {
 			r := <-c
-			if r.err != nil {
+			if r.Err != nil {
 				failed++
-				wantErr(t, "Close", r.err, session.ErrNotFlushed)
+				testutil.WantErr(t, "Close", r.Err, session.ErrNotFlushed)
 			}
-			wantTime(t, "Close returned", r.at, session.DefaultCloseTimeout)
+			testutil.WantTime(t, "Close returned", r.After, session.DefaultCloseTimeout)
 		}
 		if failed != 1 {
 			t.Errorf("%d of 10 Closes report an error, want the first", failed)
 		}
-		elapsed := clock()
-		wantErr(t, "Close", s.Close(), nil)
-		wantTime(t, "Close returned", elapsed(), 0)
+		elapsed := testutil.Clock()
+		testutil.WantErr(t, "Close", s.Close(), nil)
+		testutil.WantTime(t, "Close returned", elapsed(), 0)
 	})
 }
 
@@ -100,7 +100,7 @@ func TestSessionCloseFailsAllLaterCalls(t *testing.T) {
 		if _, err := a.Read(make([]byte, 1)); err != nil {
 			t.Fatal(err)
 		}
-		wantErr(t, "Close", c.Close(), nil)
+		testutil.WantErr(t, "Close", c.Close(), nil)
 
 		for name, call := range map[string]func() error{
 			"Read":         func() error { _, err := a.Read(make([]byte, 1)); return err },
@@ -114,13 +114,13 @@ func TestSessionCloseFailsAllLaterCalls(t *testing.T) {
 			"Err":          func() error { return c.Err() },
 		} {
 			err := call()
-			wantErr(t, name, err, net.ErrClosed)
+			testutil.WantErr(t, name, err, net.ErrClosed)
 			if op, ok := err.(*net.OpError); name != "Err" && (!ok || op.Net != "smux") {
 				t.Errorf("%s: %#v is no *net.OpError of smux", name, err)
 			}
 		}
-		wantErr(t, "Close", c.Close(), nil)
-		wantErr(t, "Shutdown", c.Shutdown(context.Background()), nil)
+		testutil.WantErr(t, "Close", c.Close(), nil)
+		testutil.WantErr(t, "Shutdown", c.Shutdown(context.Background()), nil)
 		if n := c.NumStreams(); n != 0 {
 			t.Errorf("%d streams are open", n)
 		}
@@ -131,12 +131,12 @@ func TestSessionCloseFailsAllLaterCalls(t *testing.T) {
 		}
 		a.Close()
 
-		// The peer learns it at once.
+		// The peer learns of it at once.
 		<-s.Done()
 		if !tr.Bubble && errors.Is(s.Err(), syscall.ECONNRESET) {
-			return // a socket that had received something, which c had not read yet
+			return // c's socket was closed with unread data
 		}
-		wantErr(t, "the peer's Err", s.Err(), io.EOF)
+		testutil.WantErr(t, "the peer's Err", s.Err(), io.EOF)
 		if _, err := s.Accept(); err != io.EOF {
 			t.Errorf("the peer's Accept: %v, want a bare io.EOF", err)
 		}

@@ -94,7 +94,7 @@ func TestConfigErrorNamesTheFieldAndItsLimits(t *testing.T) {
 						t.Errorf("%s: %q does not say %q", end, err, w)
 					}
 				}
-				// The transport is as it was, and the caller's.
+				// The transport is untouched and belongs to the caller.
 				go ours.Write([]byte("x"))
 				if _, err := io.ReadFull(theirs, make([]byte, 1)); err != nil {
 					t.Errorf("%s has touched the transport: %v", end, err)
@@ -211,7 +211,7 @@ func TestConfigServesManySessionsUnchanged(t *testing.T) {
 func TestFrameHoldsAtMostMaxFrameSize(t *testing.T) {
 	data := testutil.Pattern(2).Bytes(200_000)
 	for _, c := range []struct{ set, want int }{
-		{0, 32760}, // with its header what the Rust crate smux accepts
+		{0, 32760}, // with its header the most that the Rust crate smux accepts
 		{1000, 1000},
 		{32761, 32761},
 		{65535, 65535},
@@ -222,7 +222,7 @@ func TestFrameHoldsAtMostMaxFrameSize(t *testing.T) {
 				p.Ignore(wire.NOP, wire.UPD, wire.SYN)
 				for _, chunk := range []int{len(data), 5000, 70} {
 					st := open(t, s)
-					wrote := background(func() (any, error) {
+					wrote := testutil.Background(func() (any, error) {
 						for b := data; len(b) > 0; b = b[min(chunk, len(b)):] {
 							if _, err := st.Write(b[:min(chunk, len(b))]); err != nil {
 								return nil, err
@@ -247,8 +247,8 @@ func TestFrameHoldsAtMostMaxFrameSize(t *testing.T) {
 					if largest > c.want {
 						t.Errorf("a frame of %d bytes, want at most %d", largest, c.want)
 					}
-					if res := <-wrote; res.err != nil {
-						t.Error(res.err)
+					if res := <-wrote; res.Err != nil {
+						t.Error(res.Err)
 					}
 				}
 			}, "sim", "tcp")

@@ -24,7 +24,7 @@ func TestIOCopyThroughAChainLosesNothing(t *testing.T) {
 				a, b := openPair(t, c, s)
 				back, end := openPair(t, s, c)
 				var all sync.WaitGroup
-				// A proxy: from one stream to another, in both ways of io.Copy at once.
+				// A proxy copies from one stream to another, with WriteTo and ReadFrom at the same time.
 				all.Go(func() {
 					if n, err := io.Copy(back, b); n != size || err != nil {
 						t.Errorf("from stream to stream: %d, %v", n, err)
@@ -78,7 +78,7 @@ func TestReadFromSendsAllThatItsReaderReturns(t *testing.T) {
 					if n != size {
 						t.Errorf("ReadFrom = %d, want %d", n, size)
 					}
-					wantErr(t, "ReadFrom", err, c.err)
+					testutil.WantErr(t, "ReadFrom", err, c.err)
 					a.CloseWrite()
 				}()
 				if err := testutil.Pattern(1).Receive(b, size); err != nil {
@@ -89,7 +89,7 @@ func TestReadFromSendsAllThatItsReaderReturns(t *testing.T) {
 	}
 }
 
-// stutter returns nothing every other time.
+// stutter is a reader that returns nothing every second time.
 type stutter struct {
 	r    io.Reader
 	next bool
@@ -108,20 +108,20 @@ func TestReadFromCountsWhatTheStreamTook(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		c, peer := scripted(t, transport("sim"), &session.Config{Version: version})
 		st := openWide(t, c, peer, version)
-		copied := background(func() (int64, error) { return st.ReadFrom(testutil.Pattern(1).Reader(1 << 20)) })
+		copied := testutil.Background(func() (int64, error) { return st.ReadFrom(testutil.Pattern(1).Reader(1 << 20)) })
 		settle(transport("sim"))
 		st.CloseWrite()
 		r := <-copied
-		wantErr(t, "ReadFrom", r.err, net.ErrClosed)
+		testutil.WantErr(t, "ReadFrom", r.Err, net.ErrClosed)
 		go c.Close()
 		data := readFrames(t, peer).data[st.ID()]
-		if err := testutil.Pattern(1).Check(data, 0); err != nil || int64(len(data)) != r.value {
-			t.Errorf("ReadFrom counted %d bytes, the peer got %d: %v", r.value, len(data), err)
+		if err := testutil.Pattern(1).Check(data, 0); err != nil || int64(len(data)) != r.Value {
+			t.Errorf("ReadFrom counted %d bytes, the peer got %d: %v", r.Value, len(data), err)
 		}
 	})
 }
 
-// fails is a writer that takes so many bytes.
+// fails is a writer that takes n bytes and then fails.
 type fails struct {
 	left int
 	err  error
@@ -149,17 +149,17 @@ func TestWriteToReportsWhatItsWriterTook(t *testing.T) {
 				go a.Write(testutil.Pattern(1).Bytes(size))
 				w := &fails{left: taken, err: want}
 				if want == io.ErrShortWrite {
-					w.err = nil // a writer that breaks the rules
+					w.err = nil // the writer breaks the contract of io.Writer
 				}
 				n, err := b.WriteTo(w)
-				wantErr(t, "WriteTo", err, want)
+				testutil.WantErr(t, "WriteTo", err, want)
 				if n != taken {
 					t.Errorf("WriteTo = %d, want %d", n, taken)
 				}
 				if err := testutil.Pattern(1).Check(w.got, 0); err != nil {
 					t.Error(err)
 				}
-				// The stream is as good as before.
+				// The stream still works.
 				if _, err := b.Read(make([]byte, 1)); err != nil {
 					t.Errorf("Read: %v", err)
 				}
@@ -199,8 +199,7 @@ func TestWriteToGoesOnWhereReadsStopped(t *testing.T) {
 	})
 }
 
-// largest is a writer that notes how much it got at once, and a reader that notes
-// how much it was asked for.
+// largest records the largest Write that it got, and the largest Read that it was asked for.
 type largest struct {
 	io.Reader
 	writes, most int
@@ -226,7 +225,7 @@ func TestIOCopyMovesLargePieces(t *testing.T) {
 		r := &largest{Reader: testutil.Pattern(1).Reader(size)}
 		var copying sync.WaitGroup
 		copying.Go(func() {
-			// Only what is an io.Reader, so that ReadFrom is what io.Copy uses.
+			// The source is an io.Reader and nothing else, so that io.Copy uses ReadFrom.
 			if _, err := io.Copy(a, struct{ io.Reader }{r}); err != nil {
 				t.Error(err)
 			}

@@ -22,8 +22,8 @@ import (
 
 // A transport that ends after any byte.
 
-// A conversation over a transport that may be cut after any byte. Each end opens streams and accepts
-// the other's; there is data of several sizes and shapes, half-close and Close.
+// A conversation runs over a transport that may be cut after any byte. Each end opens streams and accepts the
+// other's. They carry data of several sizes, and end with half-close or Close.
 type conversation struct {
 	mu   sync.Mutex
 	read map[uint32]*readStream
@@ -32,10 +32,10 @@ type conversation struct {
 
 type readStream struct {
 	data []byte
-	err  error // what reading ended with, nil for io.EOF
+	err  error // of the last Read; nil for io.EOF
 }
 
-// talk takes part as the end s and returns when all of its calls have.
+// talk runs the conversation for the end s. It returns when all of its calls have returned.
 func (c *conversation) talk(s *session.Session, first uint32) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -82,7 +82,7 @@ func (c *conversation) talk(s *session.Session, first uint32) {
 	}
 }
 
-// tap keeps what was read from a transport.
+// tap is a transport that records the bytes read from it.
 type tap struct {
 	net.Conn
 	mu   sync.Mutex
@@ -97,14 +97,14 @@ func (c *tap) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// heard is what a session must have made of the bytes it has read.
+// heard is what a session must know after it has read some bytes.
 type heard struct {
-	data  map[uint32][]byte // of streams that exist
+	data  map[uint32][]byte // of each stream that was opened
 	ended map[uint32]bool   // FIN came
 	clean bool              // they end between two frames
 }
 
-// hears takes the bytes apart.
+// hears decodes b.
 func hears(b []byte) heard {
 	h := heard{data: map[uint32][]byte{}, ended: map[uint32]bool{}}
 	d := wire.NewDecoder(bytes.NewReader(b))
@@ -145,7 +145,7 @@ func TestCutAfterAnyByteEndsBothSides(t *testing.T) {
 					after := int64(0)
 					for ; ; after++ {
 						if cutConversation(t, version, way, err, after) < after {
-							break // it never got so far
+							break // the conversation is shorter
 						}
 						if t.Failed() {
 							t.Fatalf("with the cut after byte %d", after)
@@ -160,8 +160,8 @@ func TestCutAfterAnyByteEndsBothSides(t *testing.T) {
 	}
 }
 
-// cutConversation holds the conversation with a cut after so many bytes in one
-// direction, and returns how many came there.
+// cutConversation runs the conversation with a cut after this number of bytes in one direction. It returns how
+// many bytes arrived there.
 func cutConversation(t *testing.T, version int, way string, cause error, after int64) (arrived int64) {
 	synctest.Test(t, func(t *testing.T) {
 		ca, cb := testutil.SimPair(t, simnet.Link{Delay: time.Millisecond, Segment: 64})
@@ -171,7 +171,7 @@ func cutConversation(t *testing.T, version int, way string, cause error, after i
 		}
 		cut.Cut(simnet.Cut{After: after, Err: cause})
 		ends := [2]*tap{{Conn: ca}, {Conn: cb}}
-		// With a budget this small there are window updates, too.
+		// A budget this small causes window updates.
 		cfg := &session.Config{Version: version, MaxReceiveBuffer: 64 << 10}
 		sides := [2]*session.Session{client(t, ends[0], cfg), server(t, ends[1], cfg)}
 		var talks [2]conversation
@@ -180,7 +180,7 @@ func cutConversation(t *testing.T, version int, way string, cause error, after i
 			talks[i].read = map[uint32]*readStream{}
 			wg.Go(func() { talks[i].talk(s, uint32(i)) })
 		}
-		// If nothing was cut, the end comes all the same.
+		// If nothing was cut, the transport ends now.
 		time.Sleep(time.Second)
 		arrived = cut.Counters().Delivered
 		if arrived < after {
@@ -224,13 +224,13 @@ func cutConversation(t *testing.T, version int, way string, cause error, after i
 	return arrived
 }
 
-// checkEnd wants the error of a session whose transport was cut. A side that writes into the cut may
-// learn of it from there.
+// checkEnd checks the error of a session whose transport was cut. A side that writes at the cut may learn of it by
+// that Write.
 func checkEnd(t *testing.T, what string, err, cause error, clean bool) {
 	t.Helper()
 	switch {
 	case cause != nil:
-		wantErr(t, what, err, cause)
+		testutil.WantErr(t, what, err, cause)
 	case clean && errors.Is(err, io.EOF), !clean && errors.Is(err, io.ErrUnexpectedEOF):
 	default:
 		t.Errorf("%s: %v, clean %v", what, err, clean)
@@ -241,7 +241,7 @@ func checkStreamEnd(t *testing.T, what string, err, cause error) {
 	t.Helper()
 	switch {
 	case cause != nil:
-		wantErr(t, what, err, cause)
+		testutil.WantErr(t, what, err, cause)
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE):
 	default:
 		t.Errorf("%s: %v", what, err)

@@ -16,12 +16,12 @@ import (
 	"github.com/smuxkit/smuxkit/stream"
 )
 
-// The calls that have a deadline, each made so that it blocks, and what sets it.
+// deadlineCalls are the calls that have a deadline. Each call blocks.
 var deadlineCalls = []struct {
 	name string
 	call func(st *stream.Stream) error
 	set  func(st *stream.Stream, at time.Time) error
-	// That of the other direction, which must not matter.
+	// other sets the deadline of the other direction, which must not matter.
 	other func(st *stream.Stream, at time.Time) error
 }{
 	{
@@ -42,10 +42,10 @@ var deadlineCalls = []struct {
 	},
 }
 
-// wantTimeout wants err to be what package net has for a deadline that has passed.
+// wantTimeout checks that err is the error of package net for a deadline that has passed.
 func wantTimeout(t testing.TB, what string, err error) {
 	t.Helper()
-	wantErr(t, what, err, os.ErrDeadlineExceeded)
+	testutil.WantErr(t, what, err, os.ErrDeadlineExceeded)
 	ne, op := net.Error(nil), new(net.OpError)
 	if !errors.As(err, &ne) || !ne.Timeout() || !errors.As(err, &op) || op.Net != "smux" {
 		t.Errorf("%s: %#v is no time-out of smux", what, err)
@@ -59,7 +59,7 @@ func TestDeadlineTakesEffectAtOnce(t *testing.T) {
 	type setter func(time.Time)
 	for _, c := range []struct {
 		name string
-		// do is given the setters of this direction's deadline and of the other's.
+		// do gets functions that set the deadline of this direction and of the other one.
 		do   func(set, other setter)
 		want time.Duration
 	}{
@@ -93,21 +93,21 @@ func TestDeadlineTakesEffectAtOnce(t *testing.T) {
 							}
 						}
 					}
-					var blocked []<-chan result[struct{}]
+					var blocked []<-chan testutil.Result[struct{}]
 					for range 3 {
-						blocked = append(blocked, background(func() (struct{}, error) { return struct{}{}, call.call(st) }))
+						blocked = append(blocked, testutil.BackgroundErr(func() error { return call.call(st) }))
 					}
 					synctest.Wait()
 					c.do(set(call.set), set(call.other))
 					for _, b := range blocked {
 						r := <-b
-						wantTimeout(t, call.name, r.err)
-						wantTime(t, call.name+" returned", r.at, c.want)
+						wantTimeout(t, call.name, r.Err)
+						testutil.WantTime(t, call.name+" returned", r.After, c.want)
 					}
-					// And the next one fails at once.
-					elapsed := clock()
+					// The next call fails at once.
+					elapsed := testutil.Clock()
 					wantTimeout(t, call.name+" again", call.call(st))
-					wantTime(t, call.name+" returned", elapsed(), 0)
+					testutil.WantTime(t, call.name+" returned", elapsed(), 0)
 				})
 			})
 		}
@@ -143,7 +143,7 @@ func TestDeadlinePassedFailsReadsOfUnreadData(t *testing.T) {
 		if rest, err := io.ReadAll(a); string(rest) != "ello" || err != nil {
 			t.Errorf("read %q, %v", rest, err)
 		}
-		// Nor does the end hide the deadline.
+		// The deadline is reported at the end of the stream, too.
 		a.SetReadDeadline(time.Unix(1, 0))
 		_, err := a.Read(make([]byte, 1))
 		wantTimeout(t, "Read after the end", err)
@@ -164,7 +164,7 @@ func TestDeadlinesLoseAndDoubleNothing(t *testing.T) {
 		stop := make(chan struct{})
 		defer others.Wait()
 		defer close(stop)
-		// Deadlines are moved all the time by several goroutines, mostly into the past or close to it.
+		// Several goroutines move the deadlines all the time, mostly to the past or near it.
 		for i := range 4 {
 			others.Go(func() {
 				for n := 0; ; n++ {
@@ -181,7 +181,7 @@ func TestDeadlinesLoseAndDoubleNothing(t *testing.T) {
 					if tr.Bubble {
 						time.Sleep(time.Duration(7+i) * time.Microsecond)
 					} else if n%100 == 0 {
-						// Let the others have a deadline that does not pass.
+						// Give the other goroutines time without a deadline.
 						_ = b.SetDeadline(time.Time{})
 						_ = a.SetDeadline(time.Time{})
 						runtime.Gosched()
@@ -252,7 +252,7 @@ func TestDeadlineConcernsItsStreamAlone(t *testing.T) {
 		if err := testutil.Pattern(1).Receive(b2, 1<<20); err != nil {
 			t.Error(err)
 		}
-		// And the first one is as good as ever with a new deadline.
+		// The first stream works with a new deadline.
 		a1.SetDeadline(time.Time{})
 		b1.SetDeadline(time.Now().Add(time.Hour))
 		if _, err := a1.Write([]byte("hello")); err != nil {

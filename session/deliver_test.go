@@ -53,7 +53,7 @@ func TestCloseRightAfterWriteDelivers(t *testing.T) {
 							if v.Offset() != int64(c.size) {
 								t.Errorf("%d of %d bytes arrived: %v", v.Offset(), c.size, err)
 							}
-							// Without FIN that is io.ErrUnexpectedEOF, or a reset from TCP.
+							// Without FIN the error is io.ErrUnexpectedEOF, or a reset of TCP.
 							if c.fin != (err == nil) {
 								t.Errorf("the reader: error %v", err)
 							}
@@ -67,7 +67,7 @@ func TestCloseRightAfterWriteDelivers(t *testing.T) {
 							st.Close()
 						}
 					}
-					wantErr(t, "Close", closes.Close(), nil)
+					testutil.WantErr(t, "Close", closes.Close(), nil)
 					readers.Wait()
 				})
 			})
@@ -92,7 +92,7 @@ func deliverWithUnreadData(t *testing.T, common *session.Config) {
 		cfg.Version = version
 		ca, cb := tr.Pair(t)
 		if s, ok := ca.(*net.TCPConn); ok {
-			// The kernel is to hold much for the peer that its host does not take yet.
+			// The kernel then holds much that the peer's host has not taken.
 			if err := s.SetWriteBuffer(256 << 10); err != nil {
 				t.Fatal(err)
 			}
@@ -100,15 +100,15 @@ func deliverWithUnreadData(t *testing.T, common *session.Config) {
 		c, peer := scriptedOver(t, ca, cb, &cfg)
 		st := openWide(t, c, peer, version)
 		flood(t, tr, peer, version)
-		// And it reads nothing until the session is being closed.
+		// The peer reads nothing until Close is called.
 		src := newSource(1, 20_000)
 		src.fill(t, st)
-		closed := background(func() (struct{}, error) { return struct{}{}, c.Close() })
+		closed := testutil.BackgroundErr(c.Close)
 		settle(tr)
 
 		v := testutil.Pattern(1).Verifier()
 		for v.Offset() < src.off {
-			// So slowly that the kernel holds much when the session has nothing left.
+			// Slow, so that the kernel holds much when the session has sent everything.
 			time.Sleep(time.Millisecond)
 			f, err := peer.TryNext(peer.Timeout)
 			if err != nil {
@@ -122,7 +122,7 @@ func deliverWithUnreadData(t *testing.T, common *session.Config) {
 		}
 		peer.ExpectEnd(t, "Close ends the transport")
 		peer.Close()
-		wantErr(t, "Close", (<-closed).err, nil)
+		testutil.WantErr(t, "Close", (<-closed).Err, nil)
 	})
 }
 
@@ -147,8 +147,8 @@ func TestCloseRightAfterWriteDeliversToAWriter(t *testing.T) {
 					if _, err := out.Write(testutil.Pattern(1).Bytes(size)); err != nil {
 						t.Errorf("Write: %v", err)
 					}
-					wantErr(t, "CloseWrite", out.CloseWrite(), nil)
-					wantErr(t, "Close", c.Close(), nil)
+					testutil.WantErr(t, "CloseWrite", out.CloseWrite(), nil)
+					testutil.WantErr(t, "Close", c.Close(), nil)
 				})
 				v := testutil.Pattern(1).Verifier()
 				buf := make([]byte, 10_000)
@@ -159,7 +159,7 @@ func TestCloseRightAfterWriteDeliversToAWriter(t *testing.T) {
 						t.Fatal(err)
 					}
 					if err != nil {
-						wantErr(t, "Read", err, io.EOF)
+						testutil.WantErr(t, "Read", err, io.EOF)
 						break
 					}
 				}
@@ -199,8 +199,8 @@ func TestCloseOverTLSDeliversToAWriter(t *testing.T) {
 			if _, err := out.Write(testutil.Pattern(1).Bytes(size)); err != nil {
 				t.Errorf("Write: %v", err)
 			}
-			wantErr(t, "CloseWrite", out.CloseWrite(), nil)
-			wantErr(t, "Close", c.Close(), nil)
+			testutil.WantErr(t, "CloseWrite", out.CloseWrite(), nil)
+			testutil.WantErr(t, "Close", c.Close(), nil)
 		})
 		if err := testutil.Pattern(1).Receive(in, size); err != nil {
 			t.Error(err)

@@ -18,70 +18,84 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// The end of the transport.
+// How a session ends with its transport.
 
 // ends are the ways in which a session ends without the FIN of a stream.
 var ends = []struct {
 	name string
 	cfg  session.Config
 	end  func(t *testing.T, r role, s *session.Session, p *testutil.Peer)
-	want error // what readers and Err get
-	// accept is what Accept reports in the end, if that is not want.
+	want error // what readers get, and Accept and Err as well unless accept is set
+	// accept is what Accept and Err return at the end.
 	accept error
 }{
-	{name: "the transport ends between two frames", end: func(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
-		p.Close()
-	}, want: io.ErrUnexpectedEOF, accept: io.EOF},
-	{name: "the transport ends in a header", end: func(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
-		p.SendBytes(t, r.nop().Append(nil)[:5])
-		p.Close()
-	}, want: io.ErrUnexpectedEOF},
-	{name: "the transport ends behind a header that announces data", end: func(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
-		p.SendBytes(t, r.psh(r.theirs(7), []byte("for no stream")).Append(nil)[:8])
-		p.Close()
-	}, want: io.ErrUnexpectedEOF},
-	{name: "the transport is reset", end: func(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
-		p.Conn.(*simnet.Conn).Break(syscall.ECONNRESET)
-	}, want: syscall.ECONNRESET},
-	{name: "the peer breaks the protocol", end: func(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
-		p.SendBytes(t, []byte("HTTP/1.1 400 Bad Request\r\n"))
-	}, want: wire.ErrVersion},
-	{name: "the peer is silent for too long", cfg: session.Config{KeepAlive: keepalive.Periodic{}}, end: func(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
-	}, want: session.ErrKeepAlive},
+	{name: "the transport ends between two frames", end: endBetweenFrames, want: io.ErrUnexpectedEOF, accept: io.EOF},
+	{name: "the transport ends in a header", end: endInHeader, want: io.ErrUnexpectedEOF},
+	{name: "the transport ends behind a header that announces data", end: endBehindHeader, want: io.ErrUnexpectedEOF},
+	{name: "the transport is reset", end: resetTransport, want: syscall.ECONNRESET},
+	{name: "the peer breaks the protocol", end: breakProtocol, want: wire.ErrVersion},
+	{
+		name: "the peer is silent for too long", end: doNothing, want: session.ErrKeepAlive,
+		cfg: session.Config{KeepAlive: keepalive.Periodic{}},
+	},
 }
+
+func endBetweenFrames(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
+	p.Close()
+}
+
+func endInHeader(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
+	p.SendBytes(t, r.nop().Append(nil)[:5])
+	p.Close()
+}
+
+func endBehindHeader(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
+	p.SendBytes(t, r.psh(r.theirs(7), []byte("for no stream")).Append(nil)[:8])
+	p.Close()
+}
+
+func resetTransport(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
+	p.Conn.(*simnet.Conn).Break(syscall.ECONNRESET)
+}
+
+func breakProtocol(t *testing.T, r role, s *session.Session, p *testutil.Peer) {
+	p.SendBytes(t, []byte("HTTP/1.1 400 Bad Request\r\n"))
+}
+
+func doNothing(t *testing.T, r role, s *session.Session, p *testutil.Peer) {}
 
 // When the transport ends, all blocked calls return at the same time, and later calls fail.
 func TestTransportEndReachesAllCallsAtOnce(t *testing.T) {
 	for _, e := range ends {
 		t.Run(e.name, func(t *testing.T) {
 			eachRole(t, func(t *testing.T, r role) {
-				// So small that Writes block, and that streams that were opened wait.
+				// Buffers so small that Writes block, and that new streams wait for the transport.
 				s, p := r.startLink(t, simnet.Link{Buffer: 100, ReadBuffer: 100}, e.cfg)
 				id := r.theirs(0)
 				p.Send(t, r.syn(id))
 				st := accept(t, s)
 				other, third := open(t, s), open(t, s)
-				calls := map[string]<-chan result[any]{
-					"Read":          background(func() (any, error) { return st.Read(make([]byte, 10)) }),
-					"WriteTo":       background(func() (any, error) { return other.WriteTo(io.Discard) }),
-					"a large Write": background(func() (any, error) { return st.Write(make([]byte, 1<<20)) }),
-					"small Writes": background(func() (any, error) {
+				calls := map[string]<-chan testutil.Result[any]{
+					"Read":          testutil.Background(func() (any, error) { return st.Read(make([]byte, 10)) }),
+					"WriteTo":       testutil.Background(func() (any, error) { return other.WriteTo(io.Discard) }),
+					"a large Write": testutil.Background(func() (any, error) { return st.Write(make([]byte, 1<<20)) }),
+					"small Writes": testutil.Background(func() (any, error) {
 						for {
 							if _, err := third.Write(make([]byte, 100)); err != nil {
 								return nil, err
 							}
 						}
 					}),
-					"Open": background(func() (any, error) {
+					"Open": testutil.Background(func() (any, error) {
 						for {
 							if _, err := s.Open(); err != nil {
 								return nil, err
 							}
 						}
 					}),
-					"Accept":       background(func() (any, error) { return s.Accept() }),
-					"AcceptStream": background(func() (any, error) { return s.AcceptStream(t.Context()) }),
-					"Done": background(func() (any, error) {
+					"Accept":       testutil.Background(func() (any, error) { return s.Accept() }),
+					"AcceptStream": testutil.Background(func() (any, error) { return s.AcceptStream(t.Context()) }),
+					"Done": testutil.Background(func() (any, error) {
 						<-s.Done()
 						return nil, s.Err()
 					}),
@@ -93,7 +107,7 @@ func TestTransportEndReachesAllCallsAtOnce(t *testing.T) {
 				for what, c := range calls {
 					select {
 					case res := <-c:
-						t.Fatalf("%s has returned: %v, %v", what, res.value, res.err)
+						t.Fatalf("%s has returned: %v, %v", what, res.Value, res.Err)
 					default:
 					}
 				}
@@ -103,24 +117,24 @@ func TestTransportEndReachesAllCallsAtOnce(t *testing.T) {
 					res := <-c
 					switch {
 					case e.accept != nil && (what == "Accept" || what == "AcceptStream" || what == "Done"):
-						if res.err != e.accept {
-							t.Errorf("%s: %v, want a bare %v", what, res.err, e.accept)
+						if res.Err != e.accept {
+							t.Errorf("%s: %v, want a bare %v", what, res.Err, e.accept)
 						}
-					case errors.Is(res.err, syscall.EPIPE) && e.want == io.ErrUnexpectedEOF && what != "Accept" && what != "Done":
-						// The session was writing, and may have found out by that.
+					case errors.Is(res.Err, syscall.EPIPE) && e.want == io.ErrUnexpectedEOF && what != "Accept" && what != "Done":
+						// The session was writing, and may have learned of the end by that.
 					case what == "Open" && e.accept != nil:
-						wantErr(t, what, res.err, e.accept)
+						testutil.WantErr(t, what, res.Err, e.accept)
 					default:
-						wantErr(t, what, res.err, e.want)
+						testutil.WantErr(t, what, res.Err, e.want)
 					}
 					if first == "" {
-						at, first = res.at, what
+						at, first = res.After, what
 					}
-					if d := (res.at - at).Abs(); d > 0 {
+					if d := (res.After - at).Abs(); d > 0 {
 						t.Errorf("%s returned %v earlier or later than %s", what, d, first)
 					}
 				}
-				// And to those who come later.
+				// Later calls fail as well.
 				for what, err := range map[string]error{
 					"Read": second(st.Read(make([]byte, 1))), "Write": second(st.Write([]byte("x"))),
 				} {
@@ -130,7 +144,7 @@ func TestTransportEndReachesAllCallsAtOnce(t *testing.T) {
 				}
 				_, err := s.AcceptStream(context.Background())
 				if e.accept == nil {
-					wantErr(t, "a later Accept", err, e.want)
+					testutil.WantErr(t, "a later Accept", err, e.want)
 				} else if err != e.accept {
 					t.Errorf("a later Accept: %v, want a bare %v", err, e.accept)
 				}
@@ -148,20 +162,20 @@ func TestTransportResetLeavesNoReadBlocked(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		for range 10 {
 			s, p := r.startLink(t, simnet.Link{Buffer: 100, ReadBuffer: 100}, session.Config{})
-			var reads []<-chan result[int]
+			var reads []<-chan testutil.Result[int]
 			for n := range streams {
 				p.Send(t, r.syn(r.theirs(n)))
 				st := accept(t, s)
-				reads = append(reads, background(func() (int, error) { return st.Read(make([]byte, 10)) }))
+				reads = append(reads, testutil.Background(func() (int, error) { return st.Read(make([]byte, 10)) }))
 				if n == 0 {
-					// The writer and the reader find out at the same time.
+					// Writer and reader find the reset at the same time.
 					go st.Write(make([]byte, 100_000))
 				}
 			}
 			synctest.Wait()
 			p.Conn.(*simnet.Conn).Break(syscall.ECONNRESET)
 			for _, read := range reads {
-				wantErr(t, "Read", (<-read).err, syscall.ECONNRESET)
+				testutil.WantErr(t, "Read", (<-read).Err, syscall.ECONNRESET)
 			}
 			wantEnded(t, s, syscall.ECONNRESET)
 		}
@@ -200,7 +214,7 @@ func TestTransportEndLeavesWaitingStreamsReadable(t *testing.T) {
 						}
 						wantEOF(t, st)
 					} else {
-						wantErr(t, "reading a stream without FIN", err, e.want)
+						testutil.WantErr(t, "reading a stream without FIN", err, e.want)
 					}
 					if err := st.SetDeadline(time.Now()); err != nil {
 						t.Error(err)
@@ -214,7 +228,7 @@ func TestTransportEndLeavesWaitingStreamsReadable(t *testing.T) {
 							t.Errorf("Accept: %v, want a bare %v", err, e.accept)
 						}
 					} else {
-						wantErr(t, "Accept", err, e.want)
+						testutil.WantErr(t, "Accept", err, e.want)
 						if err == io.EOF {
 							t.Error("Accept: a clean end")
 						}
@@ -229,7 +243,7 @@ func TestTransportEndLeavesWaitingStreamsReadable(t *testing.T) {
 func TestAcceptGetsStreamsThatArriveWithTheEnd(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
-		accepted := background(func() (n int, err error) {
+		accepted := testutil.Background(func() (n int, err error) {
 			for {
 				if _, err := s.Accept(); err != nil {
 					return n, err
@@ -240,8 +254,8 @@ func TestAcceptGetsStreamsThatArriveWithTheEnd(t *testing.T) {
 		synctest.Wait()
 		p.Send(t, r.syn(r.theirs(0)), r.syn(r.theirs(1)), r.syn(r.theirs(2)))
 		p.Close()
-		if res := <-accepted; res.value != 3 || res.err != io.EOF {
-			t.Errorf("%d streams were accepted, and then %v", res.value, res.err)
+		if res := <-accepted; res.Value != 3 || res.Err != io.EOF {
+			t.Errorf("%d streams were accepted, and then %v", res.Value, res.Err)
 		}
 	})
 }
@@ -274,7 +288,7 @@ func TestTransportEndReachesAFullSession(t *testing.T) {
 				p.Send(t, append([]testutil.Frame{r.syn(id)}, r.pshs(id, make([]byte, 200_000))...)...)
 				st := accept(t, s)
 				synctest.Wait()
-				elapsed := clock()
+				elapsed := testutil.Clock()
 				e.end(t, s, st, p)
 				<-s.Done()
 				// After a failed write, the reader has CloseTimeout to make room for what
@@ -313,14 +327,14 @@ func TestTransportEndReachesAFullSessionOnASocket(t *testing.T) {
 				p.Send(t, r.pshs(unread, make([]byte, 200_000))...)
 				st := accept(t, s)
 				accept(t, s)
-				calls := []<-chan result[any]{
-					background(func() (any, error) { return st.Read(make([]byte, 10)) }),
-					background(func() (any, error) { return s.AcceptStream(context.Background()) }),
-					background(func() (any, error) { <-s.Done(); return nil, s.Err() }),
+				calls := []<-chan testutil.Result[any]{
+					testutil.Background(func() (any, error) { return st.Read(make([]byte, 10)) }),
+					testutil.Background(func() (any, error) { return s.AcceptStream(context.Background()) }),
+					testutil.Background(func() (any, error) { <-s.Done(); return nil, s.Err() }),
 				}
 				e.end(s, st, p)
 				for _, c := range calls {
-					if res := <-c; res.err == nil {
+					if res := <-c; res.Err == nil {
 						t.Error("a call returned no error")
 					}
 				}

@@ -34,7 +34,7 @@ func TestEOFMeansFINAndNothingElse(t *testing.T) {
 					if err == nil || err == io.EOF {
 						t.Errorf("read %d bytes and a clean end, want %v", len(got), e.want)
 					}
-					wantErr(t, "reading", err, e.want)
+					testutil.WantErr(t, "reading", err, e.want)
 					if !bytes.Equal(got, data) {
 						t.Errorf("the error came after %d bytes, want those that had arrived: %d", len(got), len(data))
 					}
@@ -53,7 +53,7 @@ func TestEOFOfTheTransportIsNoFIN(t *testing.T) {
 		name string
 		fail func(*faulty)
 	}{
-		// As a channel of an SSH connection does once its peer is gone.
+		// A channel of an SSH connection does this when its peer is gone.
 		{"Write returns io.EOF", func(f *faulty) { f.writeErr = io.EOF }},
 		{"Read returns io.EOF", func(f *faulty) { f.readErr = io.EOF }},
 		{"both return io.EOF", func(f *faulty) { f.readErr, f.writeErr = io.EOF, io.EOF }},
@@ -93,14 +93,14 @@ func TestEndInsideAPayloadGivesWhatArrived(t *testing.T) {
 				id := r.theirs(0)
 				p.Send(t, r.syn(id))
 				st := accept(t, s)
-				got := background(func() ([]byte, error) { return io.ReadAll(struct{ io.Reader }{st}) })
+				got := testutil.Background(func() ([]byte, error) { return io.ReadAll(struct{ io.Reader }{st}) })
 				p.SendBytes(t, r.psh(id, data).Append(nil)[:8])
 				p.SendBytes(t, data[:arrived])
 				p.Close()
 				res := <-got
-				wantErr(t, "reading", res.err, io.ErrUnexpectedEOF)
-				if !bytes.Equal(res.value, data[:arrived]) {
-					t.Errorf("read %d bytes, want %d", len(res.value), arrived)
+				testutil.WantErr(t, "reading", res.Err, io.ErrUnexpectedEOF)
+				if !bytes.Equal(res.Value, data[:arrived]) {
+					t.Errorf("read %d bytes, want %d", len(res.Value), arrived)
 				}
 				wantEnded(t, s, io.ErrUnexpectedEOF)
 				if err := s.Err(); err == io.EOF {

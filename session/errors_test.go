@@ -22,7 +22,7 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// transportErrors are ones that a transport may fail with, some of them bare.
+// transportErrors are errors of transports, some of them not wrapped.
 var transportErrors = []error{
 	errors.New("boom"),
 	syscall.ECONNRESET,
@@ -53,7 +53,7 @@ func TestTransportErrorReachesAllCalls(t *testing.T) {
 					"Err": s.Err(), "Read": second(st.Read(make([]byte, 1))), "Write": second(st.Write([]byte("x"))),
 					"Accept": second(s.Accept()), "Open": second(s.Open()),
 				} {
-					wantErr(t, what, err, cause)
+					testutil.WantErr(t, what, err, cause)
 					if err == io.EOF {
 						t.Errorf("%s: a bare io.EOF", what)
 					}
@@ -88,7 +88,7 @@ func TestErrorsAreOpErrorsWithAddresses(t *testing.T) {
 					{"open", second(s.OpenStream(t.Context()))},
 				} {
 					if e.accept == io.EOF && (c.op == "accept" || c.op == "open") {
-						continue // bare
+						continue // not wrapped
 					}
 					var op *net.OpError
 					if !errors.As(c.err, &op) {
@@ -125,12 +125,12 @@ func TestErrSaysWhyTheSessionEnded(t *testing.T) {
 				if e.accept != nil {
 					want = e.accept
 				}
-				wantErr(t, "Err", s.Err(), want)
-				// The first reason stays.
+				testutil.WantErr(t, "Err", s.Err(), want)
+				// Err keeps the first reason.
 				if err := s.Close(); err != nil {
 					t.Errorf("Close: %v", err)
 				}
-				wantErr(t, "Err after Close", s.Err(), want)
+				testutil.WantErr(t, "Err after Close", s.Err(), want)
 			})
 		})
 	}
@@ -166,21 +166,21 @@ func TestContextErrorIsReported(t *testing.T) {
 		late, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := s.AcceptStream(cancelled)
-		wantErr(t, "AcceptStream", err, context.Canceled)
+		testutil.WantErr(t, "AcceptStream", err, context.Canceled)
 		_, err = s.AcceptStream(late)
-		wantErr(t, "AcceptStream", err, context.DeadlineExceeded)
+		testutil.WantErr(t, "AcceptStream", err, context.DeadlineExceeded)
 		if timeout := net.Error(nil); !errors.As(err, &timeout) || !timeout.Timeout() {
 			t.Errorf("%v is no timeout", err)
 		}
 		_, err = s.OpenStream(cancelled)
-		wantErr(t, "OpenStream", err, context.Canceled)
+		testutil.WantErr(t, "OpenStream", err, context.Canceled)
 		if n := s.NumStreams(); n != 0 {
 			t.Errorf("%d streams are open", n)
 		}
 	})
 }
 
-// lines is a slog.Handler that keeps what it gets.
+// lines is a slog.Handler that records its lines.
 type lines struct {
 	slog.Handler
 	all *[]string

@@ -31,7 +31,7 @@ func Example() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		s, err := session.Server(conn, nil) // takes its client's version
+		s, err := session.Server(conn, nil) // the client chooses the version
 		if err != nil {
 			log.Fatal(err)
 		}

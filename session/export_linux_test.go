@@ -9,8 +9,8 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// Starve stops the goroutine that reads s, a session on a socket, until feed is called. readInline is what a
-// sender does meanwhile; called reports whether there was something for that goroutine.
+// Starve stops the reader goroutine of s, a session on a socket, until feed is called. readInline does what a
+// sender does meanwhile. called reports whether the reader goroutine is to run.
 func Starve(s *Session) (readInline, called func() bool, feed func()) {
 	t := s.transport.(*socket)
 	t.mu.Lock()
@@ -19,14 +19,14 @@ func Starve(s *Session) (readInline, called func() bool, feed func()) {
 	return readInline, called, t.mu.Unlock
 }
 
-// ReadInlineAfter sets after what time a sender reads inline, and returns what takes that back.
+// ReadInlineAfter sets the time after which a sender reads inline. restore sets the old time.
 func ReadInlineAfter(d time.Duration) (restore func()) {
 	before := inlineAfter
 	inlineAfter = d
 	return func() { inlineAfter = before }
 }
 
-// TryWrite returns what writes a frame with p to conn, a socket, as a session does that does not wait.
+// TryWrite returns a function that writes a frame with p to conn, a socket, as a session does that does not wait.
 func TryWrite(conn io.ReadWriteCloser) func(p []byte) (int, error) {
 	t := newSocket(conn, nil)
 	b := wire.NewBatch(true)

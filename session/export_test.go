@@ -1,25 +1,25 @@
 package session
 
-// SetNextID sets the id of the next stream that is opened.
+// SetNextID sets the id of the next stream that s opens.
 func SetNextID(s *Session, id uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.nextID = uint64(id)
 }
 
-// Portable reports whether s uses its conn by the conn's own methods alone.
+// Portable reports whether s uses only the methods of its conn.
 func Portable(s *Session) bool {
 	_, ok := s.transport.(*portable)
 	return ok
 }
 
-// AskPolicy asks the keep-alive policy, as the timer does.
+// AskPolicy calls the keep-alive policy, as the timer does.
 func AskPolicy(s *Session) { s.keepalive.ask() }
 
-// Flush has sent what is in line, as a Read does that is about to wait.
+// Flush sends what is queued, as a Read does before it waits.
 func Flush(s *Session) { s.out.flush() }
 
-// AwaitSent waits until nothing is in line and nobody sends.
+// AwaitSent waits until nothing is queued and no goroutine sends.
 func AwaitSent(s *Session) {
 	for {
 		freed, idle := s.out.idle()

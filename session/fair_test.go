@@ -14,10 +14,10 @@ import (
 	"github.com/smuxkit/smuxkit/stream"
 )
 
-// How streams share a transport, in virtual time.
+// How streams share a transport. Time is virtual.
 
-// fairRate is that of a link which always has more to send. At the lower one a share of a 64th is
-// still a dozen frames a second.
+// fairRate returns the rate of a link that always has data to send. At the lower rate a 64th of it is still a
+// dozen frames a second.
 func fairRate() int64 {
 	if testutil.Race {
 		return 200 * simnet.Mbit
@@ -25,13 +25,13 @@ func fairRate() int64 {
 	return simnet.Gbit
 }
 
-// A load is a stream that is written as fast as it takes it, and read likewise.
+// A load is a stream that is written and read at full speed.
 type load struct {
 	out, in *stream.Stream
 	read    atomic.Int64
 }
 
-// start has the stream written in chunks and read.
+// start writes the stream, chunk bytes a Write, and reads it.
 func (l *load) start(chunk int) {
 	go writeUntilEnd(l.out, chunk)
 	go readUntilEnd(l.in, &l.read)
@@ -47,7 +47,7 @@ func loads(t *testing.T, c, s *session.Session, n int) []*load {
 	return all
 }
 
-// during returns what each stream reads in this time.
+// during returns the bytes that each stream reads in this time.
 func during(d time.Duration, all []*load) []float64 {
 	before := make([]int64, len(all))
 	for i, l := range all {
@@ -89,11 +89,11 @@ func TestStreamsOf1KiBAnd128KiBWritesGetEqualBytes(t *testing.T) {
 				c, s := sessionsOver(t, path(fairRate(), tt.rtt), cfg, cfg)
 				all := loads(t, c, s, tt.streams)
 				for i, l := range all {
-					l.start([]int{kib, 128 * kib}[i%2])
+					l.start([]int{testutil.KiB, 128 * testutil.KiB}[i%2])
 				}
 				time.Sleep(tt.warm)
 				got := during(time.Second, all)
-				index, whole := jain(got), total(got)/float64(fairRate())
+				index, whole := testutil.Jain(got), total(got)/float64(fairRate())
 				t.Logf("Jain's index %.4f, least %.0f and most %.0f bytes; %.3f of the link", index, slices.Min(got), slices.Max(got), whole)
 				if index < 0.99 || whole < tt.whole {
 					t.Errorf("Jain's index is %.4f, want 0.99; all together get %.3f of the link, want %.2f", index, whole, tt.whole)
@@ -110,19 +110,18 @@ func TestWeightsHoldWithin5Percent(t *testing.T) {
 		streams int
 		chunks  [3]int
 	}{
-		{3, [3]int{kib, kib, kib}},
-		{3, [3]int{256 * kib, 256 * kib, 256 * kib}},
-		{9, [3]int{256 * kib, 256 * kib, 256 * kib}},
-		{9, [3]int{128 * kib, 16 * kib, kib}},
-		{9, [3]int{kib, 16 * kib, 128 * kib}},
-		// Among few streams that write a frame or two at a time, each has nothing to send for a
-		// moment after each turn.
-		{2, [3]int{32 * kib, 32 * kib}},
-		{2, [3]int{48 * kib, 48 * kib}},
-		{2, [3]int{64 * kib, 64 * kib}},
-		{3, [3]int{32 * kib, 32 * kib, 32 * kib}},
-		{3, [3]int{48 * kib, 48 * kib, 48 * kib}},
-		{3, [3]int{64 * kib, 64 * kib, 64 * kib}},
+		{3, [3]int{testutil.KiB, testutil.KiB, testutil.KiB}},
+		{3, [3]int{256 * testutil.KiB, 256 * testutil.KiB, 256 * testutil.KiB}},
+		{9, [3]int{256 * testutil.KiB, 256 * testutil.KiB, 256 * testutil.KiB}},
+		{9, [3]int{128 * testutil.KiB, 16 * testutil.KiB, testutil.KiB}},
+		{9, [3]int{testutil.KiB, 16 * testutil.KiB, 128 * testutil.KiB}},
+		// Few streams that write a frame or two at a time each have nothing to send for a moment after each turn.
+		{2, [3]int{32 * testutil.KiB, 32 * testutil.KiB}},
+		{2, [3]int{48 * testutil.KiB, 48 * testutil.KiB}},
+		{2, [3]int{64 * testutil.KiB, 64 * testutil.KiB}},
+		{3, [3]int{32 * testutil.KiB, 32 * testutil.KiB, 32 * testutil.KiB}},
+		{3, [3]int{48 * testutil.KiB, 48 * testutil.KiB, 48 * testutil.KiB}},
+		{3, [3]int{64 * testutil.KiB, 64 * testutil.KiB, 64 * testutil.KiB}},
 	} {
 		t.Run(fmt.Sprintf("%d streams/writes of %v", tt.streams, tt.chunks), func(t *testing.T) {
 			someVersions(t, i, func(t *testing.T, version int) {
@@ -136,7 +135,7 @@ func TestWeightsHoldWithin5Percent(t *testing.T) {
 					l.start(tt.chunks[i%3])
 				}
 				time.Sleep(100 * time.Millisecond)
-				// A frame or two more or less at the ends must not count.
+				// A frame or two at the ends must not matter.
 				got := during(2*time.Second, all)
 				base := total(got) / float64(weights)
 				worst := 0.0
@@ -160,7 +159,7 @@ func TestBlockedAndSlowStreamsCostTheOthersNothing(t *testing.T) {
 		c, s := sessionsOver(t, path(rate, time.Millisecond), v2(), v2())
 		blocked, _ := openPairs(t, c, s, 16) // they are not read
 		for _, out := range blocked {
-			go writeUntilEnd(out, 64*kib)
+			go writeUntilEnd(out, 64*testutil.KiB)
 		}
 		slow := loads(t, c, s, 8)
 		for _, l := range slow {
@@ -176,15 +175,15 @@ func TestBlockedAndSlowStreamsCostTheOthersNothing(t *testing.T) {
 		}
 		all := loads(t, c, s, 8)
 		for _, l := range all {
-			l.start(64 * kib)
+			l.start(64 * testutil.KiB)
 		}
 		time.Sleep(time.Second)
 		got := during(time.Second, append(all, slow...))
 		bulk, little := got[:len(all)], got[len(all):]
 		whole := total(bulk) / rate
-		t.Logf("the bulk streams get %.4f of the link, Jain's index %.4f", whole, jain(bulk))
-		if whole < 0.98 || jain(bulk) < 0.99 {
-			t.Errorf("the bulk streams get %.3f of the link and Jain's index %.3f, want 0.98 and 0.99", whole, jain(bulk))
+		t.Logf("the bulk streams get %.4f of the link, Jain's index %.4f", whole, testutil.Jain(bulk))
+		if whole < 0.98 || testutil.Jain(bulk) < 0.99 {
+			t.Errorf("the bulk streams get %.3f of the link and Jain's index %.3f, want 0.98 and 0.99", whole, testutil.Jain(bulk))
 		}
 		if least := slices.Min(little); least < 9800 {
 			t.Errorf("a slow stream got %.0f bytes across, want its 10,000", least)
@@ -195,14 +194,14 @@ func TestBlockedAndSlowStreamsCostTheOthersNothing(t *testing.T) {
 // 64 bytes of a stream that is new or was quiet wait, behind 16 bulk streams, for the transport's buffer, a batch
 // or two, and a turn at most. In their turn they would wait for 16 quanta, more than twice as long.
 func TestNewOrQuietStreamGoesBeforeBulk(t *testing.T) {
-	const rate, rtt, buffer = 100 * simnet.Mbit, 10 * time.Millisecond, 64 * kib
-	const limit = rtt/2 + time.Second*(buffer+2*64*kib+32*kib)/rate
+	const rate, rtt, buffer = 100 * simnet.Mbit, 10 * time.Millisecond, 64 * testutil.KiB
+	const limit = rtt/2 + time.Second*(buffer+2*64*testutil.KiB+32*testutil.KiB)/rate
 	for i, tt := range []struct {
 		name  string
 		chunk int // of the bulk streams' Writes
-	}{{"new", 64 * kib}, {"quiet", 64 * kib}, {"new", 256 * kib}, {"quiet", 256 * kib}} {
+	}{{"new", 64 * testutil.KiB}, {"quiet", 64 * testutil.KiB}, {"new", 256 * testutil.KiB}, {"quiet", 256 * testutil.KiB}} {
 		name := tt.name
-		t.Run(fmt.Sprintf("%s/writes of %d KiB", name, tt.chunk/kib), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s/writes of %d KiB", name, tt.chunk/testutil.KiB), func(t *testing.T) {
 			someVersions(t, i, func(t *testing.T, version int) {
 				link := path(rate, rtt)
 				link.Buffer = buffer
@@ -215,7 +214,7 @@ func TestNewOrQuietStreamGoesBeforeBulk(t *testing.T) {
 				time.Sleep(200 * time.Millisecond)
 				worst := time.Duration(0)
 				for range 30 {
-					elapsed := clock()
+					elapsed := testutil.Clock()
 					out, in := quiet, quietIn
 					if name == "new" {
 						out = open(t, c)
@@ -248,10 +247,10 @@ func TestFloodOfDataDoesNotStopOpensAndCloses(t *testing.T) {
 		cfg := &session.Config{Version: version}
 		c, s := sessionsOver(t, path(100*simnet.Mbit, 10*time.Millisecond), cfg, cfg)
 		for _, l := range append(loads(t, c, s, 8), loads(t, s, c, 8)...) {
-			l.start(64 * kib)
+			l.start(64 * testutil.KiB)
 		}
 		time.Sleep(200 * time.Millisecond)
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		for range 5 {
 			out, in := openPair(t, c, s)
 			sendMessage(t, out, in, 10_000)
@@ -275,10 +274,10 @@ func TestFloodOfOpensAndClosesDoesNotStopData(t *testing.T) {
 				const rate = simnet.Mbit
 				cfg := &session.Config{Version: version}
 				link := path(rate, 10*time.Millisecond)
-				link.Buffer = 16 * kib // or what floods is behind seconds of data
+				link.Buffer = 16 * testutil.KiB // or the flood waits behind seconds of data
 				c, s := sessionsOver(t, link, cfg, cfg)
 				all := loads(t, c, s, 1)
-				all[0].start(64 * kib)
+				all[0].start(64 * testutil.KiB)
 				time.Sleep(time.Second)
 				opener, acceptor := c, s
 				if from == "the other side" {

@@ -16,18 +16,18 @@ import (
 
 // Transports that break the contract of io.Reader or io.Writer.
 
-// faulty is a transport that does as its peer does until it is told to fail.
+// faulty is a transport that works until the test lets it fail.
 type faulty struct {
 	*simnet.Conn
 	mu                sync.Mutex
 	readErr, writeErr error
-	// read and write, if set, take the place of Read and Write.
+	// read and write, if set, replace Read and Write.
 	read, write func(p []byte) (int, error)
 }
 
 func newFaulty(c *simnet.Conn) *faulty { return &faulty{Conn: c} }
 
-// fail changes how it fails, for calls that are blocked too.
+// fail changes how the transport fails. It affects blocked calls, too.
 func (f *faulty) fail(change func(*faulty)) {
 	f.mu.Lock()
 	change(f)
@@ -99,7 +99,7 @@ func TestTransportThatReturnsNonsenseEndsTheSession(t *testing.T) {
 				f.fail(c.fault)
 				p.Send(t, r.nop()) // so that the blocked Read returns and the next one fails
 				_, _ = st.Write([]byte("x"))
-				elapsed := clock()
+				elapsed := testutil.Clock()
 				<-s.Done()
 				if d := elapsed(); d > time.Second {
 					t.Errorf("it took %v", d)
@@ -117,8 +117,7 @@ func TestTransportThatReturnsNonsenseEndsTheSession(t *testing.T) {
 	}
 }
 
-// forEver returns a Read or Write that does nothing, until the transport is closed, or it has been called so
-// often that its caller must be taken for a hopeless case.
+// forEver returns a Read or Write that does nothing. After 100,000 calls it closes the transport.
 func forEver(f *faulty) func([]byte) (int, error) {
 	n := 0
 	return func([]byte) (int, error) {

@@ -14,16 +14,16 @@ import (
 
 // Floods of frames that mean nothing.
 
-// floods are frames that a peer may send without end and that mean nothing, or nothing good.
+// floods are frames that a peer may send without end and that mean nothing.
 var floods = []struct {
 	name string
 	only wire.Version
-	// frame returns the n-th. The peer has opened stream 0, which is read, and
-	// stream 1, which this side has closed.
+	// frame returns frame number n. The peer has opened stream 0, which is read, and stream 1, which this side has
+	// closed.
 	frame func(r role, n int) testutil.Frame
-	// answers is how many frames each may cost this side.
+	// answers is the number of answers that each frame may cause.
 	answers float64
-	// slack is how many more answers there may be however few frames came.
+	// slack is the number of answers allowed in addition, however few frames came.
 	slack int
 }{
 	{name: "NOP", frame: func(r role, n int) testutil.Frame { return r.nop() }},
@@ -55,8 +55,7 @@ var floods = []struct {
 	}, answers: 2, slack: 2},
 }
 
-// floodTest starts a session with the streams that floods speak of. Its backlog holds 4 streams and
-// is full.
+// floodTest starts a session with the streams that floods use. Its backlog holds 4 streams and is full.
 func floodTest(t *testing.T, r role, link simnet.Link) (*session.Session, *testutil.Peer) {
 	s, p := r.startLink(t, link, session.Config{AcceptBacklog: 4})
 	for n := range 2 {
@@ -83,7 +82,7 @@ func TestFloodCostsBoundedMemoryAndAnswers(t *testing.T) {
 				}
 				s, p := floodTest(t, r, simnet.Link{})
 				before := s.NumStreams()
-				answers := background(func() (int, error) {
+				answers := testutil.Background(func() (int, error) {
 					for n := 0; ; n++ {
 						if _, err := p.TryNext(time.Minute); err != nil {
 							return n, err
@@ -95,7 +94,7 @@ func TestFloodCostsBoundedMemoryAndAnswers(t *testing.T) {
 				if err := s.Err(); err != nil {
 					t.Fatal(err)
 				}
-				got := (<-answers).value
+				got := (<-answers).Value
 				if most := int(flood.answers*frames) + flood.slack; got > most {
 					t.Errorf("%d frames got %d answers, want at most %d", frames, got, most)
 				}

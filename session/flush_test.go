@@ -33,10 +33,10 @@ func TestSessionCloseFlushesForAtMostCloseTimeout(t *testing.T) {
 				s, peer := scripted(t, tr, &session.Config{Version: version, CloseTimeout: c.timeout, KeepAlive: off})
 				st := openWide(t, s, peer, version)
 				newSource(1, 1000).fill(t, st)
-				elapsed := clock()
-				wantErr(t, "Close", s.Close(), session.ErrNotFlushed)
-				wantTime(t, "Close returned", elapsed(), c.want)
-				wantErr(t, "Err", s.Err(), net.ErrClosed)
+				elapsed := testutil.Clock()
+				testutil.WantErr(t, "Close", s.Close(), session.ErrNotFlushed)
+				testutil.WantTime(t, "Close returned", elapsed(), c.want)
+				testutil.WantErr(t, "Err", s.Err(), net.ErrClosed)
 			})
 		})
 	}
@@ -46,8 +46,8 @@ func TestSessionCloseFlushesForAtMostCloseTimeout(t *testing.T) {
 			src := newSource(1, 1<<20)
 			src.patience = 200 * time.Millisecond
 			src.fill(t, openWide(t, s, peer, version))
-			elapsed := clock()
-			wantErr(t, "Close", s.Close(), session.ErrNotFlushed)
+			elapsed := testutil.Clock()
+			testutil.WantErr(t, "Close", s.Close(), session.ErrNotFlushed)
 			if d := elapsed(); d < 20*time.Millisecond {
 				t.Errorf("Close returned after %v", d)
 			}
@@ -62,11 +62,11 @@ func TestSessionCloseFlushesForAtMostCloseTimeout(t *testing.T) {
 			st := open(t, s)
 			src := newSource(1, 1000)
 			src.fill(t, st)
-			elapsed := clock()
-			closed := background(func() (struct{}, error) { return struct{}{}, s.Close() })
+			elapsed := testutil.Clock()
+			closed := testutil.BackgroundErr(s.Close)
 			got := readFrames(t, peer)
-			wantErr(t, "Close", (<-closed).err, session.ErrNotFlushed)
-			wantTime(t, "Close returned", elapsed(), session.DefaultCloseTimeout)
+			testutil.WantErr(t, "Close", (<-closed).Err, session.ErrNotFlushed)
+			testutil.WantTime(t, "Close returned", elapsed(), session.DefaultCloseTimeout)
 			if n := len(got.data[st.ID()]); n != 262144 {
 				t.Errorf("%d bytes were sent", n)
 			}
@@ -81,13 +81,13 @@ func TestSessionCloseFlushesForAtMostCloseTimeout(t *testing.T) {
 			st := open(t, s)
 			src := newSource(1, 1000)
 			src.fill(t, st)
-			elapsed := clock()
-			closed := background(func() (struct{}, error) { return struct{}{}, s.Close() })
+			elapsed := testutil.Clock()
+			closed := testutil.BackgroundErr(s.Close)
 			time.Sleep(time.Second)
 			peer.Send(t, testutil.UPD(wire.V2, st.ID(), 0, 1<<20))
 			got := readFrames(t, peer)
-			wantErr(t, "Close", (<-closed).err, nil)
-			wantTime(t, "Close returned", elapsed(), time.Second)
+			testutil.WantErr(t, "Close", (<-closed).Err, nil)
+			testutil.WantTime(t, "Close returned", elapsed(), time.Second)
 			if n := int64(len(got.data[st.ID()])); n != src.off {
 				t.Errorf("%d of %d bytes were sent", n, src.off)
 			}
@@ -103,13 +103,13 @@ func TestSessionCloseSucceedsIfThePeerClosesAfterReading(t *testing.T) {
 		src := newSource(1, 1000)
 		src.fill(t, st)
 		st.Close()
-		closed := background(func() (struct{}, error) { return struct{}{}, c.Close() })
+		closed := testutil.BackgroundErr(c.Close)
 		settle(tr)
 		for peer.Next(t, "all frames up to FIN are sent").Command != wire.FIN {
 		}
 		peer.Next(t, "a second FIN follows")
 		peer.Close()
-		wantErr(t, "Close", (<-closed).err, nil)
+		testutil.WantErr(t, "Close", (<-closed).Err, nil)
 	})
 }
 
@@ -146,14 +146,14 @@ func TestSessionCloseFailsIfNotEverythingWasSent(t *testing.T) {
 							}
 						}
 						synctest.Wait()
-						closed := background(func() (struct{}, error) { return struct{}{}, s.Close() })
+						closed := testutil.BackgroundErr(s.Close)
 						synctest.Wait()
-						elapsed := clock()
+						elapsed := testutil.Clock()
 						c.end(b)
 						r := <-closed
-						wantErr(t, "Close", r.err, session.ErrNotFlushed)
-						wantTime(t, "Close returned", elapsed(), 0)
-						wantErr(t, "Err", s.Err(), net.ErrClosed)
+						testutil.WantErr(t, "Close", r.Err, session.ErrNotFlushed)
+						testutil.WantTime(t, "Close returned", elapsed(), 0)
+						testutil.WantErr(t, "Err", s.Err(), net.ErrClosed)
 					})
 				})
 			}
@@ -178,8 +178,8 @@ func TestStreamClosedDuringSessionCloseDelaysNothing(t *testing.T) {
 				idle := openWide(t, s, peer, version)
 				src := newSource(1, 1000)
 				src.fill(t, busy)
-				elapsed := clock()
-				closed := background(func() (struct{}, error) { return struct{}{}, s.Close() })
+				elapsed := testutil.Clock()
+				closed := testutil.BackgroundErr(s.Close)
 				synctest.Wait()
 				for _, st := range []*stream.Stream{idle, busy} {
 					if err := c.fin(st); err != nil {
@@ -187,8 +187,8 @@ func TestStreamClosedDuringSessionCloseDelaysNothing(t *testing.T) {
 					}
 				}
 				got := readFrames(t, peer)
-				wantErr(t, "Close", (<-closed).err, nil)
-				wantTime(t, "Close returned", elapsed(), 0)
+				testutil.WantErr(t, "Close", (<-closed).Err, nil)
+				testutil.WantTime(t, "Close returned", elapsed(), 0)
 				if n := int64(len(got.data[busy.ID()])); n != src.off {
 					t.Errorf("%d of %d bytes were sent", n, src.off)
 				}

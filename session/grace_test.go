@@ -32,12 +32,12 @@ func TestShutdownLosesNothingOfASlowReader(t *testing.T) {
 				c := client(t, ca, &session.Config{Version: version})
 				s := server(t, cb, &tt.cfg)
 				a, b := openPair(t, c, s)
-				sent := background(func() (int64, error) { return testutil.Pattern(1).Send(a, size, 10_000) })
-				elapsed := clock()
+				sent := testutil.Background(func() (int64, error) { return testutil.Pattern(1).Send(a, size, 10_000) })
+				elapsed := testutil.Clock()
 				go func() {
 					<-sent
 					a.Close()
-					wantErr(t, "Shutdown", c.Shutdown(t.Context()), nil)
+					testutil.WantErr(t, "Shutdown", c.Shutdown(t.Context()), nil)
 				}()
 				if err := testutil.Pattern(1).Receive(slowReader{b, tt.pause}, size); err != nil {
 					t.Errorf("after %v: %v", elapsed(), err)

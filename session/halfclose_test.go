@@ -14,8 +14,8 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// How Close ends a transport that has a CloseWrite, as every TCP, TLS and Unix connection has. (On Linux,
-// sockets themselves tell what the peer's host has, and are closed as soon as it has all.)
+// How Close ends a transport that has a CloseWrite method, as TCP, TLS and Unix connections have. (On Linux a
+// socket reports what the peer's host has received, and is closed once that is everything.)
 
 // Close half-closes the transport, reads what the peer still sends, and closes the transport once the peer has
 // closed.
@@ -38,7 +38,7 @@ func TestCloseHalfClosesTheTransportAndReadsToItsEnd(t *testing.T) {
 			eachVersion(t, func(t *testing.T, version int) {
 				v := wire.Version(version)
 				ca, cb := testutil.SimPair(t, simnet.Link{})
-				// No probe goes out behind the half-close.
+				// No probe is sent after the half-close.
 				cfg := &session.Config{Version: version, CloseTimeout: 20 * time.Second, KeepAlive: keepalive.Periodic{Interval: time.Second, Timeout: time.Hour}}
 				s, p := scriptedOver(t, ca, cb, cfg)
 				p.Timeout = time.Minute
@@ -46,8 +46,8 @@ func TestCloseHalfClosesTheTransportAndReadsToItsEnd(t *testing.T) {
 				if _, err := st.Write([]byte("the end")); err != nil {
 					t.Fatal(err)
 				}
-				elapsed := clock()
-				closed := background(func() (struct{}, error) { return struct{}{}, s.Close() })
+				elapsed := testutil.Clock()
+				closed := testutil.BackgroundErr(s.Close)
 				p.ExpectFrame(t, "SYN is sent before the half-close", testutil.SYN(v, st.ID()))
 				p.ExpectData(t, "data is sent before the half-close", st.ID(), []byte("the end"))
 				p.ExpectEOF(t, "Close half-closes the transport")
@@ -57,8 +57,8 @@ func TestCloseHalfClosesTheTransportAndReadsToItsEnd(t *testing.T) {
 				time.Sleep(3 * time.Second)
 				wantPending(t, "Close", closed)
 				c.end(p, cb)
-				wantErr(t, "Close", (<-closed).err, c.want)
-				wantTime(t, "Close returned", elapsed(), c.at)
+				testutil.WantErr(t, "Close", (<-closed).Err, c.want)
+				testutil.WantTime(t, "Close returned", elapsed(), c.at)
 			})
 		})
 	}
@@ -80,17 +80,17 @@ func TestCloseTakesOneRoundTripTowardAnotherSession(t *testing.T) {
 					t.Fatal(err)
 				}
 				time.Sleep(time.Second)
-				elapsed := clock()
+				elapsed := testutil.Clock()
 				ends := []*session.Session{c}
 				if both {
 					ends = append(ends, s)
 				}
-				var closed []<-chan result[struct{}]
+				var closed []<-chan testutil.Result[struct{}]
 				for _, end := range ends {
-					closed = append(closed, background(func() (struct{}, error) { return struct{}{}, end.Close() }))
+					closed = append(closed, testutil.BackgroundErr(end.Close))
 				}
 				for _, r := range closed {
-					wantErr(t, "Close", (<-r).err, nil)
+					testutil.WantErr(t, "Close", (<-r).Err, nil)
 				}
 				if d := elapsed(); d > rtt+time.Millisecond {
 					t.Errorf("Close returned after %v", d)
@@ -121,15 +121,15 @@ func TestCloseReadsToTheEndWithAFullBudget(t *testing.T) {
 		if n := s.Stats().Unread; n != 1000 {
 			t.Fatalf("%d bytes are unread", n)
 		}
-		elapsed := clock()
-		closed := background(func() (struct{}, error) { return struct{}{}, s.Close() })
+		elapsed := testutil.Clock()
+		closed := testutil.BackgroundErr(s.Close)
 		readFrames(t, p) // and close
-		wantErr(t, "Close", (<-closed).err, nil)
-		wantTime(t, "Close returned", elapsed(), 0)
+		testutil.WantErr(t, "Close", (<-closed).Err, nil)
+		testutil.WantTime(t, "Close returned", elapsed(), 0)
 	})
 }
 
-// stuckHalf is a transport whose CloseWrite does nothing until it is let go.
+// stuckHalf is a transport whose CloseWrite blocks until the test releases it.
 type stuckHalf struct {
 	*simnet.Conn
 	let chan struct{}
@@ -147,8 +147,8 @@ func TestCloseWriteThatBlocksDelaysCloseForABoundedTime(t *testing.T) {
 		conn := stuckHalf{ours, make(chan struct{})}
 		defer close(conn.let)
 		s, _ := scriptedOver(t, conn, theirs, &session.Config{Version: version, CloseTimeout: 3 * time.Second, KeepAlive: off})
-		elapsed := clock()
-		wantErr(t, "Close", s.Close(), nil)
-		wantTime(t, "Close returned", elapsed(), 3*time.Second)
+		elapsed := testutil.Clock()
+		testutil.WantErr(t, "Close", s.Close(), nil)
+		testutil.WantTime(t, "Close returned", elapsed(), 3*time.Second)
 	})
 }

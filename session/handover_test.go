@@ -11,7 +11,7 @@ import (
 	"github.com/smuxkit/smuxkit/session"
 )
 
-// What a session takes over with its transport.
+// The state of a transport that a session takes over.
 
 // A deadline that was set on the transport before, for a handshake perhaps, does not end the session.
 func TestClientAndServerClearTheTransportsDeadlines(t *testing.T) {
@@ -66,12 +66,12 @@ func TestEmptyReadsAreNoEndUnlessTheyComeAtOnce(t *testing.T) {
 		if _, err := io.ReadFull(b, make([]byte, 5)); err != nil {
 			t.Error(err)
 		}
-		wantErr(t, "Err", c.Err(), nil)
+		testutil.WantErr(t, "Err", c.Err(), nil)
 
 		f.fail(func(f *faulty) { f.read = forEver(f) })
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		<-c.Done()
-		wantErr(t, "Err", c.Err(), io.ErrNoProgress)
+		testutil.WantErr(t, "Err", c.Err(), io.ErrNoProgress)
 		if d := elapsed(); d > 30*time.Millisecond {
 			t.Errorf("the session ended after %v of Reads that return nothing at once", d)
 		}

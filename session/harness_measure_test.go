@@ -19,11 +19,6 @@ import (
 
 // Helpers that measure how many bytes move, and when.
 
-const (
-	kib = 1 << 10
-	mib = 1 << 20
-)
-
 // path returns one direction of a connection with this rate, in bytes a second, and this round-trip time.
 func path(rate int64, rtt time.Duration) simnet.Link {
 	return simnet.Link{Rate: rate, Delay: rtt / 2}
@@ -88,7 +83,7 @@ func writeUntilEnd(w io.Writer, chunk int) { _, _ = writeN(w, math.MaxInt64, chu
 // number of bytes read so far.
 func readN(t testing.TB, r io.Reader, n int64, after func(read int64)) {
 	t.Helper()
-	buf := make([]byte, 64*kib)
+	buf := make([]byte, 64*testutil.KiB)
 	var done int64
 	for done < n {
 		k, err := r.Read(buf[:min(int64(len(buf)), n-done)])
@@ -105,7 +100,7 @@ func readN(t testing.TB, r io.Reader, n int64, after func(read int64)) {
 
 // readUntilEnd reads until Read fails, and adds the bytes to total. Run it in the background.
 func readUntilEnd(r io.Reader, total *atomic.Int64) {
-	buf := make([]byte, 64*kib)
+	buf := make([]byte, 64*testutil.KiB)
 	for {
 		n, err := r.Read(buf)
 		total.Add(int64(n))
@@ -118,16 +113,6 @@ func readUntilEnd(r io.Reader, total *atomic.Int64) {
 // share returns n bytes in this time as a fraction of what the rate allows.
 func share(n int64, in time.Duration, rate int64) float64 {
 	return float64(n) / in.Seconds() / float64(rate)
-}
-
-// jain is Jain's index of the shares: 1 if they are equal, 1/n if one got all.
-func jain(shares []float64) float64 {
-	var sum, squares float64
-	for _, x := range shares {
-		sum += x
-		squares += x * x
-	}
-	return sum * sum / (float64(len(shares)) * squares)
 }
 
 // A frameTap is a transport that reports the frames written to it.

@@ -2,7 +2,6 @@ package session_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,7 +9,6 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/smuxkit/smuxkit/internal/testutil"
 	"github.com/smuxkit/smuxkit/keepalive"
@@ -179,55 +177,15 @@ func openPairs(t testing.TB, c, s *session.Session, n int) (opened, accepted []*
 	return opened, accepted
 }
 
-// result is what a call that is made in the background returns.
-type result[T any] struct {
-	value T
-	err   error
-	at    time.Duration // since it was called
-}
-
-// background makes a call in a goroutine of its own.
-func background[T any](call func() (T, error)) <-chan result[T] {
-	done := make(chan result[T], 1)
-	elapsed := clock()
-	go func() {
-		v, err := call()
-		done <- result[T]{v, err, elapsed()}
-	}()
-	return done
-}
-
-// clock returns a function that tells the time since now.
-func clock() func() time.Duration {
-	start := time.Now()
-	return func() time.Duration { return time.Since(start) }
-}
-
-// wantErr checks that err is want, which may be nil.
-func wantErr(t testing.TB, what string, err, want error) {
-	t.Helper()
-	if !errors.Is(err, want) {
-		t.Errorf("%s: error %v, want %v", what, err, want)
-	}
-}
-
 // second returns the error of a call with two results.
 func second[T any](_ T, err error) error { return err }
 
-// wantTime wants something to have taken exactly this long, in a bubble.
-func wantTime(t testing.TB, what string, got, want time.Duration) {
-	t.Helper()
-	if got != want {
-		t.Errorf("%s after %v, want %v", what, got, want)
-	}
-}
-
 // wantPending checks that a call in the background has not returned.
-func wantPending[T any](t testing.TB, what string, call <-chan result[T]) {
+func wantPending[T any](t testing.TB, what string, call <-chan testutil.Result[T]) {
 	t.Helper()
 	select {
 	case r := <-call:
-		t.Fatalf("%s returned already: %v, %v", what, r.value, r.err)
+		t.Fatalf("%s returned already: %v, %v", what, r.Value, r.Err)
 	default:
 	}
 }
@@ -246,7 +204,7 @@ func wantEOF(t testing.TB, st *stream.Stream) {
 func wantEnded(t testing.TB, s *session.Session, want error) {
 	t.Helper()
 	<-s.Done()
-	wantErr(t, "Err", s.Err(), want)
+	testutil.WantErr(t, "Err", s.Err(), want)
 }
 
 // addressed is a transport with addresses of its own.

@@ -17,8 +17,8 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// violations are the frames that break the protocol, each alone, sent when the peer
-// has opened its stream 0 and the session has opened its own.
+// violations are frames that break the protocol. Each is sent after the peer has opened its stream 0 and the
+// session its own.
 var violations = []struct {
 	name string
 	only wire.Version // 0: both
@@ -67,7 +67,7 @@ func one(f func(r role) testutil.Frame) func(r role) []testutil.Frame {
 	return func(r role) []testutil.Frame { return []testutil.Frame{f(r)} }
 }
 
-// raw is a frame with any header, and n bytes behind it.
+// raw returns a frame with any header, and n bytes behind it.
 func raw(v wire.Version, c wire.Command, length uint16, id uint32, n int) testutil.Frame {
 	return testutil.Frame{Header: wire.Header{Version: v, Command: c, Length: length, StreamID: id}, Data: make([]byte, n)}
 }
@@ -85,8 +85,8 @@ func TestProtocolViolationEndsTheSession(t *testing.T) {
 				mine := open(t, s)
 				p.Send(t, r.syn(r.theirs(0)))
 				theirs := accept(t, s)
-				read := background(func() (int, error) { return mine.Read(make([]byte, 10)) })
-				accepted := background(s.Accept)
+				read := testutil.Background(func() (int, error) { return mine.Read(make([]byte, 10)) })
+				accepted := testutil.Background(s.Accept)
 				frames := v.frames(r)
 				p.Send(t, frames...)
 
@@ -104,20 +104,20 @@ func TestProtocolViolationEndsTheSession(t *testing.T) {
 					t.Errorf("%q does not say what was sent: %v", err, want)
 				}
 				for what, err := range map[string]error{
-					"Err": err, "the blocked Read": (<-read).err,
+					"Err": err, "the blocked Read": (<-read).Err,
 					"Write of nothing": second(theirs.Write(nil)), "Write": second(mine.Write([]byte("x"))), "Open": second(s.Open()),
 				} {
-					wantErr(t, what, err, v.want)
+					testutil.WantErr(t, what, err, v.want)
 					for _, clean := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed} {
 						if errors.Is(err, clean) {
 							t.Errorf("%s: %v looks like a clean end", what, err)
 						}
 					}
 				}
-				if res := <-accepted; res.err == nil { // the violation may follow a good SYN
-					wantErr(t, "Accept", second(s.Accept()), v.want)
+				if res := <-accepted; res.Err == nil { // the violation may follow a good SYN
+					testutil.WantErr(t, "Accept", second(s.Accept()), v.want)
 				} else {
-					wantErr(t, "Accept", res.err, v.want)
+					testutil.WantErr(t, "Accept", res.Err, v.want)
 				}
 				p.ExpectEnd(t, "a violation ends the transport")
 			}, "sim", "tcp")
@@ -148,15 +148,15 @@ func TestGarbageEndsTheSession(t *testing.T) {
 					garbage := make([]byte, 1+rng.IntN(100_000))
 					for i := range garbage {
 						garbage[i] = byte(rng.Uint32())
-						if seed%3 == 0 { // mostly small figures, so that many frames are right
+						if seed%3 == 0 { // mostly small numbers, so that many frames are valid
 							garbage[i] = byte(rng.ExpFloat64())
 						}
 					}
 					if seed%2 == 0 {
 						garbage[0] = byte(r.version)
 					}
-					drained := background(func() (int, error) { return readSession(s), nil })
-					written := background(func() (int, error) { return p.Conn.Write(garbage) })
+					drained := testutil.Background(func() (int, error) { return readSession(s), nil })
+					written := testutil.Background(func() (int, error) { return p.Conn.Write(garbage) })
 					select {
 					case <-s.Done():
 					case <-time.After(time.Second):
@@ -175,13 +175,13 @@ func TestGarbageEndsTheSession(t *testing.T) {
 	}
 }
 
-// roleOf calls f with one of the four roles, in turns.
+// roleOf calls f with one of the four roles, by the seed.
 func roleOf(seed uint64, f func(r role)) {
 	r := role{client: seed&1 != 0, version: wire.Version(1 + seed>>1&1), transport: transport("sim")}
 	f(r)
 }
 
-// readSession accepts and reads everything until the session ends, and returns how many bytes came.
+// readSession accepts all streams and reads them until the session ends. It returns the number of bytes.
 func readSession(s *session.Session) int {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -226,11 +226,11 @@ func TestHalfAFrameAndSilenceEndWithKeepAlive(t *testing.T) {
 				p.Send(t, r.syn(r.theirs(0)))
 				st := accept(t, s)
 				time.Sleep(3 * time.Second)
-				elapsed := clock()
+				elapsed := testutil.Clock()
 				p.SendBytes(t, c.bytes(r))
 				got, err := io.ReadAll(st)
-				wantErr(t, "reading", err, session.ErrKeepAlive)
-				wantTime(t, "the session ended", elapsed(), keepAlive.Timeout)
+				testutil.WantErr(t, "reading", err, session.ErrKeepAlive)
+				testutil.WantTime(t, "the session ended", elapsed(), keepAlive.Timeout)
 				if want := max(0, len(c.bytes(r))-8); c.name == "half of its data" && len(got) != want {
 					t.Errorf("read %d bytes, want %d", len(got), want)
 				}

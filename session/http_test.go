@@ -114,34 +114,34 @@ func TestListenerCloseInHTTPShutdownCutsNoAnswer(t *testing.T) {
 				if got, err := w.get("/before"); got != slowAnswer("/before") || err != nil {
 					t.Errorf("before Shutdown: %q, %v", got, err)
 				} // which leaves an idle connection
-				var answers []<-chan result[string]
+				var answers []<-chan testutil.Result[string]
 				for n := range requests {
-					answers = append(answers, background(func() (string, error) { return w.get(fmt.Sprint("/", n)) }))
+					answers = append(answers, testutil.Background(func() (string, error) { return w.get(fmt.Sprint("/", n)) }))
 				}
 				time.Sleep(5500 * time.Millisecond)
-				elapsed := clock()
-				down := background(func() (struct{}, error) {
+				elapsed := testutil.Clock()
+				down := testutil.Background(func() (struct{}, error) {
 					return struct{}{}, w.server.Shutdown(context.Background())
 				})
-				wantErr(t, "Serve", <-w.serving, http.ErrServerClosed)
+				testutil.WantErr(t, "Serve", <-w.serving, http.ErrServerClosed)
 				for n, answer := range answers {
-					if r := <-answer; r.err != nil || r.value != slowAnswer(fmt.Sprint("/", n)) {
-						t.Errorf("answer %d: %q, %v", n, r.value, r.err)
+					if r := <-answer; r.Err != nil || r.Value != slowAnswer(fmt.Sprint("/", n)) {
+						t.Errorf("answer %d: %q, %v", n, r.Value, r.Err)
 					}
 				}
-				wantErr(t, "Shutdown", (<-down).err, nil)
+				testutil.WantErr(t, "Shutdown", (<-down).Err, nil)
 				if took := elapsed(); took > 7*time.Second {
 					t.Errorf("Shutdown took %v", took)
 				}
 				time.Sleep(time.Minute)
-				wantErr(t, "Err", w.accepter.Err(), nil)
+				testutil.WantErr(t, "Err", w.accepter.Err(), nil)
 				if n := w.accepter.NumStreams(); n != 0 {
 					t.Errorf("%d streams are open", n)
 				}
 				if got, err := w.get("/after"); err == nil {
 					t.Errorf("after Shutdown: %q, want an error", got)
 				}
-				wantErr(t, "Shutdown of the session", w.accepter.Shutdown(context.Background()), nil)
+				testutil.WantErr(t, "Shutdown of the session", w.accepter.Shutdown(context.Background()), nil)
 			})
 		})
 	}
@@ -175,13 +175,13 @@ func TestListenerCloseInHTTPShutdownLeavesHijacked(t *testing.T) {
 			}
 		}
 		echo("before")
-		wantErr(t, "Shutdown", w.server.Shutdown(context.Background()), nil)
+		testutil.WantErr(t, "Shutdown", w.server.Shutdown(context.Background()), nil)
 		time.Sleep(time.Hour)
 		echo("after")
 		_ = st.CloseWrite()
 		wantEOF(t, st)
 		_ = st.Close()
-		wantErr(t, "Shutdown of the session", s.Shutdown(context.Background()), nil)
+		testutil.WantErr(t, "Shutdown of the session", s.Shutdown(context.Background()), nil)
 	})
 }
 
@@ -199,13 +199,13 @@ func TestHTTPRequestsAtOnceAllGetAnswers(t *testing.T) {
 			w := startWeb(t, c, s, "http1", func(w http.ResponseWriter, r *http.Request) {
 				_, _ = io.WriteString(w, r.URL.Path)
 			})
-			var answers []<-chan result[string]
+			var answers []<-chan testutil.Result[string]
 			for n := range requests {
-				answers = append(answers, background(func() (string, error) { return w.get(fmt.Sprint("/", n)) }))
+				answers = append(answers, testutil.Background(func() (string, error) { return w.get(fmt.Sprint("/", n)) }))
 			}
 			for n, answer := range answers {
-				if r := <-answer; r.err != nil || r.value != fmt.Sprint("/", n) {
-					t.Errorf("request %d: %q, %v", n, r.value, r.err)
+				if r := <-answer; r.Err != nil || r.Value != fmt.Sprint("/", n) {
+					t.Errorf("request %d: %q, %v", n, r.Value, r.Err)
 				}
 			}
 		})

@@ -16,9 +16,9 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// A goroutine that sends reads what has come if the one that should does not get to run.
+// A goroutine that sends reads what has arrived if the reader goroutine does not get to run.
 
-// starve is session.Starve until feed or the end of the test.
+// starve calls session.Starve. The reader goroutine runs again after feed, or at the end of the test.
 func starve(t *testing.T, s *session.Session) (look, called func() bool, feed func()) {
 	look, called, feed = session.Starve(s)
 	feed = sync.OnceFunc(feed)
@@ -26,12 +26,12 @@ func starve(t *testing.T, s *session.Session) (look, called func() bool, feed fu
 	return look, called, feed
 }
 
-// until calls look until it has led to what is wanted.
+// until calls look until wanted reports true.
 func until(t *testing.T, look, wanted func() bool) {
 	t.Helper()
 	for start := time.Now(); !wanted(); runtime.Gosched() {
 		if look(); time.Since(start) > time.Minute {
-			t.Fatal("nothing comes of looking")
+			t.Fatal("look does not lead to it within a minute")
 		}
 	}
 }
@@ -46,15 +46,15 @@ func TestInlineReadTakesWhatArrived(t *testing.T) {
 			for range 3 {
 				look, _, feed := starve(t, c)
 				want := testutil.Pattern(size).Bytes(size)
-				got := background(func() ([]byte, error) {
+				got := testutil.Background(func() ([]byte, error) {
 					b := make([]byte, size)
 					_, err := io.ReadFull(st, b)
 					return b, err
 				})
 				go p.Send(t, testutil.PSH(v, st.ID(), want))
 				until(t, look, func() bool { return len(got) > 0 })
-				if r := <-got; r.err != nil || string(r.value) != string(want) {
-					t.Errorf("%d bytes: read others, error %v", size, r.err)
+				if r := <-got; r.Err != nil || string(r.Value) != string(want) {
+					t.Errorf("%d bytes: read others, error %v", size, r.Err)
 				}
 				feed()
 			}
@@ -120,12 +120,12 @@ func TestInlineReadLeavesDataWithoutRoomToTheReader(t *testing.T) {
 		a, b := openPair(t, c, s)
 		look, called, feed := starve(t, s)
 		other := open(t, c)
-		sent := background(func() (int64, error) {
+		sent := testutil.Background(func() (int64, error) {
 			n, err := testutil.Pattern(1).Send(a, size/2, 50_000)
 			a.Close()
 			return n, err
 		})
-		sentToo := background(func() (int64, error) {
+		sentToo := testutil.Background(func() (int64, error) {
 			n, err := testutil.Pattern(2).Send(other, size/2, 50_000)
 			other.Close()
 			return n, err
@@ -136,11 +136,11 @@ func TestInlineReadLeavesDataWithoutRoomToTheReader(t *testing.T) {
 		if unread := s.Stats().Unread; unread > budget+wire.MaxPayload {
 			t.Errorf("%d bytes are unread", unread)
 		}
-		read := background(func() (int, error) { return 0, testutil.Pattern(1).Receive(b, size/2) })
-		wantErr(t, "reading the other", testutil.Pattern(2).Receive(accepted, size/2), nil)
-		wantErr(t, "reading", (<-read).err, nil)
-		wantErr(t, "Write", (<-sent).err, nil)
-		wantErr(t, "Write to the other", (<-sentToo).err, nil)
+		read := testutil.Background(func() (int, error) { return 0, testutil.Pattern(1).Receive(b, size/2) })
+		testutil.WantErr(t, "reading the other", testutil.Pattern(2).Receive(accepted, size/2), nil)
+		testutil.WantErr(t, "reading", (<-read).Err, nil)
+		testutil.WantErr(t, "Write", (<-sent).Err, nil)
+		testutil.WantErr(t, "Write to the other", (<-sentToo).Err, nil)
 	})
 }
 

@@ -20,14 +20,14 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// keepAlive is a policy with figures that nothing else has by chance.
+// keepAlive is a policy with times that nothing else has by chance.
 var keepAlive = ka.Periodic{Interval: 7 * time.Second, Timeout: 16 * time.Second}
 
-// nops reads frames until d has passed and returns when NOPs came, since the call.
+// nops reads frames for d. It returns the times, since the call, at which NOPs came.
 func nops(t *testing.T, p *testutil.Peer, d time.Duration) (at []time.Duration) {
 	t.Helper()
 	p.Ignore()
-	elapsed := clock()
+	elapsed := testutil.Clock()
 	for elapsed() < d {
 		f, err := p.TryNext(d - elapsed())
 		if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -43,7 +43,7 @@ func nops(t *testing.T, p *testutil.Peer, d time.Duration) (at []time.Duration) 
 	return at
 }
 
-// chatter has the peer send a NOP every second, so that it is not given up.
+// chatter makes the peer send a NOP every second, so that it is not given up.
 func chatter(t *testing.T, r role, p *testutil.Peer) {
 	stop := make(chan struct{})
 	var done sync.WaitGroup
@@ -76,7 +76,7 @@ func TestNOPIsSentAfterIntervalWithoutSending(t *testing.T) {
 		if diff := cmp.Diff(want, nops(t, p, 30*time.Second)); diff != "" {
 			t.Errorf("NOPs came (-want +got)\n%s", diff)
 		}
-		// Anything that is sent puts the next one off.
+		// Anything that is sent delays the next NOP.
 		p.Send(t, r.syn(r.theirs(0)))
 		st := accept(t, s)
 		time.Sleep(3 * time.Second) // 33 s
@@ -100,7 +100,7 @@ func TestNOPIsSentWhateverIsReceived(t *testing.T) {
 		p.Send(t, r.syn(id))
 		go io.Copy(io.Discard, accept(t, s))
 		stop := time.Now().Add(20 * time.Second)
-		sent := background(func() (int, error) {
+		sent := testutil.Background(func() (int, error) {
 			for time.Now().Before(stop) {
 				time.Sleep(100 * time.Millisecond)
 				if _, err := p.Conn.Write(r.psh(id, []byte("x")).Append(nil)); err != nil {
@@ -116,8 +116,8 @@ func TestNOPIsSentWhateverIsReceived(t *testing.T) {
 		if got := nops(t, p, 20*time.Second); len(got) != want {
 			t.Errorf("NOPs came at %v", got)
 		}
-		if res := <-sent; res.err != nil {
-			t.Error(res.err)
+		if res := <-sent; res.Err != nil {
+			t.Error(res.Err)
 		}
 	})
 }
@@ -131,9 +131,9 @@ func TestClientSendsANOPAtOnceAndServerNothing(t *testing.T) {
 			p.ExpectNothing(t, "a server sends nothing", time.Hour)
 			return
 		}
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		p.ExpectFrame(t, "a client begins with a NOP", r.nop())
-		wantTime(t, "the NOP came", elapsed(), 0)
+		testutil.WantTime(t, "the NOP came", elapsed(), 0)
 		p.ExpectNothing(t, "without keep-alive the client sends no other frame", time.Hour)
 	})
 }
@@ -162,15 +162,15 @@ func TestNOPIsNotAnswered(t *testing.T) {
 // A session ends with ErrKeepAlive when nothing was received for Timeout.
 func TestPeerIsGivenUpAfterTimeout(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		s, p := r.start(t, session.Config{KeepAlive: keepAlive})
 		p.Send(t, r.syn(r.theirs(0)))
 		st := accept(t, s)
 		time.Sleep(5 * time.Second)
 		p.Send(t, r.nop()) // it counts from here
 		_, err := st.Read(make([]byte, 10))
-		wantTime(t, "the session ended", elapsed(), 5*time.Second+keepAlive.Timeout)
-		wantErr(t, "Read", err, session.ErrKeepAlive)
+		testutil.WantTime(t, "the session ended", elapsed(), 5*time.Second+keepAlive.Timeout)
+		testutil.WantErr(t, "Read", err, session.ErrKeepAlive)
 		wantEnded(t, s, session.ErrKeepAlive)
 		p.ExpectEnd(t, "giving up the peer ends the transport")
 	})
@@ -180,14 +180,14 @@ func TestPeerIsGivenUpAfterTimeout(t *testing.T) {
 func TestPeerThatNeverSentIsGivenUpAfterTimeout(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		for _, policy := range []ka.Policy{keepAlive, ka.Periodic{}} {
-			elapsed := clock()
+			elapsed := testutil.Clock()
 			s, _ := r.start(t, session.Config{KeepAlive: policy})
 			wantEnded(t, s, session.ErrKeepAlive)
 			want := keepAlive.Timeout
 			if policy != keepAlive {
 				want = 30 * time.Second // the default
 			}
-			wantTime(t, "the session ended", elapsed(), want)
+			testutil.WantTime(t, "the session ended", elapsed(), want)
 		}
 	})
 }
@@ -215,7 +215,7 @@ func TestIdleSessionsKeepEachOther(t *testing.T) {
 			t.Fatalf("they ended: %v, %v", c.Err(), s.Err())
 		}
 		openPair(t, c, s)
-		// A probe an Interval, and nothing else.
+		// One probe an Interval is sent, and nothing else.
 		if most := uint64(3*60*6+10) * 8; c.Stats().BytesSent > most || s.Stats().BytesSent > most {
 			t.Errorf("sent %d and %d bytes", c.Stats().BytesSent, s.Stats().BytesSent)
 		}
@@ -239,14 +239,14 @@ func TestPeerIsNotGivenUpWhileTheBudgetIsFull(t *testing.T) {
 			t.Error("no probes are sent while reading is paused")
 		}
 		p.Ignore(wire.NOP, wire.UPD)
-		// When reading goes on, time counts again, from then.
-		elapsed := clock()
+		// When reading goes on, Timeout counts again.
+		elapsed := testutil.Clock()
 		got, err := io.ReadAll(st)
-		wantErr(t, "reading", err, session.ErrKeepAlive)
+		testutil.WantErr(t, "reading", err, session.ErrKeepAlive)
 		if len(got) != len(data) {
 			t.Errorf("read %d bytes, want %d", len(got), len(data))
 		}
-		wantTime(t, "the silent peer was given up", elapsed(), keepAlive.Timeout)
+		testutil.WantTime(t, "the silent peer was given up", elapsed(), keepAlive.Timeout)
 	})
 }
 
@@ -272,34 +272,34 @@ func TestLargeTransferThatDelaysNOPsEndsNoSession(t *testing.T) {
 					cfg := &session.Config{Version: version}
 					c, s := client(t, ca, cfg), server(t, cb, cfg)
 					a, b := openPair(t, c, s)
-					elapsed := clock()
-					var writers []<-chan result[int64]
-					readers := []<-chan result[any]{background(func() (any, error) {
+					elapsed := testutil.Clock()
+					var writers []<-chan testutil.Result[int64]
+					readers := []<-chan testutil.Result[any]{testutil.Background(func() (any, error) {
 						return nil, testutil.Pattern(1).Receive(b, size)
 					})}
-					writers = append(writers, background(func() (int64, error) {
+					writers = append(writers, testutil.Background(func() (int64, error) {
 						n, err := testutil.Pattern(1).Send(a, size, 64<<10)
 						a.CloseWrite()
 						return n, err
 					}))
 					if both {
-						readers = append(readers, background(func() (any, error) {
+						readers = append(readers, testutil.Background(func() (any, error) {
 							return nil, testutil.Pattern(2).Receive(a, size)
 						}))
-						writers = append(writers, background(func() (int64, error) {
+						writers = append(writers, testutil.Background(func() (int64, error) {
 							n, err := testutil.Pattern(2).Send(b, size, 64<<10)
 							b.CloseWrite()
 							return n, err
 						}))
 					}
 					for _, w := range writers {
-						if res := <-w; res.err != nil {
-							t.Errorf("%d bytes were written: %v", res.value, res.err)
+						if res := <-w; res.Err != nil {
+							t.Errorf("%d bytes were written: %v", res.Value, res.Err)
 						}
 					}
 					for _, w := range readers {
-						if res := <-w; res.err != nil {
-							t.Error(res.err)
+						if res := <-w; res.Err != nil {
+							t.Error(res.Err)
 						}
 					}
 					if d := elapsed(); d < 150*time.Second {
@@ -326,7 +326,7 @@ func TestErrKeepAliveIsATimeout(t *testing.T) {
 			if !errors.As(err, &timeout) || !timeout.Timeout() {
 				t.Errorf("%s: %v is no net.Error that is a timeout", what, err)
 			}
-			wantErr(t, what, err, session.ErrKeepAlive)
+			testutil.WantErr(t, what, err, session.ErrKeepAlive)
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Errorf("%s: %v is taken for a deadline of the stream's", what, err)
 			}
@@ -353,7 +353,7 @@ func TestIdleSessionHoldsOneGoroutine(t *testing.T) {
 			synctest.Wait()
 		}
 		n := 0
-		for range 1000 { // those that have just sent may still be ending
+		for range 1000 { // goroutines that have just sent may still be ending
 			if n = goroutines("smuxkit/session."); n == 2 {
 				return
 			}

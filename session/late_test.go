@@ -59,7 +59,7 @@ func TestLateFramesOfAClosedStreamAreDropped(t *testing.T) {
 				}
 				_ = st.Close()
 				p.ExpectFrame(t, "Close answers FIN with one FIN", r.fin(id))
-				// Another stream in between, so that this one is not the last that was heard of.
+				// wantAlive uses another stream, so that this one is not the last of which a frame came.
 				for n := range 2 {
 					p.Send(t, c.frame(r, id), c.frame(r, id))
 					p.ExpectNothing(t, "a late frame gets no answer", time.Second)
@@ -80,14 +80,14 @@ func TestStreamIDUsedAgainIsANewStreamOrAViolation(t *testing.T) {
 			p.Send(t, r.syn(id), r.psh(id, []byte("data")), r.fin(id))
 			st, err := s.AcceptStream(t.Context())
 			if err != nil {
-				wantErr(t, "Accept", err, session.ErrStreamInUse)
+				testutil.WantErr(t, "Accept", err, session.ErrStreamInUse)
 				return
 			}
 			var got []byte
-			res := background(func() ([]byte, error) { return io.ReadAll(st) })
+			res := testutil.Background(func() ([]byte, error) { return io.ReadAll(st) })
 			select {
 			case r := <-res:
-				got = r.value
+				got = r.Value
 			case <-time.After(time.Second):
 			}
 			if string(got) != "data" {

@@ -10,7 +10,7 @@ import (
 	"github.com/smuxkit/smuxkit/flow"
 )
 
-// A fakeTransport is what a latency sees of an inline one.
+// A fakeTransport is an inline transport, as a latency sees it.
 type fakeTransport struct {
 	transport
 	reads int
@@ -24,7 +24,7 @@ func (t *fakeTransport) readInline() bool {
 	return t.woke
 }
 
-// A latencyRig is a latency on a bubble's clock. Its yields take the time others need.
+// A latencyRig is a latency on a bubble's clock. Its yields take the time that others need.
 type latencyRig struct {
 	*latency
 	conn   *fakeTransport
@@ -32,7 +32,7 @@ type latencyRig struct {
 	others time.Duration
 }
 
-// rigged runs f with a latency of a session within this machine that has just sent and received something.
+// rigged runs f with a latency of a session on this machine that has just sent and received data.
 func rigged(t *testing.T, f func(r *latencyRig)) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := &activityClock{begin: time.Now()}
@@ -57,7 +57,7 @@ func (r *latencyRig) yielded(f func()) int {
 	return r.yields - before
 }
 
-// receive has a frame of n bytes arrive for a Read of st that waits.
+// receive makes a frame of n bytes arrive for a Read of st that waits.
 func (r *latencyRig) receive(st *streamTraffic, n int) {
 	r.clock.noteReceived()
 	r.onFrame(st, n)
@@ -65,7 +65,7 @@ func (r *latencyRig) receive(st *streamTraffic, n int) {
 	r.beforeWait()
 }
 
-// send has a batch of n bytes sent.
+// send sends a batch of n bytes.
 func (r *latencyRig) send(n int) {
 	r.clock.noteSent()
 	r.afterBatch(n)
@@ -104,7 +104,7 @@ func TestBulkWriteGivesWayBesideTraffic(t *testing.T) {
 	answer := func(r *latencyRig) {
 		st := new(streamTraffic)
 		r.receive(st, 2000)
-		time.Sleep(time.Second) // the first data counts no more
+		time.Sleep(time.Second) // the first data no longer counts
 		r.onSent(st)
 		r.receive(st, 64)
 	}

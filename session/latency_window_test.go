@@ -16,8 +16,8 @@ import (
 	"github.com/smuxkit/smuxkit/stream"
 )
 
-// A mixture is a session of version 2 with bulk data to s, whose reader is what limits it. Data goes
-// until the test ends.
+// A mixture is a session of version 2 that sends bulk data to s until the test ends. The reader at s limits its
+// speed.
 type mixture struct {
 	c, s    *session.Session
 	updates *updateTap // of s
@@ -32,11 +32,11 @@ func newMixture(t *testing.T, rtt time.Duration, local, remote net.Addr) *mixtur
 	return m
 }
 
-// bulk has writes of size bytes go from one stream to the other, which takes so long for each 32 KiB.
+// bulk writes size bytes at a time from one stream to the other, whose reader takes this time for each 32 KiB.
 func (m *mixture) bulk(from, to *stream.Stream, size int, each time.Duration) {
 	go writeUntilEnd(from, size)
 	m.running.Go(func() {
-		buf := make([]byte, 32*kib)
+		buf := make([]byte, 32*testutil.KiB)
 		for {
 			if _, err := io.ReadFull(to, buf); err != nil {
 				return
@@ -64,7 +64,7 @@ func TestWindowsOnThisMachineAreSmallBesideMessages(t *testing.T) {
 		name          string
 		local, remote net.Addr
 		rtt           time.Duration
-		// beside is what goes on each millisecond beside the bulk data.
+		// beside is called each millisecond while bulk data is sent.
 		beside func(t *testing.T, m *mixture, out, in *stream.Stream)
 		small  bool
 	}{
@@ -97,7 +97,7 @@ func TestWindowsOnThisMachineAreSmallBesideMessages(t *testing.T) {
 				sendMessage(t, quiet, quietIn, 64)
 				outs, ins := openPairs(t, m.c, m.s, bulk)
 				for i, in := range ins {
-					m.bulk(outs[i], in, 64*kib, 200*time.Microsecond)
+					m.bulk(outs[i], in, 64*testutil.KiB, 200*time.Microsecond)
 				}
 				time.Sleep(30 * time.Millisecond)
 				for range 20 {
@@ -109,9 +109,9 @@ func TestWindowsOnThisMachineAreSmallBesideMessages(t *testing.T) {
 					switch {
 					case !ok:
 						t.Errorf("stream %d had no update", i)
-					case tt.small && u.window > 30*kib: // 24 KiB, or what is read in two round trips
+					case tt.small && u.window > 30*testutil.KiB: // 24 KiB, or what is read in two round trips
 						t.Errorf("stream %d has a window of %d bytes, want about 24 KiB", i, u.window)
-					case !tt.small && u.window < 256*kib-1:
+					case !tt.small && u.window < 256*testutil.KiB-1:
 						t.Errorf("stream %d has a window of %d bytes, want no less than 256 KiB", i, u.window)
 					}
 				}
@@ -127,8 +127,8 @@ func TestWindowsBesideMessagesAreSmallInSum(t *testing.T) {
 		streams, each int
 		age           time.Duration // of the session
 	}{
-		{1, 192 * kib, 0}, {2, 96 * kib, 0}, {8, 24 * kib, 0}, {16, 24 * kib, 0},
-		{8, 24 * kib, 51 * 24 * time.Hour}, {8, 24 * kib, 3653 * 24 * time.Hour},
+		{1, 192 * testutil.KiB, 0}, {2, 96 * testutil.KiB, 0}, {8, 24 * testutil.KiB, 0}, {16, 24 * testutil.KiB, 0},
+		{8, 24 * testutil.KiB, 51 * 24 * time.Hour}, {8, 24 * testutil.KiB, 3653 * 24 * time.Hour},
 	} {
 		bubble(t, func(t *testing.T) {
 			m := newMixture(t, 4*time.Microsecond, tcpAddr("127.0.0.1"), tcpAddr("127.0.0.1"))
@@ -137,7 +137,7 @@ func TestWindowsBesideMessagesAreSmallInSum(t *testing.T) {
 			quiet, quietIn := openPair(t, m.c, m.s)
 			outs, ins := openPairs(t, m.c, m.s, tt.streams)
 			for i, in := range ins {
-				m.bulk(outs[i], in, 64*kib, 200*time.Microsecond)
+				m.bulk(outs[i], in, 64*testutil.KiB, 200*time.Microsecond)
 			}
 			for range 40 {
 				sendMessage(t, quiet, quietIn, 64)
@@ -163,14 +163,14 @@ func TestWindowsAreNotSmallForBursts(t *testing.T) {
 		defer m.end()
 		quiet, quietIn := openPair(t, m.c, m.s)
 		out, in := openPair(t, m.c, m.s)
-		m.bulk(out, in, 64*kib, 2*time.Millisecond) // and a window update each 128 KiB
+		m.bulk(out, in, 64*testutil.KiB, 2*time.Millisecond) // and a window update each 128 KiB
 		for range 100 {
 			sendMessage(t, quiet, quietIn, 64)
 			sendMessage(t, quietIn, quiet, 64)
 			time.Sleep(time.Millisecond)
 		}
 		u, ok := m.updates.last(in.ID())
-		if !ok || u.window < 256*kib-1 {
+		if !ok || u.window < 256*testutil.KiB-1 {
 			t.Errorf("a window of %d bytes", u.window)
 		}
 	})
@@ -192,7 +192,7 @@ func TestShortEndsOfBulkDataAreNoMessages(t *testing.T) {
 			t.Error("there was no update")
 		}
 		for _, u := range updates {
-			if u.window < 256*kib-1 {
+			if u.window < 256*testutil.KiB-1 {
 				t.Fatalf("stream %d has a window of %d bytes", u.id, u.window)
 			}
 		}

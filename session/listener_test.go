@@ -33,7 +33,7 @@ func TestListenerCloseRefusesStreamsAndEndsNone(t *testing.T) {
 		p.Send(t, r.syn(r.theirs(1)), r.psh(r.theirs(1), make([]byte, 10_000)),
 			r.syn(r.theirs(2)), r.psh(r.theirs(2), make([]byte, 10_000)), r.fin(r.theirs(2)))
 		synctest.Wait()
-		wantErr(t, "Close", l.Close(), nil)
+		testutil.WantErr(t, "Close", l.Close(), nil)
 		p.ExpectClosed(t, "a stream that waits is refused", r.fin(r.theirs(1)))
 		p.ExpectFrame(t, "one FIN refuses a stream that its peer has half-closed", r.fin(r.theirs(2)))
 		p.Send(t, r.syn(r.theirs(3)), r.psh(r.theirs(1), make([]byte, 10_000)))
@@ -45,10 +45,10 @@ func TestListenerCloseRefusesStreamsAndEndsNone(t *testing.T) {
 		if n := s.NumStreams(); n != 1 {
 			t.Errorf("%d streams are open, want the one that was accepted", n)
 		}
-		wantErr(t, "closing again", l.Close(), nil)
-		wantErr(t, "closing another", s.Listener().Close(), nil)
+		testutil.WantErr(t, "closing again", l.Close(), nil)
+		testutil.WantErr(t, "closing another", s.Listener().Close(), nil)
 
-		wantErr(t, "Err", s.Err(), nil)
+		testutil.WantErr(t, "Err", s.Err(), nil)
 		mine := open(t, s)
 		p.ExpectFrame(t, "this side can open a stream", r.syn(mine.ID()))
 		p.Send(t, r.psh(r.theirs(0), []byte(" again")), r.fin(r.theirs(0)), r.fin(mine.ID()))
@@ -64,7 +64,7 @@ func TestListenerCloseRefusesStreamsAndEndsNone(t *testing.T) {
 		time.Sleep(time.Minute)
 		wantPending(t, "Shutdown", down)
 		_, _ = accepted.Close(), mine.Close()
-		wantErr(t, "Shutdown", (<-down).err, nil)
+		testutil.WantErr(t, "Shutdown", (<-down).Err, nil)
 	})
 }
 
@@ -83,23 +83,23 @@ func TestListenerCloseEndsEveryAccept(t *testing.T) {
 			}
 			return st, nil
 		}}
-		var waiting []<-chan result[net.Conn]
+		var waiting []<-chan testutil.Result[net.Conn]
 		for _, accept := range append(accepts, accepts...) {
-			waiting = append(waiting, background(accept))
+			waiting = append(waiting, testutil.Background(accept))
 		}
 		time.Sleep(time.Hour)
 		_ = one.Close()
 		for _, accept := range accepts {
-			waiting = append(waiting, background(accept))
+			waiting = append(waiting, testutil.Background(accept))
 		}
 		for _, accept := range waiting {
 			r := <-accept
 			op := new(net.OpError)
-			if r.value != nil || !errors.Is(r.err, net.ErrClosed) || !errors.As(r.err, &op) || op.Op != "accept" {
-				t.Errorf("Accept = %v, %v, want net.ErrClosed of accept", r.value, r.err)
+			if r.Value != nil || !errors.Is(r.Err, net.ErrClosed) || !errors.As(r.Err, &op) || op.Op != "accept" {
+				t.Errorf("Accept = %v, %v, want net.ErrClosed of accept", r.Value, r.Err)
 			}
 		}
-		wantErr(t, "Err", s.Err(), nil)
+		testutil.WantErr(t, "Err", s.Err(), nil)
 	})
 }
 
@@ -117,16 +117,16 @@ func TestListenerAcceptEndsWithTheSession(t *testing.T) {
 				if l.Addr() != s.Addr() {
 					t.Errorf("Addr = %v, want %v", l.Addr(), s.Addr())
 				}
-				accept := background(l.Accept)
+				accept := testutil.Background(l.Accept)
 				time.Sleep(time.Hour)
 				e.end(nil, s, peer)
-				wantErr(t, "the Listener's Accept", (<-accept).err, e.err)
+				testutil.WantErr(t, "the Listener's Accept", (<-accept).Err, e.err)
 				_, err := s.Accept()
 				_, lerr := l.Accept()
 				if lerr.Error() != err.Error() {
 					t.Errorf("the Listener's Accept: %v, the session's: %v", lerr, err)
 				}
-				wantErr(t, "Close", l.Close(), nil)
+				testutil.WantErr(t, "Close", l.Close(), nil)
 			})
 		})
 	}
@@ -140,9 +140,9 @@ func TestListenerAcceptEndsWithTheSession(t *testing.T) {
 			if _, err := l.Accept(); err != nil {
 				t.Error(err)
 			}
-			wantErr(t, "Close", l.Close(), nil)
+			testutil.WantErr(t, "Close", l.Close(), nil)
 			_, err := l.Accept()
-			wantErr(t, "Accept after Close", err, net.ErrClosed)
+			testutil.WantErr(t, "Accept after Close", err, net.ErrClosed)
 		})
 	})
 }
@@ -159,7 +159,7 @@ func TestListenerCloseAnswersOrRefusesEachStream(t *testing.T) {
 			for {
 				st, err := l.Accept()
 				if err != nil {
-					wantErr(t, "Accept", err, net.ErrClosed)
+					testutil.WantErr(t, "Accept", err, net.ErrClosed)
 					return
 				}
 				if accepted++; accepted == streams/2 {
@@ -204,6 +204,6 @@ func TestListenerCloseAnswersOrRefusesEachStream(t *testing.T) {
 		if n := s.Stats().StreamsRefused; n != uint64(refused.Load()) {
 			t.Errorf("Stats has %d refused streams, want %d", n, refused.Load())
 		}
-		wantErr(t, "Close", c.Close(), nil)
+		testutil.WantErr(t, "Close", c.Close(), nil)
 	})
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/smuxkit/smuxkit/session"
 )
 
-// What a careless caller gives a session.
+// Wrong arguments.
 
 // A transport whose address is nil, or a nil pointer, has an unknown address.
 func TestNilAddressIsUnknown(t *testing.T) {
@@ -76,7 +76,7 @@ func TestNilContextPanicsAndChangesNothing(t *testing.T) {
 	})
 }
 
-// panics returns what f panics with, or nil.
+// panics returns the value that f panics with, or nil.
 func panics(f func()) (value any) {
 	defer func() { value = recover() }()
 	f()

@@ -74,7 +74,7 @@ func TestAllCallsAtOnceReturnAtTheEnd(t *testing.T) {
 	}
 }
 
-// muddle uses a session in every way until it ends, and calls count for each stream that it has got.
+// muddle uses a session in every way until it ends. It calls count for each stream that it opens or accepts.
 func muddle(s *session.Session, rng *rand.Rand, count func()) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -89,7 +89,7 @@ func muddle(s *session.Session, rng *rand.Rand, count func()) {
 		}
 		cancel()
 		if errors.Is(err, net.ErrClosed) {
-			return // Err may be nil until what was written is sent
+			return // Err is nil until the data that was written is sent
 		}
 		if err != nil {
 			time.Sleep(10 * time.Microsecond)

@@ -33,7 +33,7 @@ func TestCloseReadDiscardsDataAndThePeerGoesOn(t *testing.T) {
 		if _, err := st.Read(make([]byte, 10)); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("Read: %v", err)
 		}
-		// In version 2 the peer's window has to move, though nobody reads.
+		// In version 2 the peer's window has to move, although nobody reads.
 		p.Send(t, r.pshs(id, data)...)
 		synctest.Wait()
 		if n := s.Stats().Unread; n != 0 {
@@ -50,14 +50,14 @@ func TestCloseReadDiscardsDataAndThePeerGoesOn(t *testing.T) {
 	})
 }
 
-// acceptReading has the peer open its second stream, which a Read waits on, and returns it.
+// acceptReading accepts the peer's second stream and starts a Read that waits on it.
 func acceptReading(t *testing.T, r role, s *session.Session, p *testutil.Peer) *stream.Stream {
 	p.Send(t, r.syn(r.theirs(1)))
 	st := accept(t, s)
-	read := background(func() (int, error) { return st.Read(make([]byte, 10)) })
+	read := testutil.Background(func() (int, error) { return st.Read(make([]byte, 10)) })
 	t.Cleanup(func() {
-		if res := <-read; res.value != 0 || !errors.Is(res.err, net.ErrClosed) {
-			t.Errorf("the blocked Read = %d, %v", res.value, res.err)
+		if res := <-read; res.Value != 0 || !errors.Is(res.Err, net.ErrClosed) {
+			t.Errorf("the blocked Read = %d, %v", res.Value, res.Err)
 		}
 	})
 	return st
@@ -87,12 +87,12 @@ func TestCloseWriteEndsWritingAndReadingGoesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 {
-			wantErr(t, "CloseWrite", a.CloseWrite(), nil)
+			testutil.WantErr(t, "CloseWrite", a.CloseWrite(), nil)
 		}
 		_, err := a.Write([]byte("more"))
-		wantErr(t, "Write", err, net.ErrClosed)
+		testutil.WantErr(t, "Write", err, net.ErrClosed)
 		_, err = a.ReadFrom(testutil.Pattern(1).Reader(1))
-		wantErr(t, "ReadFrom", err, net.ErrClosed)
+		testutil.WantErr(t, "ReadFrom", err, net.ErrClosed)
 
 		request, err := io.ReadAll(b)
 		if string(request) != "request" || err != nil {
@@ -107,7 +107,7 @@ func TestCloseWriteEndsWritingAndReadingGoesOn(t *testing.T) {
 		if err := testutil.Pattern(1).Receive(a, size); err != nil {
 			t.Error(err)
 		}
-		wantErr(t, "Close", a.Close(), nil)
+		testutil.WantErr(t, "Close", a.Close(), nil)
 	})
 }
 
@@ -118,17 +118,17 @@ func TestCloseReadEndsReadingAndWritingGoesOn(t *testing.T) {
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version, MaxReceiveBuffer: 512 << 10})
 		a, b := openPair(t, c, s)
-		blocked := background(func() (int, error) { return a.Read(make([]byte, 1)) })
+		blocked := testutil.Background(func() (int, error) { return a.Read(make([]byte, 1)) })
 		settle(tr)
 		for range 2 {
-			wantErr(t, "CloseRead", a.CloseRead(), nil)
+			testutil.WantErr(t, "CloseRead", a.CloseRead(), nil)
 		}
 		r := <-blocked
-		wantErr(t, "the blocked Read", r.err, net.ErrClosed)
+		testutil.WantErr(t, "the blocked Read", r.Err, net.ErrClosed)
 		_, err := a.Read(nil)
-		wantErr(t, "Read", err, net.ErrClosed)
+		testutil.WantErr(t, "Read", err, net.ErrClosed)
 		_, err = a.WriteTo(io.Discard)
-		wantErr(t, "WriteTo", err, net.ErrClosed)
+		testutil.WantErr(t, "WriteTo", err, net.ErrClosed)
 
 		go func() {
 			if _, err := testutil.Pattern(1).Send(a, size, 50_000); err != nil {
@@ -136,7 +136,7 @@ func TestCloseReadEndsReadingAndWritingGoesOn(t *testing.T) {
 			}
 			a.CloseWrite()
 		}()
-		// What the peer writes is taken and thrown away.
+		// Data of the peer is taken and discarded.
 		if _, err := testutil.Pattern(2).Send(b, size, 50_000); err != nil {
 			t.Error(err)
 		}

@@ -46,18 +46,18 @@ func TestAcceptStreamWaitsForStreamContextOrEnd(t *testing.T) {
 				s := client(t, ca, &session.Config{Version: version, KeepAlive: off})
 				ctx, cancel := context.WithCancel(context.Background())
 				defer cancel()
-				var all []<-chan result[*stream.Stream]
+				var all []<-chan testutil.Result[*stream.Stream]
 				for range 5 {
-					all = append(all, background(func() (*stream.Stream, error) { return s.AcceptStream(ctx) }))
+					all = append(all, testutil.Background(func() (*stream.Stream, error) { return s.AcceptStream(ctx) }))
 				}
 				time.Sleep(time.Hour)
 				e.end(cancel, s, cb)
 				for _, accept := range all {
 					r := <-accept
-					wantErr(t, "AcceptStream", r.err, e.err)
-					wantTime(t, "AcceptStream returned", r.at, time.Hour)
-					if op := new(net.OpError); r.err != io.EOF && (!errors.As(r.err, &op) || op.Op != "accept") {
-						t.Errorf("%#v is no *net.OpError of accept", r.err)
+					testutil.WantErr(t, "AcceptStream", r.Err, e.err)
+					testutil.WantTime(t, "AcceptStream returned", r.After, time.Hour)
+					if op := new(net.OpError); r.Err != io.EOF && (!errors.As(r.Err, &op) || op.Op != "accept") {
+						t.Errorf("%#v is no *net.OpError of accept", r.Err)
 					}
 				}
 			})
@@ -67,12 +67,12 @@ func TestAcceptStreamWaitsForStreamContextOrEnd(t *testing.T) {
 		eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 			c, s := sessions(t, tr, session.Config{Version: version})
 			for _, dir := range [][2]*session.Session{{c, s}, {s, c}} {
-				accept := background(func() (net.Conn, error) { return dir[1].Accept() })
+				accept := testutil.Background(func() (net.Conn, error) { return dir[1].Accept() })
 				settle(tr)
 				opened := open(t, dir[0])
 				r := <-accept
-				if r.err != nil || r.value.(*stream.Stream).ID() != opened.ID() {
-					t.Errorf("Accept = %v, %v", r.value, r.err)
+				if r.Err != nil || r.Value.(*stream.Stream).ID() != opened.ID() {
+					t.Errorf("Accept = %v, %v", r.Value, r.Err)
 				}
 			}
 		})
@@ -89,13 +89,13 @@ func TestEndedContextAcceptsAndOpensNothing(t *testing.T) {
 		ctx, cancel := context.WithDeadline(context.Background(), time.Now())
 		defer cancel()
 		_, err := s.AcceptStream(ctx)
-		wantErr(t, "AcceptStream", err, context.DeadlineExceeded)
+		testutil.WantErr(t, "AcceptStream", err, context.DeadlineExceeded)
 		_, err = c.OpenStream(ctx)
-		wantErr(t, "OpenStream", err, context.DeadlineExceeded)
+		testutil.WantErr(t, "OpenStream", err, context.DeadlineExceeded)
 		if c, s := c.NumStreams(), s.NumStreams(); c != 1 || s != 1 {
 			t.Errorf("%d and %d streams, want the one", c, s)
 		}
-		// It is still there.
+		// The stream is still there.
 		if _, err := s.AcceptStream(context.Background()); err != nil {
 			t.Error(err)
 		}
@@ -110,9 +110,9 @@ func TestStreamIsNotLostToAnAcceptThatEnds(t *testing.T) {
 		got := map[error]int{}
 		for n := range 1000 {
 			ctx, cancel := context.WithCancel(context.Background())
-			first := background(func() (*stream.Stream, error) { return s.AcceptStream(ctx) })
+			first := testutil.Background(func() (*stream.Stream, error) { return s.AcceptStream(ctx) })
 			synctest.Wait()
-			second := background(func() (*stream.Stream, error) { return s.AcceptStream(context.Background()) })
+			second := testutil.Background(func() (*stream.Stream, error) { return s.AcceptStream(context.Background()) })
 			synctest.Wait()
 			out := open(t, c)
 			go func() {
@@ -123,7 +123,7 @@ func TestStreamIsNotLostToAnAcceptThatEnds(t *testing.T) {
 			}()
 			go out.Write([]byte("x")) // SYN goes with it
 			time.Sleep(time.Minute)
-			err := errors.Unwrap((<-first).err)
+			err := errors.Unwrap((<-first).Err)
 			got[err]++
 			if err == nil {
 				open(t, c) // for the second
@@ -131,7 +131,7 @@ func TestStreamIsNotLostToAnAcceptThatEnds(t *testing.T) {
 			time.Sleep(time.Minute)
 			select {
 			case r := <-second:
-				wantErr(t, "the second AcceptStream", r.err, nil)
+				testutil.WantErr(t, "the second AcceptStream", r.Err, nil)
 			default:
 				t.Fatal("a stream waits and so does the second AcceptStream")
 			}
@@ -144,7 +144,7 @@ func TestStreamIsNotLostToAnAcceptThatEnds(t *testing.T) {
 func TestOpenStreamDoesNotWaitForThePeer(t *testing.T) {
 	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		c, _ := scripted(t, tr, &session.Config{Version: version, KeepAlive: off})
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		for i := range 1000 {
 			st, err := c.OpenStream(context.Background())
 			if err != nil {
@@ -154,14 +154,14 @@ func TestOpenStreamDoesNotWaitForThePeer(t *testing.T) {
 				t.Fatalf("stream %d, want %d", st.ID(), want)
 			}
 		}
-		wantTime(t, "1000 streams were opened", elapsed(), 0)
+		testutil.WantTime(t, "1000 streams were opened", elapsed(), 0)
 		if n := c.NumStreams(); n != 1000 {
 			t.Errorf("%d streams are open", n)
 		}
 	})
 }
 
-// unanswered brings a session to where OpenStream must wait.
+// unanswered starts a session whose OpenStream has to wait.
 var unanswered = []struct {
 	name  string
 	start func(t testing.TB, conn *simnet.Conn, version int) *session.Session
@@ -188,7 +188,7 @@ var unanswered = []struct {
 				_, err := s.OpenStream(ctx)
 				cancel()
 				if err != nil {
-					wantErr(t, "OpenStream", err, context.DeadlineExceeded)
+					testutil.WantErr(t, "OpenStream", err, context.DeadlineExceeded)
 					return s
 				}
 			}
@@ -208,19 +208,19 @@ func TestOpenStreamThatWaitsEndsWithContextOrSession(t *testing.T) {
 						s := u.start(t, conn, version)
 						ctx, cancel := context.WithCancel(context.Background())
 						defer cancel()
-						var all []<-chan result[*stream.Stream]
+						var all []<-chan testutil.Result[*stream.Stream]
 						for range 5 {
-							all = append(all, background(func() (*stream.Stream, error) { return s.OpenStream(ctx) }))
+							all = append(all, testutil.Background(func() (*stream.Stream, error) { return s.OpenStream(ctx) }))
 						}
 						time.Sleep(time.Second)
 						e.end(cancel, s, peer)
 						for _, open := range all {
 							r := <-open
-							if e.err == io.EOF && errors.Is(r.err, syscall.EPIPE) {
-								r.err = e.err // whichever is seen first
+							if e.err == io.EOF && errors.Is(r.Err, syscall.EPIPE) {
+								r.Err = e.err // the session may find either first
 							}
-							wantErr(t, "OpenStream", r.err, e.err)
-							wantTime(t, "OpenStream returned", r.at, time.Second)
+							testutil.WantErr(t, "OpenStream", r.Err, e.err)
+							testutil.WantTime(t, "OpenStream returned", r.After, time.Second)
 						}
 					})
 				})
@@ -229,19 +229,19 @@ func TestOpenStreamThatWaitsEndsWithContextOrSession(t *testing.T) {
 				eachVersion(t, func(t *testing.T, version int) {
 					conn, peer := testutil.SimPair(t, simnet.Link{Buffer: 1000})
 					s := u.start(t, conn, version)
-					var all []<-chan result[*stream.Stream]
+					var all []<-chan testutil.Result[*stream.Stream]
 					for range 50 {
-						all = append(all, background(func() (*stream.Stream, error) { return s.OpenStream(context.Background()) }))
+						all = append(all, testutil.Background(func() (*stream.Stream, error) { return s.OpenStream(context.Background()) }))
 					}
 					time.Sleep(time.Second)
 					u.goOn(t, s, conn, peer, version)
 					ids := map[uint32]bool{}
 					for _, open := range all {
 						r := <-open
-						wantErr(t, "OpenStream", r.err, nil)
-						wantTime(t, "OpenStream returned", r.at, time.Second)
-						if r.err == nil {
-							ids[r.value.ID()] = true
+						testutil.WantErr(t, "OpenStream", r.Err, nil)
+						testutil.WantTime(t, "OpenStream returned", r.After, time.Second)
+						if r.Err == nil {
+							ids[r.Value.ID()] = true
 						}
 					}
 					if len(ids) != len(all) {

@@ -35,7 +35,7 @@ func TestFINNeverOvertakesDataOfItsStream(t *testing.T) {
 			eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 				s, peer := scripted(t, tr, &session.Config{Version: version})
 				peer.Ignore(wire.NOP, wire.UPD)
-				// Some of them find the transport free and most find it full.
+				// Some streams find the transport free, most find it full.
 				var list []*stream.Stream
 				var sizes []int
 				for i := range streams {
@@ -115,7 +115,7 @@ func TestFINWaitsForDataThatWaitsForTheWindow(t *testing.T) {
 	}
 }
 
-// onDemand is a keep-alive policy that probes when it is told to.
+// onDemand is a keep-alive policy that probes when due is set.
 type onDemand struct{ due atomic.Bool }
 
 func (p *onDemand) Next(keepalive.Activity) (keepalive.Action, time.Duration) {
@@ -135,10 +135,10 @@ func TestUPDAndNOPAndSYNGoBeforeData(t *testing.T) {
 		out := openWide(t, c, peer, version)
 		in := openWide(t, c, peer, version)
 		peer.Send(t, slices.Repeat([]testutil.Frame{testutil.PSH(v, in.ID(), make([]byte, 50_000))}, 5)...)
-		background(func() (int, error) { return out.Write(make([]byte, bulk)) })
+		testutil.Background(func() (int, error) { return out.Write(make([]byte, bulk)) })
 		synctest.Wait()
 
-		// The transport is full and much waits for it. Now come the others.
+		// The transport is full, and much data waits for it. Now the other frames are due.
 		if _, err := io.ReadFull(in, make([]byte, 250_000)); err != nil {
 			t.Fatal(err)
 		}
@@ -179,7 +179,7 @@ func TestSYNGoesBeforeDataOnASocket(t *testing.T) {
 		c, peer := scripted(t, tr, &session.Config{Version: version})
 		out := openWide(t, c, peer, version)
 		newSource(1, 1<<20).fill(t, out)
-		background(func() (int, error) { return out.Write(make([]byte, bulk)) })
+		testutil.Background(func() (int, error) { return out.Write(make([]byte, bulk)) })
 		opened := open(t, c)
 		if _, err := opened.Write([]byte("hello")); err != nil {
 			t.Fatal(err)
@@ -260,14 +260,14 @@ func TestSYNIsSentWithinAMillisecondOrAtARead(t *testing.T) {
 				peer := testutil.NewPeer(t, cb)
 				peer.ExpectFrame(t, "a client begins with a NOP", testutil.NOP(wire.Version(version)))
 				synctest.Wait()
-				elapsed := clock()
+				elapsed := testutil.Clock()
 				st := open(t, s)
 				var then sync.WaitGroup
 				defer then.Wait()
 				defer st.Close()
 				then.Go(func() { c.then(st) })
 				peer.ExpectFrame(t, "SYN is sent", testutil.SYN(wire.Version(version), st.ID()))
-				wantTime(t, "SYN came", elapsed(), c.at)
+				testutil.WantTime(t, "SYN came", elapsed(), c.at)
 			})
 		})
 	}
@@ -295,7 +295,7 @@ func TestWriteAfterAReadIsSentAtOnce(t *testing.T) {
 	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version, KeepAlive: off})
 		a, b := openPair(t, c, s)
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		buf := make([]byte, 64)
 		for i := range 100 {
 			for _, dir := range [][2]*stream.Stream{{a, b}, {b, a}} {
@@ -307,7 +307,7 @@ func TestWriteAfterAReadIsSentAtOnce(t *testing.T) {
 				}
 			}
 		}
-		wantTime(t, "200 messages arrived", elapsed(), 0)
+		testutil.WantTime(t, "200 messages arrived", elapsed(), 0)
 	})
 }
 

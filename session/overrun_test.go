@@ -17,11 +17,11 @@ import (
 // Peers that send beyond a stream's window, in version 2.
 
 const (
-	overrunBudget = 1 * mib
+	overrunBudget = 1 * testutil.MiB
 	overrunBound  = overrunBudget / 8
 )
 
-// overrunConfigs are budgets of that size: the session's own, and one that it shares.
+// overrunConfigs returns Configs with a budget of that size: one of the session's own, and one that it shares.
 func overrunConfigs() map[string]session.Config {
 	shared := flow.NewBudget(overrunBudget)
 	shared.Join()
@@ -31,8 +31,8 @@ func overrunConfigs() map[string]session.Config {
 	}
 }
 
-// startOverrun starts a session of version 2 with a stream of the peer's. settled returns when the session has
-// acted on all that the peer has sent.
+// startOverrun starts a session of version 2 with a stream of the peer. settled returns when the session has
+// handled everything that the peer has sent.
 func startOverrun(t *testing.T, r role, cfg session.Config) (s *session.Session, p *testutil.Peer, settled func()) {
 	s, p = r.start(t, cfg)
 	p.Ignore(wire.NOP, wire.UPD)
@@ -104,10 +104,10 @@ func TestOverrunBeyondItsBoundFailsTheStreamAlone(t *testing.T) {
 					if got := s.Stats().Unread; got != 0 {
 						t.Errorf("%d bytes are unread", got)
 					}
-					wantErr(t, "Read", second(st.Read(make([]byte, 10))), flow.ErrWindow)
-					wantErr(t, "Write", second(st.Write([]byte("x"))), flow.ErrWindow)
-					wantErr(t, "WriteTo", second(st.WriteTo(io.Discard)), flow.ErrWindow)
-					wantErr(t, "Close", st.Close(), nil)
+					testutil.WantErr(t, "Read", second(st.Read(make([]byte, 10))), flow.ErrWindow)
+					testutil.WantErr(t, "Write", second(st.Write([]byte("x"))), flow.ErrWindow)
+					testutil.WantErr(t, "WriteTo", second(st.WriteTo(io.Discard)), flow.ErrWindow)
+					testutil.WantErr(t, "Close", st.Close(), nil)
 
 					p.Send(t, r.pshs(id, make([]byte, 10*overrunBound))...)
 					p.Send(t, r.fin(id), r.syn(r.theirs(9)), r.psh(r.theirs(9), []byte("ping")))
@@ -135,13 +135,13 @@ func TestOverrunEndsAWriteThatWaits(t *testing.T) {
 	eachRoleOfVersion2(t, func(t *testing.T, r role) {
 		s, p, _ := startOverrun(t, r, session.Config{MaxReceiveBuffer: overrunBudget})
 		st, id := accept(t, s), r.theirs(0)
-		written := background(func() (int, error) { return st.Write(make([]byte, 4*mib)) })
+		written := testutil.Background(func() (int, error) { return st.Write(make([]byte, 4*testutil.MiB)) })
 		synctest.Wait()
 		p.Send(t, r.pshs(id, make([]byte, flow.InitialWindow+overrunBound+1))...)
 		synctest.Wait()
 		select {
 		case got := <-written:
-			wantErr(t, "Write", got.err, flow.ErrWindow)
+			testutil.WantErr(t, "Write", got.Err, flow.ErrWindow)
 		default:
 			t.Error("Write still waits")
 		}

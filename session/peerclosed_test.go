@@ -21,7 +21,7 @@ import (
 func TestWriteFailsOncePeerIsKnownToHaveClosed(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		// do is what the peer does with stream id.
+		// do is what the peer does with the stream.
 		do   func(t *testing.T, peer *testutil.Peer, v wire.Version, st *stream.Stream)
 		want error
 	}{
@@ -53,10 +53,10 @@ func TestWriteFailsOncePeerIsKnownToHaveClosed(t *testing.T) {
 				peer.Send(t, testutil.PSH(v, st.ID(), []byte("the end")))
 				c.do(t, peer, v, st)
 				synctest.Wait()
-				// Twice, as only what was written before can be too late to know.
+				// Twice: only the first Write may be too early to fail.
 				for _, p := range [][]byte{[]byte("hello"), nil} {
 					_, err := st.Write(p)
-					wantErr(t, "Write", err, c.want)
+					testutil.WantErr(t, "Write", err, c.want)
 					if op := new(net.OpError); c.want != nil && (!errors.As(err, &op) || op.Op != "write") {
 						t.Errorf("%#v is no *net.OpError of a write", err)
 					}
@@ -64,7 +64,7 @@ func TestWriteFailsOncePeerIsKnownToHaveClosed(t *testing.T) {
 				if _, err := st.ReadFrom(testutil.Pattern(1).Reader(10)); !errors.Is(err, c.want) {
 					t.Errorf("ReadFrom: %v, want %v", err, c.want)
 				}
-				// What it has said before can be read.
+				// Data that the peer sent before can be read.
 				if got, err := io.ReadAll(st); string(got) != "the end" || err != nil {
 					t.Errorf("read %q, %v", got, err)
 				}
@@ -98,7 +98,7 @@ func TestWriteToAClosedPeerFails(t *testing.T) {
 					out, in := openPair(t, a, b)
 					other, otherIn := openPair(t, a, b)
 					// Some of this is unread when the peer closes.
-					writing := background(func() (int, error) {
+					writing := testutil.Background(func() (int, error) {
 						total := 0
 						for {
 							n, err := out.Write(make([]byte, size))
@@ -114,14 +114,14 @@ func TestWriteToAClosedPeerFails(t *testing.T) {
 					if _, err := io.ReadFull(in, make([]byte, 10)); err != nil {
 						t.Fatal(err)
 					}
-					wantErr(t, "Close", c.close(in), nil)
+					testutil.WantErr(t, "Close", c.close(in), nil)
 					select {
 					case r := <-writing:
-						wantErr(t, "Write", r.err, stream.ErrPeerClosed)
+						testutil.WantErr(t, "Write", r.Err, stream.ErrPeerClosed)
 					case <-time.After(time.Minute):
 						t.Fatal("Write goes on waiting for a stream that the peer has closed")
 					}
-					// No other stream minds.
+					// Other streams go on.
 					go other.Write([]byte("hello"))
 					if _, err := io.ReadFull(otherIn, make([]byte, 5)); err != nil {
 						t.Error(err)
@@ -144,14 +144,14 @@ func TestWriteThatWaitsForAWindowFailsWhenPeerCloses(t *testing.T) {
 				if closes == "the opening side" {
 					out, in = in, out
 				}
-				writing := background(func() (int, error) { return out.Write(make([]byte, 1<<20)) })
+				writing := testutil.Background(func() (int, error) { return out.Write(make([]byte, 1<<20)) })
 				time.Sleep(time.Hour)
 				wantPending(t, "Write", writing)
 				in.Close()
 				r := <-writing
-				wantErr(t, "Write", r.err, stream.ErrPeerClosed)
-				if r.at > time.Hour+time.Millisecond {
-					t.Errorf("Write returned %v after Close, want at most a millisecond", r.at-time.Hour)
+				testutil.WantErr(t, "Write", r.Err, stream.ErrPeerClosed)
+				if r.After > time.Hour+time.Millisecond {
+					t.Errorf("Write returned %v after Close, want at most a millisecond", r.After-time.Hour)
 				}
 			})
 		})
@@ -175,18 +175,18 @@ func TestWriteThatFilledItsWindowDuringFINFails(t *testing.T) {
 				out, in := openPair(t, c1, c2)
 				synctest.Wait()
 				cb.Out().Stall()
-				// The writer of this side is held up.
+				// This side's writer is blocked.
 				go in.Write(make([]byte, 10))
 				synctest.Wait()
-				wantErr(t, "Close", c.close(in), nil)
-				writing := background(func() (int, error) { return out.Write(make([]byte, 1<<20)) })
+				testutil.WantErr(t, "Close", c.close(in), nil)
+				writing := testutil.Background(func() (int, error) { return out.Write(make([]byte, 1<<20)) })
 				time.Sleep(time.Second)
 				wantPending(t, "Write", writing)
 				cb.Out().Unstall()
 				time.Sleep(time.Second)
 				select {
 				case r := <-writing:
-					wantErr(t, "Write", r.err, stream.ErrPeerClosed)
+					testutil.WantErr(t, "Write", r.Err, stream.ErrPeerClosed)
 				default:
 					t.Error("Write goes on waiting for a stream that the peer has closed")
 				}
@@ -203,7 +203,7 @@ func TestWriteToARefusedStreamFails(t *testing.T) {
 		st := open(t, c)
 		for {
 			if _, err := st.Write(make([]byte, 5000)); err != nil {
-				wantErr(t, "Write", err, stream.ErrPeerClosed)
+				testutil.WantErr(t, "Write", err, stream.ErrPeerClosed)
 				break
 			}
 			if tr.Bubble {
@@ -238,9 +238,9 @@ func TestHalfClosedStreamIsReadAfterAnyPause(t *testing.T) {
 				if n, err := testutil.Pattern(1).Send(b, size, 1000); err != nil {
 					t.Fatal(n, err)
 				}
-				wantErr(t, "Close", b.Close(), nil)
+				testutil.WantErr(t, "Close", b.Close(), nil)
 				time.Sleep(pause)
-				wantErr(t, "reading", testutil.Pattern(1).Receive(a, size), nil)
+				testutil.WantErr(t, "reading", testutil.Pattern(1).Receive(a, size), nil)
 				for _, end := range []*session.Session{c, s} {
 					for end.NumStreams() > 0 {
 						time.Sleep(time.Millisecond)

@@ -26,7 +26,7 @@ func TestOffNeverProbesAndNeverGivesUp(t *testing.T) {
 	})
 }
 
-// policy is a ka.Policy that is a function.
+// policy is a function that implements ka.Policy.
 type policy func(ka.Activity) (ka.Action, time.Duration)
 
 func (p policy) Next(a ka.Activity) (ka.Action, time.Duration) { return p(a) }
@@ -83,9 +83,9 @@ func TestPolicyProbesAndGivesUp(t *testing.T) {
 			case n < 5:
 				return ka.Probe, time.Second
 			}
-			return ka.GiveUp, time.Hour // the time means nothing any more
+			return ka.GiveUp, time.Hour // the time is ignored
 		})
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		s, p := r.start(t, session.Config{KeepAlive: own})
 		want := []time.Duration{3 * time.Second, 4 * time.Second, 5 * time.Second}
 		if r.client {
@@ -95,7 +95,7 @@ func TestPolicyProbesAndGivesUp(t *testing.T) {
 			t.Errorf("NOPs came (-want +got)\n%s", diff)
 		}
 		wantEnded(t, s, session.ErrKeepAlive)
-		wantTime(t, "it gave up", elapsed(), 6*time.Second)
+		testutil.WantTime(t, "it gave up", elapsed(), 6*time.Second)
 		time.Sleep(10 * time.Hour)
 		synctest.Wait()
 		if n != 5 {

@@ -19,7 +19,7 @@ func TestConfigPortableTurnsTheSystemCallsOff(t *testing.T) {
 		}
 		a, b := openPair(t, c, s)
 		const size = 1 << 20
-		sent := background(func() (int64, error) {
+		sent := testutil.Background(func() (int64, error) {
 			n, err := testutil.Pattern(1).Send(a, size, 100_000)
 			a.CloseWrite()
 			return n, err
@@ -27,8 +27,8 @@ func TestConfigPortableTurnsTheSystemCallsOff(t *testing.T) {
 		if err := testutil.Pattern(1).Receive(b, size); err != nil {
 			t.Error(err)
 		}
-		wantErr(t, "Write", (<-sent).err, nil)
-		sent = background(func() (int64, error) {
+		testutil.WantErr(t, "Write", (<-sent).Err, nil)
+		sent = testutil.Background(func() (int64, error) {
 			n, err := testutil.Pattern(2).Send(b, size, 100_000)
 			b.Close()
 			return n, err
@@ -36,8 +36,8 @@ func TestConfigPortableTurnsTheSystemCallsOff(t *testing.T) {
 		if err := testutil.Pattern(2).Receive(a, size); err != nil {
 			t.Error(err)
 		}
-		wantErr(t, "Write", (<-sent).err, nil)
+		testutil.WantErr(t, "Write", (<-sent).Err, nil)
 		_, err := a.Read(make([]byte, 1))
-		wantErr(t, "Read", err, io.EOF)
+		testutil.WantErr(t, "Read", err, io.EOF)
 	})
 }

@@ -19,9 +19,9 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// SendRate, ReceiveRate and Stream.SetSendRate, in virtual time.
+// SendRate, ReceiveRate and Stream.SetSendRate. Time is virtual.
 
-// A meter notes when how many bytes went.
+// A meter records times and numbers of bytes.
 type meter struct {
 	mu    sync.Mutex
 	start time.Time
@@ -38,7 +38,7 @@ func (m *meter) add(n int) {
 	m.n = append(m.n, n)
 }
 
-// log returns a function for simnet.Link.Log that counts the events of one kind.
+// log returns a function for simnet.Link.Log that records the events of one kind.
 func (m *meter) log(op simnet.Op) func(simnet.Event) {
 	return func(e simnet.Event) {
 		if e.Op == op && e.N > 0 {
@@ -47,7 +47,7 @@ func (m *meter) log(op simnet.Op) func(simnet.Event) {
 	}
 }
 
-// rate is the bytes a second from one time to another.
+// rate returns the bytes a second between two times.
 func (m *meter) rate(from, to time.Duration) float64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -60,7 +60,7 @@ func (m *meter) rate(from, to time.Duration) float64 {
 	return float64(sum) / (to - from).Seconds()
 }
 
-// most is the most bytes that went in any interval of this length, its ends included.
+// most returns the most bytes in any interval of this length, its ends included, and when it begins.
 func (m *meter) most(length time.Duration) (bytes int, at time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -78,8 +78,8 @@ func (m *meter) most(length time.Duration) (bytes int, at time.Duration) {
 	return bytes, at
 }
 
-// check wants 10 s at this rate, after the first second, within 2 %, and no 100 ms with more than
-// the rate brings in it and the burst.
+// check checks that the rate holds within 2 % for 10 s after the first second, and that no 100 ms have more bytes
+// than the rate allows in them, and the burst.
 func (m *meter) check(t *testing.T, rate float64, burst int) {
 	t.Helper()
 	if burst == 0 {
@@ -97,14 +97,14 @@ func (m *meter) check(t *testing.T, rate float64, burst int) {
 	}
 }
 
-// rates are those that are tested: with the default burst, large and small ones, and such as are
-// smaller than a frame.
+// rates are the rates that are tested: with the default burst, with large and small ones, and with bursts smaller
+// than a frame.
 var rates = []flow.Rate{
 	{BytesPerSecond: 20_000},
 	{BytesPerSecond: 1e6},
 	{BytesPerSecond: float64(scaled(12.5e6, 5))},
 	{BytesPerSecond: 1e6, Burst: 500_000},
-	{BytesPerSecond: 1e6, Burst: 16 * kib},
+	{BytesPerSecond: 1e6, Burst: 16 * testutil.KiB},
 	{BytesPerSecond: 400_000, Burst: 1500},
 	{BytesPerSecond: 50_000, Burst: 100},
 	{BytesPerSecond: 1_000, Burst: 1},
@@ -119,12 +119,12 @@ func eachRate(t *testing.T, test func(t *testing.T, version int, r flow.Rate)) {
 	}
 }
 
-// bulk has streams of c written as fast as they take it, in writes of several sizes, and read at s.
+// bulk writes n streams of c at full speed, in Writes of several sizes, and reads them at s.
 func bulk(t *testing.T, c, s *session.Session, n int) {
 	t.Helper()
 	outs, ins := openPairs(t, c, s, n)
 	for i, out := range outs {
-		go writeUntilEnd(out, []int{64 * kib, 1000, 20_000}[i%3])
+		go writeUntilEnd(out, []int{64 * testutil.KiB, 1000, 20_000}[i%3])
 		go readUntilEnd(ins[i], new(atomic.Int64))
 	}
 }
@@ -165,7 +165,7 @@ func TestReceiveRateHolds(t *testing.T) {
 // Stream.SetSendRate holds the same way for the data of the stream, without headers.
 func TestStreamSendRateHolds(t *testing.T) {
 	eachRate(t, func(t *testing.T, version int, r flow.Rate) {
-		chunks := []int{256 * kib, 5000}
+		chunks := []int{256 * testutil.KiB, 5000}
 		if r.BytesPerSecond <= 50_000 {
 			chunks[1] = 100
 		}
@@ -199,12 +199,12 @@ func TestStreamSendRateCostsTheOthersNothing(t *testing.T) {
 		c, s := sessionsOver(t, path(rate, time.Millisecond), &session.Config{Version: version}, &session.Config{Version: version})
 		outs, ins := openPairs(t, c, s, 2)
 		outs[0].SetSendRate(flow.Rate{BytesPerSecond: 100_000})
-		go writeUntilEnd(outs[0], 64*kib)
+		go writeUntilEnd(outs[0], 64*testutil.KiB)
 		go readUntilEnd(ins[0], new(atomic.Int64))
-		go writeUntilEnd(outs[1], 64*kib)
-		readN(t, ins[1], 2*mib, nil)
-		elapsed := clock()
-		const size = 8 * mib
+		go writeUntilEnd(outs[1], 64*testutil.KiB)
+		readN(t, ins[1], 2*testutil.MiB, nil)
+		elapsed := testutil.Clock()
+		const size = 8 * testutil.MiB
 		readN(t, ins[1], size, nil)
 		if got := share(size, elapsed(), rate); got < 0.98 {
 			t.Errorf("%.3f of the link beside 100 kB/s, want 0.98", got)
@@ -219,12 +219,12 @@ func TestSetSendRateAppliesToAWriteWithoutLimit(t *testing.T) {
 		c, s := sessionsOver(t, path(100*simnet.Mbit, time.Millisecond), &session.Config{Version: version}, &session.Config{Version: version})
 		out, in := openPair(t, c, s)
 		go readUntilEnd(in, new(atomic.Int64))
-		elapsed := clock()
-		write := background(func() (int, error) { return out.Write(make([]byte, size)) })
+		elapsed := testutil.Clock()
+		write := testutil.Background(func() (int, error) { return out.Write(make([]byte, size)) })
 		time.Sleep(400 * time.Millisecond) // in which 5,000,000 bytes go
 		out.SetSendRate(flow.Rate{BytesPerSecond: rate})
-		if r := <-write; r.value != size || r.err != nil {
-			t.Errorf("Write = %d, %v", r.value, r.err)
+		if r := <-write; r.Value != size || r.Err != nil {
+			t.Errorf("Write = %d, %v", r.Value, r.Err)
 		}
 		if took := elapsed(); took < 4*time.Second || took > 6*time.Second {
 			t.Errorf("Write took %v, want some five seconds", took)
@@ -239,14 +239,14 @@ func TestSetSendRateAppliesToABlockedWrite(t *testing.T) {
 		out, in := openPair(t, c, s)
 		go readUntilEnd(in, new(atomic.Int64))
 		out.SetSendRate(flow.Rate{BytesPerSecond: 1000, Burst: 1000})
-		write := background(func() (int, error) { return out.Write(make([]byte, 500_000)) })
+		write := testutil.Background(func() (int, error) { return out.Write(make([]byte, 500_000)) })
 		time.Sleep(10 * time.Second)
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		out.SetSendRate(flow.Rate{BytesPerSecond: 100_000, Burst: 1000})
 		time.Sleep(time.Second)
 		out.SetSendRate(flow.Rate{})
-		if r := <-write; r.value != 500_000 || r.err != nil {
-			t.Errorf("Write = %d, %v", r.value, r.err)
+		if r := <-write; r.Value != 500_000 || r.Err != nil {
+			t.Errorf("Write = %d, %v", r.Value, r.Err)
 		}
 		if took := elapsed(); took > 1100*time.Millisecond {
 			t.Errorf("Write took %v after the limit was raised and then lifted, want little more than a second", took)
@@ -254,7 +254,7 @@ func TestSetSendRateAppliesToABlockedWrite(t *testing.T) {
 	})
 }
 
-// limits are the ways to have a Write wait for a rate.
+// limits are the ways to make a Write wait for a rate.
 var limits = []struct {
 	name   string
 	config session.Config
@@ -291,23 +291,23 @@ func TestWriteThatWaitsForItsRateIsReleased(t *testing.T) {
 					if l.stream {
 						out.SetSendRate(flow.Rate{BytesPerSecond: 1000, Burst: 1000})
 					}
-					write := background(func() (int, error) { return out.Write(make([]byte, 200_000)) })
+					write := testutil.Background(func() (int, error) { return out.Write(make([]byte, 200_000)) })
 					time.Sleep(10 * time.Second)
-					elapsed := clock()
+					elapsed := testutil.Clock()
 					tt.end(c, out, b)
 					r := <-write
 					if tt.want != nil {
-						wantErr(t, "Write", r.err, tt.want)
-					} else if r.err == nil {
+						testutil.WantErr(t, "Write", r.Err, tt.want)
+					} else if r.Err == nil {
 						t.Error("Write returned no error")
 					}
-					wantTime(t, "Write", elapsed(), 0)
-					if r.value < 9_000 || r.value > 12_000 {
-						t.Errorf("Write took %d bytes in 10 s, want 10,000 or little more", r.value)
+					testutil.WantTime(t, "Write", elapsed(), 0)
+					if r.Value < 9_000 || r.Value > 12_000 {
+						t.Errorf("Write took %d bytes in 10 s, want 10,000 or little more", r.Value)
 					}
 					time.Sleep(5 * time.Second) // Session.Close sends what it can
-					if tt.want != nil && got.Load() != int64(r.value) {
-						t.Errorf("Write says %d bytes, the peer got %d", r.value, got.Load())
+					if tt.want != nil && got.Load() != int64(r.Value) {
+						t.Errorf("Write says %d bytes, the peer got %d", r.Value, got.Load())
 					}
 				})
 			})
@@ -326,7 +326,7 @@ func TestWriteThatWaitsForItsRateKeepsItsDeadline(t *testing.T) {
 				c, s := sessionsOver(t, path(simnet.Gbit, 0), &cfg, &session.Config{Version: version})
 				out, in := openPair(t, c, s)
 				const size = 200_000
-				received := background(func() (int, error) { return 0, testutil.Pattern(7).Receive(in, size) })
+				received := testutil.Background(func() (int, error) { return 0, testutil.Pattern(7).Receive(in, size) })
 				if l.stream {
 					out.SetSendRate(flow.Rate{BytesPerSecond: 1000, Burst: 1000})
 				}
@@ -335,20 +335,20 @@ func TestWriteThatWaitsForItsRateKeepsItsDeadline(t *testing.T) {
 					if err := out.SetWriteDeadline(time.Now().Add(700 * time.Millisecond)); err != nil {
 						t.Fatal(err)
 					}
-					elapsed := clock()
+					elapsed := testutil.Clock()
 					n, err := out.Write(all[sent:])
 					sent += n
 					if err == nil {
 						break
 					}
-					wantErr(t, "Write", err, os.ErrDeadlineExceeded)
-					wantTime(t, "Write", elapsed(), 700*time.Millisecond)
+					testutil.WantErr(t, "Write", err, os.ErrDeadlineExceeded)
+					testutil.WantTime(t, "Write", elapsed(), 700*time.Millisecond)
 				}
 				if err := out.CloseWrite(); err != nil {
 					t.Fatal(err)
 				}
-				if r := <-received; r.err != nil {
-					t.Error(r.err)
+				if r := <-received; r.Err != nil {
+					t.Error(r.Err)
 				}
 			})
 		})
@@ -362,13 +362,13 @@ func TestUpdatesDoNotWaitForRateLimitedData(t *testing.T) {
 		c, s := sessionsOver(t, path(rate, 20*time.Millisecond),
 			&session.Config{Version: 2, SendRate: flow.Rate{BytesPerSecond: limit}}, v2())
 		outs, ins := openPairs(t, c, s, 2)
-		go writeUntilEnd(outs[0], 64*kib)
+		go writeUntilEnd(outs[0], 64*testutil.KiB)
 		go readUntilEnd(ins[0], new(atomic.Int64))
-		// The other way: what s sends, c reads, and tells of it with updates.
-		go writeUntilEnd(ins[1], 64*kib)
-		readN(t, outs[1], 4*mib, nil)
-		const size = 16 * mib
-		elapsed := clock()
+		// In the other direction c reads what s sends, and sends updates.
+		go writeUntilEnd(ins[1], 64*testutil.KiB)
+		readN(t, outs[1], 4*testutil.MiB, nil)
+		const size = 16 * testutil.MiB
+		elapsed := testutil.Clock()
 		readN(t, outs[1], size, nil)
 		got := share(size, elapsed(), rate)
 		t.Logf("the way that is not limited gets %.3f of the link", got)
@@ -383,7 +383,7 @@ func TestProbesDoNotWaitForRateLimitedData(t *testing.T) {
 	for _, r := range []flow.Rate{{BytesPerSecond: 1000, Burst: 100}, {BytesPerSecond: 50_000}} {
 		eachVersion(t, func(t *testing.T, version int) {
 			a, b := testutil.SimPair(t, path(100*simnet.Mbit, 0))
-			elapsed := clock()
+			elapsed := testutil.Clock()
 			var mu sync.Mutex
 			var probes []time.Duration
 			taps := &frameTap{Conn: a, frame: func(h wire.Header, _ []byte) {
@@ -411,7 +411,7 @@ func TestProbesDoNotWaitForRateLimitedData(t *testing.T) {
 	}
 }
 
-// everySecond probes each second, whatever happens.
+// everySecond is a policy that probes each second.
 type everySecond struct{}
 
 func (everySecond) Next(keepalive.Activity) (keepalive.Action, time.Duration) {

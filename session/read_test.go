@@ -18,7 +18,7 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// ways to read a stream to its end. A clean one is no error.
+// readings are the ways to read a stream to its end. At io.EOF they return no error.
 var readings = []struct {
 	name string
 	read func(*stream.Stream) ([]byte, error)
@@ -51,7 +51,7 @@ func readBy(s *stream.Stream, n int) ([]byte, error) {
 	}
 }
 
-// sizes of frames that together try every way through the reader.
+// cuts are sizes of frames that together take every path through the reader.
 var cuts = []struct {
 	name  string
 	sizes []int
@@ -90,20 +90,20 @@ func TestReaderGetsAllDataBeforeFINAndThenEOF(t *testing.T) {
 						if late {
 							p.Send(t, append(r.pshs(id, data, cut.sizes...), r.fin(id))...)
 							p.Send(t, r.syn(r.theirs(n+1)))
-							accept(t, s) // so all before has been handled
+							accept(t, s) // everything before has been handled
 						}
-						got := background(func() ([]byte, error) { return how.read(st) })
+						got := testutil.Background(func() ([]byte, error) { return how.read(st) })
 						if !late {
 							for _, f := range append(r.pshs(id, data, cut.sizes...), r.fin(id)) {
 								p.Send(t, f)
 							}
 						}
 						res := <-got
-						if res.err != nil {
-							t.Errorf("late %v: %v", late, res.err)
+						if res.Err != nil {
+							t.Errorf("late %v: %v", late, res.Err)
 						}
-						if !bytes.Equal(res.value, data) {
-							t.Errorf("late %v: read %d bytes, want %d (%v)", late, len(res.value), len(data), testutil.Pattern(1).Check(res.value, 0))
+						if !bytes.Equal(res.Value, data) {
+							t.Errorf("late %v: read %d bytes, want %d (%v)", late, len(res.Value), len(data), testutil.Pattern(1).Check(res.Value, 0))
 						}
 						wantEOF(t, st)
 					}
@@ -121,7 +121,7 @@ func TestReaderGetsAllDataBeforeFINOverEveryTransport(t *testing.T) {
 		for n, end := range []func(*stream.Stream) error{(*stream.Stream).CloseWrite, (*stream.Stream).Close} {
 			pattern := testutil.Pattern(n)
 			a, b := openPair(t, c, s)
-			sent := background(func() (int64, error) {
+			sent := testutil.Background(func() (int64, error) {
 				n, err := pattern.Send(a, size, 10_000)
 				if err != nil {
 					return n, err
@@ -131,8 +131,8 @@ func TestReaderGetsAllDataBeforeFINOverEveryTransport(t *testing.T) {
 			if err := pattern.Receive(b, size); err != nil {
 				t.Error(err)
 			}
-			if r := <-sent; r.err != nil {
-				t.Errorf("sent %d bytes: %v", r.value, r.err)
+			if r := <-sent; r.Err != nil {
+				t.Errorf("sent %d bytes: %v", r.Value, r.Err)
 			}
 			wantEOF(t, b)
 			b.Close()
@@ -184,13 +184,13 @@ func TestReaderGetsNothingThatCameAfterFIN(t *testing.T) {
 // Nothing that happens to the other direction drops unread data: not CloseWrite, a failed Write, a deadline or
 // Shutdown.
 func TestUnreadDataSurvivesTheOtherDirectionsEnd(t *testing.T) {
-	// What xtaci/smux loses: 300,000 bytes and FIN that come after this side's own CloseWrite. (In
-	// version 2 a peer may send 262,144 at once.)
+	// xtaci/smux loses 300,000 bytes and FIN that come after its own CloseWrite. (In version 2 a peer may send
+	// 262,144 at once.)
 	const size = 262_144
 	data := testutil.Pattern(3).Bytes(size)
 	for _, c := range []struct {
 		name string
-		// before is called before the data comes, after when it is there and unread.
+		// before is called before the data comes, after when it has arrived and is unread.
 		before, after func(t *testing.T, r role, s *session.Session, st *stream.Stream, p *testutil.Peer)
 	}{
 		{"CloseWrite before the data comes", closeWrite, nil},
@@ -205,7 +205,7 @@ func TestUnreadDataSurvivesTheOtherDirectionsEnd(t *testing.T) {
 			p.Send(t, r.fin(st.ID()), r.nop())
 			for {
 				if _, err := st.Write([]byte("x")); err != nil {
-					wantErr(t, "Write", err, stream.ErrPeerClosed)
+					testutil.WantErr(t, "Write", err, stream.ErrPeerClosed)
 					return
 				}
 			}
@@ -224,7 +224,7 @@ func TestUnreadDataSurvivesTheOtherDirectionsEnd(t *testing.T) {
 		{"the session is shut down", nil, func(t *testing.T, r role, s *session.Session, st *stream.Stream, p *testutil.Peer) {
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
-			wantErr(t, "Shutdown", s.Shutdown(ctx), context.Canceled)
+			testutil.WantErr(t, "Shutdown", s.Shutdown(ctx), context.Canceled)
 		}},
 	} {
 		for _, how := range []int{0, 3} {
@@ -242,7 +242,7 @@ func TestUnreadDataSurvivesTheOtherDirectionsEnd(t *testing.T) {
 					p.Send(t, r.pshs(id, data)...)
 					p.Send(t, r.fin(id))
 					p.Send(t, r.syn(r.theirs(1)))
-					accept(t, s) // so all before has been handled
+					accept(t, s) // everything before has been handled
 					if c.after != nil {
 						c.after(t, r, s, st, p)
 					}
@@ -276,9 +276,9 @@ func TestReadsOfSeveralGoroutinesShareTheBytes(t *testing.T) {
 			count map[byte]int
 			total int
 		}
-		var results []<-chan result[piece]
+		var results []<-chan testutil.Result[piece]
 		for i := range readers {
-			results = append(results, background(func() (piece, error) {
+			results = append(results, testutil.Background(func() (piece, error) {
 				p := piece{count: map[byte]int{}}
 				buf := make([]byte, 1+i*5000)
 				for {
@@ -302,11 +302,11 @@ func TestReadsOfSeveralGoroutinesShareTheBytes(t *testing.T) {
 		got, total := map[byte]int{}, 0
 		for _, res := range results {
 			done := <-res
-			if done.err != io.EOF {
-				t.Error(done.err)
+			if done.Err != io.EOF {
+				t.Error(done.Err)
 			}
-			total += done.value.total
-			for b, n := range done.value.count {
+			total += done.Value.total
+			for b, n := range done.Value.count {
 				got[b] += n
 			}
 		}
@@ -336,7 +336,7 @@ func TestStreamsGetTheirOwnBytesHoweverTheyAreCut(t *testing.T) {
 				for range 60 {
 					n := rng.IntN(streams)
 					if rng.IntN(3) == 0 {
-						n = 0 // so that it often comes in a row
+						n = 0 // several frames of it in a row
 					}
 					size := [...]int{0, 1, 7, 600, 8191, 8192, 9000, 20_000, 32_760, 65_535}[rng.IntN(10)]
 					if sizes[n]+size > 262_144 {
@@ -353,7 +353,7 @@ func TestStreamsGetTheirOwnBytesHoweverTheyAreCut(t *testing.T) {
 				for n := range streams {
 					script = r.fin(r.theirs(n)).Append(script)
 				}
-				sent := background(func() (any, error) {
+				sent := testutil.Background(func() (any, error) {
 					for len(script) > 0 {
 						n := min(len(script), [...]int{1, 5, 8, 100, 5000, 70_000, 300_000}[rng.IntN(7)])
 						if _, err := p.Conn.Write(script[:n]); err != nil {
@@ -363,11 +363,11 @@ func TestStreamsGetTheirOwnBytesHoweverTheyAreCut(t *testing.T) {
 					}
 					return nil, nil
 				})
-				var done []<-chan result[any]
+				var done []<-chan testutil.Result[any]
 				for n := range streams {
 					st := accept(t, s)
 					how := readings[(int(seed)+n)%len(readings)]
-					done = append(done, background(func() (any, error) {
+					done = append(done, testutil.Background(func() (any, error) {
 						got, err := how.read(st)
 						if err != nil {
 							return nil, err
@@ -378,12 +378,12 @@ func TestStreamsGetTheirOwnBytesHoweverTheyAreCut(t *testing.T) {
 						return nil, testutil.Pattern(n).Check(got, 0)
 					}))
 				}
-				if res := <-sent; res.err != nil {
-					t.Error(res.err)
+				if res := <-sent; res.Err != nil {
+					t.Error(res.Err)
 				}
 				for _, d := range done {
-					if res := <-d; res.err != nil {
-						t.Error(res.err)
+					if res := <-d; res.Err != nil {
+						t.Error(res.Err)
 					}
 				}
 			}, "sim", "tcp", "unix")
@@ -413,7 +413,7 @@ func TestReadWithDataIsNotDelayedByOtherFrames(t *testing.T) {
 				s, p := r.start(t, session.Config{})
 				p.Send(t, r.syn(r.theirs(0)))
 				st := accept(t, s)
-				read := background(func() (uint64, error) {
+				read := testutil.Background(func() (uint64, error) {
 					_, err := st.Read(make([]byte, 60_000))
 					return s.Stats().FramesReceived, err
 				})
@@ -421,9 +421,9 @@ func TestReadWithDataIsNotDelayedByOtherFrames(t *testing.T) {
 				for n := range 20_000 {
 					b = c.frame(r, n).Append(b)
 				}
-				sent := background(func() (any, error) {
-					// 2,000,000 frames: many times what goes through in the 10 ms that a goroutine
-					// may have a single processor for, while the Read that was woken waits for it.
+				sent := testutil.Background(func() (any, error) {
+					// 2,000,000 frames: many times more than pass in the 10 ms for which a goroutine may keep a
+					// single processor from the Read that was woken.
 					for range 100 {
 						if _, err := p.Conn.Write(b); err != nil {
 							return nil, err
@@ -433,11 +433,11 @@ func TestReadWithDataIsNotDelayedByOtherFrames(t *testing.T) {
 					return nil, nil
 				})
 				res := <-read
-				if res.err != nil {
-					t.Error(res.err)
+				if res.Err != nil {
+					t.Error(res.Err)
 				}
-				if res.value > 1_500_000 {
-					t.Errorf("it waited while %d frames came", res.value)
+				if res.Value > 1_500_000 {
+					t.Errorf("it waited while %d frames came", res.Value)
 				}
 				_ = p.Conn.Close()
 				<-sent
@@ -452,14 +452,14 @@ func TestReadGetsThePartOfAFrameThatArrived(t *testing.T) {
 		s, p := r.start(t, session.Config{})
 		p.Send(t, r.syn(r.theirs(0)))
 		st := accept(t, s)
-		read := background(func() (int, error) { return st.Read(make([]byte, 64<<10)) })
+		read := testutil.Background(func() (int, error) { return st.Read(make([]byte, 64<<10)) })
 		synctest.Wait() // it waits
 		frame := r.psh(r.theirs(0), make([]byte, 30_000)).Append(nil)
 		p.SendBytes(t, frame[:10_000])
 		select {
 		case res := <-read:
-			wantErr(t, "Read", res.err, nil)
-			if res.value == 0 {
+			testutil.WantErr(t, "Read", res.Err, nil)
+			if res.Value == 0 {
 				t.Error("Read returned nothing")
 			}
 		case <-time.After(time.Second):

@@ -20,7 +20,7 @@ import (
 
 // Flow control of version 2, with the session under test as the receiver.
 
-// window follows what a peer may send on a stream.
+// window is what a peer may send on a stream.
 type window struct {
 	sent, limit uint32
 	updates     []wire.WindowUpdate
@@ -28,7 +28,7 @@ type window struct {
 
 func newWindow() *window { return &window{limit: flow.InitialWindow} }
 
-// take notes the updates that have come for stream id, and that are as they must be.
+// take checks the updates that have come for stream id, and applies them.
 func (w *window) take(t *testing.T, p *testutil.Peer, id uint32, read int) {
 	t.Helper()
 	synctest.Wait()
@@ -140,7 +140,7 @@ func TestWindowUpdateSaysHowMuchWasRead(t *testing.T) {
 		if last := w.updates[len(w.updates)-1]; int(last.Consumed) < read-flow.InitialWindow/2 {
 			t.Errorf("the last update says %d of %d bytes", last.Consumed, read)
 		}
-		// Data that is not read is not consumed.
+		// Unread data is not consumed.
 		before := len(w.updates)
 		p.Send(t, r.pshs(id, make([]byte, 100_000))...)
 		w.take(t, p, id, read)
@@ -208,7 +208,7 @@ func TestLoweredWindowIsToldRightAfterSYN(t *testing.T) {
 		if u := f.Update(); f.StreamID != mine.ID() || u.Consumed != 0 || u.Window == 0 || u.Window >= flow.InitialWindow {
 			t.Errorf("got %v", f)
 		}
-		// What a peer sends that has not seen it yet is legal all the same.
+		// A peer that has not seen the update may use the larger window.
 		go p.Conn.Write(appendAll(append(r.pshs(r.theirs(0), make([]byte, flow.InitialWindow)), r.nop())))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

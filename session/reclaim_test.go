@@ -7,13 +7,14 @@ import (
 
 	"github.com/smuxkit/smuxkit/flow"
 	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
 	"github.com/smuxkit/smuxkit/session"
 	"github.com/smuxkit/smuxkit/stream"
 )
 
-// Windows that are taken back, and what that costs a session.
+// Windows that are taken back from a session.
 
-// A wanter is a member of a budget that holds four fifths of what it may promise, and so makes windows
+// A wanter is a member of a budget that holds four fifths of what the budget may promise. This makes windows
 // scarce.
 type wanter struct {
 	share *flow.Share
@@ -29,7 +30,7 @@ func newWanter(b *flow.Budget) *wanter {
 	return w
 }
 
-// want asks for more until the budget has told its sessions, and gives it back.
+// want asks for more until the budget has told its sessions, and then gives it back.
 func (w *wanter) want() {
 	for range 64 {
 		w.share.Grant(w.share.Grant(w.held, 1<<30), w.held)
@@ -37,26 +38,26 @@ func (w *wanter) want() {
 	synctest.Wait()
 }
 
-// transfer sends n bytes and has them read.
+// transfer sends n bytes and reads them.
 func transfer(t *testing.T, out, in *stream.Stream, n int64) {
 	t.Helper()
-	go writeN(out, n, 64*kib)
+	go writeN(out, n, 64*testutil.KiB)
 	readN(t, in, n, nil)
 }
 
-// reclaimers is how many goroutines take windows back.
+// reclaimers returns the number of goroutines that take windows back.
 func reclaimers() int { return goroutines("(*reclaimer)") }
 
 // While windows are scarce an idle session gives its own back, except those of streams that hold unread bytes. It
 // then has no goroutine for this, however often other sessions ask.
 func TestIdleSessionHoldsNoGoroutineForScarceWindows(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		budget := flow.NewBudget(8 * mib)
+		budget := flow.NewBudget(8 * testutil.MiB)
 		cfg := &session.Config{Version: 2, Budget: budget, KeepAlive: off}
 		c, s := sessionsOver(t, path(100*simnet.Mbit, 10*time.Millisecond), &session.Config{Version: 2, KeepAlive: off}, cfg)
 		outs, ins := openPairs(t, c, s, 3)
-		transfer(t, outs[0], ins[0], 2*mib)
-		transfer(t, outs[1], ins[1], 2*mib)
+		transfer(t, outs[0], ins[0], 2*testutil.MiB)
+		transfer(t, outs[1], ins[1], 2*testutil.MiB)
 		if _, err := outs[2].Write(make([]byte, 10_000)); err != nil { // nobody reads this
 			t.Fatal(err)
 		}
@@ -70,7 +71,7 @@ func TestIdleSessionHoldsNoGoroutineForScarceWindows(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		kept := budget.Promised() - w.held
-		t.Logf("of %d KiB, %d KiB are left", held/kib, kept/kib)
+		t.Logf("of %d KiB, %d KiB are left", held/testutil.KiB, kept/testutil.KiB)
 		if kept == 0 || kept > flow.InitialWindow {
 			t.Errorf("%d bytes are promised, want no more than the window of the stream that is not read", kept)
 		}
@@ -96,12 +97,12 @@ func TestWindowsAreTakenBackWhenStreamsBecomeIdle(t *testing.T) {
 	}{
 		{"a stream that was idle is used", func(t *testing.T, _, _ *session.Session, out, in *stream.Stream) {
 			readN(t, in, 10_000, nil)
-			transfer(t, out, in, mib)
+			transfer(t, out, in, testutil.MiB)
 		}},
 		{"a stream is opened and used", func(t *testing.T, c, s *session.Session, _, in *stream.Stream) {
 			readN(t, in, 10_000, nil)
 			out, in := openPair(t, c, s)
-			transfer(t, out, in, mib)
+			transfer(t, out, in, testutil.MiB)
 		}},
 		{"what was unread is read", func(t *testing.T, _, _ *session.Session, _, in *stream.Stream) {
 			readN(t, in, 10_000, nil)
@@ -109,7 +110,7 @@ func TestWindowsAreTakenBackWhenStreamsBecomeIdle(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				budget := flow.NewBudget(8 * mib)
+				budget := flow.NewBudget(8 * testutil.MiB)
 				cfg := &session.Config{Version: 2, Budget: budget, KeepAlive: off}
 				c, s := sessionsOver(t, path(100*simnet.Mbit, 10*time.Millisecond), &session.Config{Version: 2, KeepAlive: off}, cfg)
 				out, in := openPair(t, c, s)
@@ -145,16 +146,16 @@ func TestWindowsAreTakenBackWhenStreamsBecomeIdle(t *testing.T) {
 // A session that ends while its windows are taken back leaves nothing behind.
 func TestSessionMayEndWhileItsWindowsAreTakenBack(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		budget := flow.NewBudget(8 * mib)
+		budget := flow.NewBudget(8 * testutil.MiB)
 		c, s := sessionsOver(t, path(100*simnet.Mbit, 0), v2(), &session.Config{Version: 2, Budget: budget})
 		out, in := openPair(t, c, s)
-		transfer(t, out, in, mib)
+		transfer(t, out, in, testutil.MiB)
 		w := newWanter(budget)
 		w.want()
 		if n := reclaimers(); n != 1 {
 			t.Errorf("%d goroutines take windows back, want one", n)
 		}
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		_, _ = c.Close(), s.Close()
 		synctest.Wait()
 		if d := elapsed(); d > time.Millisecond {

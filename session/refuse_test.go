@@ -18,9 +18,9 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// What becomes of refusals when there are many.
+// Refusals of many streams.
 
-// syns are so many SYNs of the peer's.
+// syns returns the bytes of n SYNs of the peer.
 func syns(r role, from, n int) (b []byte) {
 	for i := range n {
 		b = r.syn(r.theirs(from + i)).Append(b)
@@ -28,7 +28,7 @@ func syns(r role, from, n int) (b []byte) {
 	return b
 }
 
-// wantRefused wants two FINs for each of so many streams of the peer's, and nothing else but NOPs.
+// wantRefused checks that the peer gets two FINs for each of n streams, and nothing else except NOPs.
 func wantRefused(t *testing.T, r role, p *testutil.Peer, from, n int) {
 	t.Helper()
 	in := bufio.NewReader(p.Conn)
@@ -59,7 +59,7 @@ func TestRefusedStreamsAreAllTold(t *testing.T) {
 		for _, late := range []time.Duration{0, 29 * time.Second} {
 			t.Run(fmt.Sprintf("%d, read after %v", n, late), func(t *testing.T) {
 				eachRole(t, func(t *testing.T, r role) {
-					// The pause is no silence of the peer's.
+					// Keep-alive must not take the pause for silence.
 					alive := keepalive.Periodic{Interval: time.Second, Timeout: 5 * time.Second}
 					s, p := r.startLink(t, simnet.Link{Buffer: 8 << 10, ReadBuffer: 8 << 10}, session.Config{AcceptBacklog: 1, KeepAlive: alive})
 					p.Timeout = time.Minute
@@ -107,7 +107,7 @@ func TestPeerThatTakesNoRefusalsEndsItsSession(t *testing.T) {
 			eachRole(t, func(t *testing.T, r role) {
 				s, p := r.startLink(t, simnet.Link{Buffer: 8 << 10, ReadBuffer: 8 << 10}, session.Config{AcceptBacklog: 1, KeepAlive: off})
 				p.Ignore()
-				elapsed := clock()
+				elapsed := testutil.Clock()
 				go p.Conn.Write(syns(r, 0, n))
 				synctest.Wait()
 				if got := s.Stats().StreamsRefused; got < 1024 || got > 8_000 {
@@ -120,9 +120,9 @@ func TestPeerThatTakesNoRefusalsEndsItsSession(t *testing.T) {
 					}
 				}
 				<-s.Done()
-				wantTime(t, "the end", elapsed(), c.want)
+				testutil.WantTime(t, "the end", elapsed(), c.want)
 				err := s.Err()
-				wantErr(t, "Err", err, session.ErrAnswerTimeout)
+				testutil.WantErr(t, "Err", err, session.ErrAnswerTimeout)
 				if ne := net.Error(nil); !errors.As(err, &ne) || !ne.Timeout() {
 					t.Errorf("%v is no time-out", err)
 				}
@@ -135,10 +135,10 @@ func TestPeerThatTakesNoRefusalsEndsItsSession(t *testing.T) {
 func TestSessionsThatFloodEachOtherEnd(t *testing.T) {
 	const n = 50_000
 	eachVersion(t, func(t *testing.T, version int) {
-		// Soon both transports are full of what the other one does not read.
+		// Soon both transports are full of data that the other session does not read.
 		ca, cb := testutil.SimPair(t, simnet.Link{Buffer: 1 << 10, ReadBuffer: 1 << 10})
 		cfg := &session.Config{Version: version, AcceptBacklog: 1}
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		ends := []*session.Session{client(t, ca, cfg), server(t, cb, cfg)}
 		var opening sync.WaitGroup
 		for _, s := range ends {

@@ -18,10 +18,10 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// A peer that reads nothing: what is written for it, and not sent, is bounded, and has an end.
+// A peer that reads nothing. Data that waits for it is bounded, in size and in time.
 
-// answer serves the streams of s: it reads a byte of each, answers it with size bytes in
-// Writes of 1,000, and closes it.
+// answer serves the streams of s: it reads a byte of each, answers with size bytes in Writes of 1,000 bytes, and
+// closes the stream.
 func answer(s *session.Session, size int) {
 	for {
 		st, err := s.AcceptStream(context.Background())
@@ -76,7 +76,7 @@ func TestAnswersToAPeerThatNeverReadsAreBounded(t *testing.T) {
 				if got := heapInUse() - before; got > 2*limit {
 					t.Errorf("%d bytes of memory are in use, want at most %d", got, 2*limit)
 				}
-				for range 3 { // their Writes end, they close their streams, and those are given up
+				for range 3 { // Writes end, their streams are closed, and these are given up
 					for range 6 {
 						p.Send(t, r.nop())
 						time.Sleep(session.DefaultLingerTimeout / 6)
@@ -85,8 +85,8 @@ func TestAnswersToAPeerThatNeverReadsAreBounded(t *testing.T) {
 				if got := s.Stats().Unsent; got > 0 {
 					t.Errorf("%d bytes are kept for streams that were closed", got)
 				}
-				wantErr(t, "Err", s.Err(), nil)
-				wantErr(t, "Close", s.Close(), session.ErrNotFlushed)
+				testutil.WantErr(t, "Err", s.Err(), nil)
+				testutil.WantErr(t, "Close", s.Close(), session.ErrNotFlushed)
 			})
 		})
 	}
@@ -98,14 +98,14 @@ func TestPeerThatReadsAfterHoursGetsAllOfOpenStreams(t *testing.T) {
 		s, p := r.startLink(t, simnet.Link{Buffer: 16 << 10, ReadBuffer: 16 << 10}, session.Config{KeepAlive: off})
 		p.Ignore(wire.NOP, wire.UPD)
 		st := open(t, s)
-		done := background(func() (struct{}, error) {
+		done := testutil.Background(func() (struct{}, error) {
 			_, err := writeN(st, 100_000, 5000)
 			return struct{}{}, err
 		})
 		time.Sleep(5 * time.Hour)
 		p.ExpectFrame(t, "SYN was kept for hours", r.syn(st.ID()))
 		p.ExpectData(t, "data was kept for hours", st.ID(), make([]byte, 100_000))
-		wantErr(t, "Write", (<-done).err, nil)
+		testutil.WantErr(t, "Write", (<-done).Err, nil)
 	})
 }
 
@@ -118,30 +118,30 @@ func TestWriteTimeoutEndsASessionWhoseTransportStops(t *testing.T) {
 		s, p := r.startLink(t, link, session.Config{KeepAlive: off, WriteTimeout: timeout, MaxFrameSize: 1000})
 		st := open(t, s)
 		time.Sleep(time.Hour) // nothing waits
-		wantErr(t, "Err of an idle session", s.Err(), nil)
-		written := background(func() (int64, error) { return writeN(st, 1<<20, 1000) })
-		for range 100 { // a slow peer is no stall
+		testutil.WantErr(t, "Err of an idle session", s.Err(), nil)
+		written := testutil.Background(func() (int64, error) { return writeN(st, 1<<20, 1000) })
+		for range 100 { // a slow peer is not stalled
 			if _, err := io.ReadFull(p.Conn, make([]byte, 1000)); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(timeout / 100)
 		}
-		wantErr(t, "Err beside a slow peer", s.Err(), nil)
-		elapsed := clock()
+		testutil.WantErr(t, "Err beside a slow peer", s.Err(), nil)
+		elapsed := testutil.Clock()
 		<-s.Done()
-		if d := elapsed(); d > timeout { // a Write of the transport's was under way
+		if d := elapsed(); d > timeout { // a Write of the transport was under way
 			t.Errorf("it ended after %v, want at most %v", d, timeout)
 		}
-		wantErr(t, "Err", s.Err(), session.ErrWriteTimeout)
+		testutil.WantErr(t, "Err", s.Err(), session.ErrWriteTimeout)
 		if errors.Is(s.Err(), os.ErrDeadlineExceeded) {
 			t.Error("it is taken for a deadline of the stream's")
 		}
 		if ne := net.Error(nil); !errors.As(s.Err(), &ne) || !ne.Timeout() {
 			t.Errorf("%v is no time-out", s.Err())
 		}
-		wantErr(t, "Write", (<-written).err, session.ErrWriteTimeout)
+		testutil.WantErr(t, "Write", (<-written).Err, session.ErrWriteTimeout)
 		_, err := st.Read(make([]byte, 1))
-		wantErr(t, "Read", err, session.ErrWriteTimeout)
+		testutil.WantErr(t, "Read", err, session.ErrWriteTimeout)
 	})
 }
 
@@ -158,17 +158,17 @@ func TestPauseOfTheReaderIsNoSilentLoss(t *testing.T) {
 			if _, err := in2.Write(make([]byte, 3000)); err != nil {
 				t.Fatal(err)
 			}
-			wantErr(t, "Close", in2.Close(), nil)
+			testutil.WantErr(t, "Close", in2.Close(), nil)
 			time.Sleep(pause) // the client reads nothing
 			go func() { _, _ = io.Copy(io.Discard, out1) }()
-			got := background(func() (int64, error) { return io.Copy(io.Discard, out2) })
+			got := testutil.Background(func() (int64, error) { return io.Copy(io.Discard, out2) })
 			select {
 			case r := <-got:
-				if r.err == nil && r.value != 3000 {
-					t.Errorf("read %d bytes of 3,000, and no error", r.value)
+				if r.Err == nil && r.Value != 3000 {
+					t.Errorf("read %d bytes of 3,000, and no error", r.Value)
 				}
-				if r.err != nil && pause < 2*session.DefaultLingerTimeout {
-					t.Errorf("after a pause of %v: %v", pause, r.err)
+				if r.Err != nil && pause < 2*session.DefaultLingerTimeout {
+					t.Errorf("after a pause of %v: %v", pause, r.Err)
 				}
 			case <-time.After(time.Hour):
 				t.Errorf("after a pause of %v reading does not end", pause)

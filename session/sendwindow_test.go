@@ -12,11 +12,11 @@ import (
 
 // Flow control of version 2, with the session under test as the sender.
 
-// sending is a Write of much data to a scripted peer of version 2.
+// sending is a Write of muchData bytes to a scripted peer.
 type sending struct {
 	id    uint32
 	total int // bytes that came so far
-	wrote <-chan result[int]
+	wrote <-chan testutil.Result[int]
 }
 
 const muchData = 1 << 20
@@ -25,14 +25,14 @@ func startSending(t *testing.T, s *session.Session, p *testutil.Peer) *sending {
 	t.Helper()
 	st := open(t, s)
 	p.Ignore(wire.NOP, wire.SYN)
-	return &sending{st.ID(), 0, background(func() (int, error) {
+	return &sending{st.ID(), 0, testutil.Background(func() (int, error) {
 		n, err := st.Write(testutil.Pattern(1).Bytes(muchData))
 		_ = st.Close()
 		return n, err
 	})}
 }
 
-// read reads all that comes and wants it to have brought the stream to total bytes.
+// read reads the frames that come and checks that they bring the stream to total bytes.
 func (w *sending) read(t *testing.T, p *testutil.Peer, total int) {
 	t.Helper()
 	for {
@@ -91,8 +91,8 @@ func TestSenderKeepsToTheWindow(t *testing.T) {
 					p.Send(t, testutil.UPD(2, w.id, uint32(w.total), muchData))
 					w.read(t, p, muchData)
 				}
-				if res := <-w.wrote; res.err != nil || res.value != muchData {
-					t.Errorf("Write = %d, %v", res.value, res.err)
+				if res := <-w.wrote; res.Err != nil || res.Value != muchData {
+					t.Errorf("Write = %d, %v", res.Value, res.Err)
 				}
 			})
 		})
@@ -141,8 +141,8 @@ func TestSenderStoppedByItsWindowStopsNoOther(t *testing.T) {
 		wantAlive(t, r, s, p, r.theirs(0))
 		_ = s.Close()
 		for _, w := range stopped {
-			if res := <-w.wrote; res.value != flow.InitialWindow || res.err == nil {
-				t.Errorf("a stopped Write = %d, %v", res.value, res.err)
+			if res := <-w.wrote; res.Value != flow.InitialWindow || res.Err == nil {
+				t.Errorf("a stopped Write = %d, %v", res.Value, res.Err)
 			}
 		}
 	})

@@ -8,29 +8,30 @@ import (
 
 	"github.com/smuxkit/smuxkit/flow"
 	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
 	"github.com/smuxkit/smuxkit/session"
 )
 
-// One budget that many sessions share.
+// A budget that many sessions share.
 
 // The unread bytes of all sessions on a budget stay within it, except for one frame a session, whatever their
 // peers send and however little is read.
 func TestUnreadBytesOfAllSessionsStayWithinTheBudget(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		const sessions, streams = 6, 8
-		budget := flow.NewBudget(4 * mib)
+		budget := flow.NewBudget(4 * testutil.MiB)
 		link := path(200*simnet.Mbit, 20*time.Millisecond)
 		var all []*session.Session
-		var readers []<-chan result[int64]
+		var readers []<-chan testutil.Result[int64]
 		for i := range sessions {
 			c, s := sessionsOver(t, link, &session.Config{Version: version}, &session.Config{Version: version, Budget: budget})
 			all = append(all, s)
 			outs, ins := openPairs(t, c, s, streams)
 			for j, in := range ins {
-				go writeUntilEnd(outs[j], 64*kib)
-				// Nobody reads most of them; some are read for a while, at any speed.
+				go writeUntilEnd(outs[j], 64*testutil.KiB)
+				// Most streams are not read. Some are read for a while, at various speeds.
 				if pace := (i*streams + j) % 5; pace > 0 && i%2 == 0 {
-					readers = append(readers, background(func() (n int64, err error) {
+					readers = append(readers, testutil.Background(func() (n int64, err error) {
 						buf := make([]byte, 10_000)
 						_ = in.SetReadDeadline(time.Now().Add(1500 * time.Millisecond))
 						for {
@@ -53,7 +54,7 @@ func TestUnreadBytesOfAllSessionsStayWithinTheBudget(t *testing.T) {
 		for _, s := range all {
 			sum += s.Stats().Unread
 		}
-		t.Logf("at most %d KiB of %d KiB were unread, %d in the end", most/kib, budget.Size()/kib, sum/kib)
+		t.Logf("at most %d KiB of %d KiB were unread, %d in the end", most/testutil.KiB, budget.Size()/testutil.KiB, sum/testutil.KiB)
 		if limit := budget.Size() + sessions*session.DefaultMaxFrameSize; most > limit {
 			t.Errorf("%d bytes were unread, more than the budget of %d and a frame a session", most, budget.Size())
 		}
@@ -72,7 +73,7 @@ func TestSessionsThatReadAreNotStarvedByOneThatDoesNot(t *testing.T) {
 	for version := 1; version <= 2; version++ {
 		for _, rtt := range []time.Duration{time.Millisecond, 100 * time.Millisecond} {
 			t.Run(fmt.Sprintf("v%d/%v", version, rtt), func(t *testing.T) {
-				const readers, rate, size = 2, 25 * simnet.Mbit, 8 * mib
+				const readers, rate, size = 2, 25 * simnet.Mbit, 8 * testutil.MiB
 				run := func(hog bool) (slowest time.Duration) {
 					bubble(t, func(t *testing.T) {
 						budget := flow.NewBudget(session.DefaultMaxReceiveBuffer / 4)
@@ -81,27 +82,27 @@ func TestSessionsThatReadAreNotStarvedByOneThatDoesNot(t *testing.T) {
 						}
 						if hog {
 							c, s := pair()
-							// One that was read, and so has as large a window as it needed; and many more.
+							// One stream that was read has grown its window. Many more follow.
 							out := open(t, c)
-							go writeUntilEnd(out, 64*kib)
-							readN(t, accept(t, s), 4*mib, nil)
+							go writeUntilEnd(out, 64*testutil.KiB)
+							readN(t, accept(t, s), 4*testutil.MiB, nil)
 							for range 32 {
-								go writeUntilEnd(open(t, c), 64*kib)
+								go writeUntilEnd(open(t, c), 64*testutil.KiB)
 							}
 							time.Sleep(10 * time.Second)
 						}
 						held := budget.Used()
-						elapsed := clock()
+						elapsed := testutil.Clock()
 						var wg sync.WaitGroup
 						for range readers {
 							c, s := pair()
-							go writeN(open(t, c), size, 64*kib)
+							go writeN(open(t, c), size, 64*testutil.KiB)
 							in := accept(t, s)
 							wg.Go(func() { readN(t, in, size, nil) })
 						}
 						wg.Wait()
 						slowest = elapsed()
-						t.Logf("beside %d KiB unread: %.3f of the link each", held/kib, share(size, slowest, rate))
+						t.Logf("beside %d KiB unread: %.3f of the link each", held/testutil.KiB, share(size, slowest, rate))
 					})
 					return slowest
 				}
@@ -117,7 +118,7 @@ func TestSessionsThatReadAreNotStarvedByOneThatDoesNot(t *testing.T) {
 // A session that ends gives back what it held of the budget: a session that waited goes on.
 func TestSessionThatEndsGivesItsBudgetBack(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
-		budget := flow.NewBudget(mib)
+		budget := flow.NewBudget(testutil.MiB)
 		link := path(simnet.Gbit, time.Millisecond)
 		var servers []*session.Session
 		for range 4 {
@@ -125,11 +126,11 @@ func TestSessionThatEndsGivesItsBudgetBack(t *testing.T) {
 			servers = append(servers, s)
 			outs, _ := openPairs(t, c, s, 8)
 			for _, out := range outs {
-				go writeUntilEnd(out, 64*kib)
+				go writeUntilEnd(out, 64*testutil.KiB)
 			}
 		}
 		time.Sleep(time.Minute)
-		if budget.Used() < mib/2 {
+		if budget.Used() < testutil.MiB/2 {
 			t.Fatalf("%d bytes are unread, want most of the budget of %d", budget.Used(), budget.Size())
 		}
 		for _, s := range servers {

@@ -16,8 +16,8 @@ import (
 )
 
 // shutdown calls Shutdown in the background.
-func shutdown(s *session.Session, ctx context.Context) <-chan result[struct{}] {
-	return background(func() (struct{}, error) { return struct{}{}, s.Shutdown(ctx) })
+func shutdown(s *session.Session, ctx context.Context) <-chan testutil.Result[struct{}] {
+	return testutil.BackgroundErr(func() error { return s.Shutdown(ctx) })
 }
 
 // Shutdown waits until all open streams have ended, and they go on meanwhile.
@@ -25,8 +25,8 @@ func TestShutdownWaitsForTheOpenStreams(t *testing.T) {
 	eachTransport(t, inBubble, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version, KeepAlive: off})
 		a1, b1 := openPair(t, c, s)
-		b2, a2 := openPair(t, s, c) // whoever opened them
-		elapsed := clock()
+		b2, a2 := openPair(t, s, c) // opened by the other side
+		elapsed := testutil.Clock()
 		down := shutdown(c, context.Background())
 		time.Sleep(time.Hour)
 		wantPending(t, "Shutdown", down)
@@ -39,23 +39,23 @@ func TestShutdownWaitsForTheOpenStreams(t *testing.T) {
 				t.Fatalf("read %q, %v", buf, err)
 			}
 		}
-		wantErr(t, "Close", a1.Close(), nil)
+		testutil.WantErr(t, "Close", a1.Close(), nil)
 		b1.Close()
 		time.Sleep(time.Hour)
 		wantPending(t, "Shutdown", down)
 
-		// The last one is closed by both sides, each for itself.
+		// Each side closes its direction of the last stream.
 		a2.CloseWrite()
-		time.Sleep(time.Second) // its FIN may wait a little; the one that answers it does not
+		time.Sleep(time.Second) // the FIN may wait a little; its answer does not
 		b2.Close()
 		if _, err := io.Copy(io.Discard, a2); err != nil {
 			t.Fatal(err)
 		}
-		wantErr(t, "Shutdown", (<-down).err, nil)
-		wantTime(t, "Shutdown returned", elapsed(), 2*time.Hour+time.Second)
-		wantErr(t, "Err", c.Err(), net.ErrClosed)
+		testutil.WantErr(t, "Shutdown", (<-down).Err, nil)
+		testutil.WantTime(t, "Shutdown returned", elapsed(), 2*time.Hour+time.Second)
+		testutil.WantErr(t, "Err", c.Err(), net.ErrClosed)
 		<-s.Done()
-		wantErr(t, "the peer's Err", s.Err(), io.EOF)
+		testutil.WantErr(t, "the peer's Err", s.Err(), io.EOF)
 	})
 }
 
@@ -66,9 +66,9 @@ func TestShutdownWithoutStreamsClosesAtOnce(t *testing.T) {
 		a, b := openPair(t, c, s)
 		a.Close()
 		b.Close()
-		wantErr(t, "Shutdown", c.Shutdown(context.Background()), nil)
+		testutil.WantErr(t, "Shutdown", c.Shutdown(context.Background()), nil)
 		<-s.Done()
-		wantErr(t, "Shutdown of a session that has ended", s.Shutdown(context.Background()), nil)
+		testutil.WantErr(t, "Shutdown of a session that has ended", s.Shutdown(context.Background()), nil)
 	})
 }
 
@@ -84,32 +84,32 @@ func TestShutdownLetsNeitherSideOpenStreams(t *testing.T) {
 		peer.ExpectFrame(t, "the first stream is opened", testutil.SYN(v, st.ID()))
 		peer.Send(t, testutil.SYN(v, 2))
 		synctest.Wait()
-		opening := background(func() (net.Conn, error) { return c.Open() })
-		if r := <-opening; r.err != nil {
-			t.Fatal(r.err)
+		opening := testutil.Background(func() (net.Conn, error) { return c.Open() })
+		if r := <-opening; r.Err != nil {
+			t.Fatal(r.Err)
 		}
 		peer.ExpectFrame(t, "the second stream is opened", testutil.SYN(v, st.ID()+2))
 		down := shutdown(c, context.Background())
 		synctest.Wait()
 
 		_, err := c.OpenStream(context.Background())
-		wantErr(t, "OpenStream", err, session.ErrShutdown)
+		testutil.WantErr(t, "OpenStream", err, session.ErrShutdown)
 		_, err = c.Open()
-		wantErr(t, "Open", err, session.ErrShutdown)
+		testutil.WantErr(t, "Open", err, session.ErrShutdown)
 		peer.Send(t, testutil.SYN(v, 4), testutil.PSH(v, 4, []byte("hello")))
 		peer.ExpectFrame(t, "a stream that the peer opens after Shutdown is refused", testutil.FIN(v, 4))
 		if n := c.Stats().StreamsRefused; n != 1 {
 			t.Errorf("%d streams were refused, want 1", n)
 		}
 
-		// One that came before is still accepted.
+		// A stream that arrived before can still be accepted.
 		early, err := c.AcceptStream(context.Background())
 		if err != nil || early.ID() != 2 {
 			t.Fatalf("AcceptStream = %v, %v", early, err)
 		}
 		wantPending(t, "Shutdown", down)
 		c.Close()
-		wantErr(t, "Shutdown", (<-down).err, nil)
+		testutil.WantErr(t, "Shutdown", (<-down).Err, nil)
 	})
 }
 
@@ -120,29 +120,29 @@ func TestShutdownEndsWithItsContext(t *testing.T) {
 		a, b := openPair(t, c, s)
 		for _, timeout := range []time.Duration{0, time.Minute} {
 			ctx, cancel := context.WithTimeout(context.Background(), timeout)
-			elapsed := clock()
+			elapsed := testutil.Clock()
 			err := c.Shutdown(ctx)
 			cancel()
-			wantErr(t, "Shutdown", err, context.DeadlineExceeded)
+			testutil.WantErr(t, "Shutdown", err, context.DeadlineExceeded)
 			if ne := net.Error(nil); !errors.As(err, &ne) || !ne.Timeout() {
 				t.Errorf("%v is no time-out", err)
 			}
-			wantTime(t, "Shutdown returned", elapsed(), timeout)
+			testutil.WantTime(t, "Shutdown returned", elapsed(), timeout)
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		down := shutdown(c, ctx)
 		time.AfterFunc(time.Second, cancel)
-		wantErr(t, "Shutdown", (<-down).err, context.Canceled)
+		testutil.WantErr(t, "Shutdown", (<-down).Err, context.Canceled)
 
-		wantErr(t, "Err", c.Err(), nil)
+		testutil.WantErr(t, "Err", c.Err(), nil)
 		_, err := c.OpenStream(context.Background())
-		wantErr(t, "OpenStream", err, session.ErrShutdown)
+		testutil.WantErr(t, "OpenStream", err, session.ErrShutdown)
 		go a.Write([]byte("still here"))
 		if _, err := io.ReadFull(b, make([]byte, 10)); err != nil {
 			t.Fatal(err)
 		}
 		a.Close()
-		wantErr(t, "Shutdown", c.Shutdown(context.Background()), nil)
+		testutil.WantErr(t, "Shutdown", c.Shutdown(context.Background()), nil)
 	})
 }
 
@@ -169,16 +169,16 @@ func TestShutdownEndsWithTheSession(t *testing.T) {
 				ca, cb := testutil.SimPair(t, simnet.Link{})
 				s := client(t, ca, &session.Config{Version: version, KeepAlive: off})
 				open(t, s)
-				var all []<-chan result[struct{}]
+				var all []<-chan testutil.Result[struct{}]
 				for range 3 {
 					all = append(all, shutdown(s, context.Background()))
 				}
 				time.Sleep(time.Second)
 				c.end(s, cb)
 				for _, down := range all {
-					wantTime(t, "Shutdown returned", (<-down).at, time.Second)
+					testutil.WantTime(t, "Shutdown returned", (<-down).After, time.Second)
 				}
-				wantErr(t, "Err", s.Err(), c.err)
+				testutil.WantErr(t, "Err", s.Err(), c.err)
 			})
 		})
 	}
@@ -200,6 +200,6 @@ func TestShutdownFlushesWhatWasWritten(t *testing.T) {
 		if err := testutil.Pattern(1).Receive(b, size); err != nil {
 			t.Error(err)
 		}
-		wantErr(t, "Shutdown", (<-down).err, nil)
+		testutil.WantErr(t, "Shutdown", (<-down).Err, nil)
 	})
 }

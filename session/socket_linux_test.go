@@ -13,7 +13,7 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// portable reports whether sockets are used as any other transport.
+// portable reports whether sockets are used like any other transport.
 const portable = false
 
 // A write to a socket that fails counts nothing of the write before it.

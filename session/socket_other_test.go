@@ -2,5 +2,5 @@
 
 package session_test
 
-// portable reports whether sockets are used as any other transport.
+// portable reports whether sockets are used like any other transport.
 const portable = true

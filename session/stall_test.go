@@ -19,12 +19,12 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// What StallTimeout does when everything that may be held is unread.
+// StallTimeout: the whole budget is unread.
 
 // stallBuffer is the MaxReceiveBuffer of these tests.
-const stallBuffer = 4 * mib
+const stallBuffer = 4 * testutil.MiB
 
-// events collects the events of a session.
+// events records the events of a session.
 type events struct {
 	mu  sync.Mutex
 	all []session.Event
@@ -32,7 +32,7 @@ type events struct {
 }
 
 func (e *events) config(version int, stallTimeout time.Duration) *session.Config {
-	elapsed := clock()
+	elapsed := testutil.Clock()
 	return &session.Config{
 		Version: version, MaxReceiveBuffer: stallBuffer, StallTimeout: stallTimeout,
 		OnEvent: func(ev session.Event) {
@@ -50,10 +50,10 @@ func (e *events) list() ([]session.Event, []time.Duration) {
 	return e.all, e.at
 }
 
-// stallPath is fast: the budget is full after a few milliseconds.
+// stallPath is so fast that the budget is full after a few milliseconds.
 var stallPath = path(8*simnet.Gbit, time.Millisecond)
 
-// ping proves that a stream works within a second, one way.
+// ping checks that a stream carries data in one direction within a second.
 func ping(t *testing.T, out, in *stream.Stream) {
 	t.Helper()
 	if err := pinged(out, in); err != nil {
@@ -82,7 +82,7 @@ func TestUnreadStreamOfVersion1StopsAllByDefault(t *testing.T) {
 		c, s := sessionsOver(t, stallPath, &session.Config{Version: 1}, ev.config(1, 0))
 		outs, ins := openPairs(t, c, s, 2)
 		const size = 2 * stallBuffer
-		sent := background(func() (int64, error) { return testutil.Pattern(1).Send(outs[0], size, 64*kib) })
+		sent := testutil.Background(func() (int64, error) { return testutil.Pattern(1).Send(outs[0], size, 64*testutil.KiB) })
 		time.Sleep(time.Minute)
 		if err := pinged(outs[1], ins[1]); err == nil {
 			t.Error("a stream went on while the buffer was full")
@@ -96,8 +96,8 @@ func TestUnreadStreamOfVersion1StopsAllByDefault(t *testing.T) {
 		}
 		v := testutil.Pattern(1).Verifier()
 		readN(t, io.TeeReader(ins[0], v), size, nil)
-		if r := <-sent; r.err != nil {
-			t.Error(r.err)
+		if r := <-sent; r.Err != nil {
+			t.Error(r.Err)
 		}
 		if err := ins[1].SetReadDeadline(time.Time{}); err != nil {
 			t.Fatal(err)
@@ -110,37 +110,35 @@ func TestUnreadStreamOfVersion1StopsAllByDefault(t *testing.T) {
 	})
 }
 
-// A stalled session: more was sent than it may hold, most of it on the first of its streams, and
-// nobody reads.
+// stalled is a session that was sent more than it may hold, most of it on its first stream, and that nobody reads.
 type stalled struct {
 	c, s      *session.Session
 	outs, ins []*stream.Stream
 	sizes     []int64
-	sent      []<-chan result[int64]
+	sent      []<-chan testutil.Result[int64]
 }
 
-// stall stalls a session whose server has this Config. Without its first stream it would not be stalled.
+// stall stalls a session whose server has this Config. It would not be stalled without its first stream.
 func stall(t *testing.T, cfg *session.Config) *stalled {
 	t.Helper()
-	// With so large a round trip all is under way before a peer of version 2 learns that it is
-	// granted less.
+	// With this round-trip time everything is under way before a peer of version 2 learns that it is granted less.
 	x := new(stalled)
 	x.c, x.s = sessionsOver(t, path(8*simnet.Gbit, 100*time.Millisecond), &session.Config{Version: cfg.Version}, cfg)
 	const n = 40
 	for i := range n {
-		size := int64(100 * kib)
+		size := int64(100 * testutil.KiB)
 		switch {
 		case i == 0 && cfg.Version == 1:
-			size = 3 * mib
+			size = 3 * testutil.MiB
 		case i == 0:
-			size = 256 * kib
+			size = 256 * testutil.KiB
 		}
 		out := open(t, x.c)
 		x.outs, x.sizes = append(x.outs, out), append(x.sizes, size)
-		x.sent = append(x.sent, background(func() (int64, error) { return testutil.Pattern(i).Send(out, size, 64*kib) }))
+		x.sent = append(x.sent, testutil.Background(func() (int64, error) { return testutil.Pattern(i).Send(out, size, 64*testutil.KiB) }))
 		synctest.Wait()
 		if i == 0 && cfg.Version == 1 {
-			time.Sleep(10 * time.Millisecond) // or the others would be sent alongside
+			time.Sleep(10 * time.Millisecond) // else the others would be sent at the same time
 		}
 	}
 	for range n {
@@ -180,7 +178,7 @@ func TestStallTimeoutAbortsTheFullestStreams(t *testing.T) {
 				t.Errorf("event %+v after %v", e, at[i])
 			}
 		}
-		t.Logf("after %v: %d streams aborted, %d of %d KiB thrown away", at[0], len(list), freed/kib, held/kib)
+		t.Logf("after %v: %d streams aborted, %d of %d KiB thrown away", at[0], len(list), freed/testutil.KiB, held/testutil.KiB)
 		if e := list[0]; e.StreamID != x.ins[0].ID() || int64(e.Unread) != x.sizes[0] {
 			t.Errorf("the first event is %+v, want that of stream %d, with %d bytes", e, x.ins[0].ID(), x.sizes[0])
 		}
@@ -195,15 +193,15 @@ func TestStallTimeoutAbortsTheFullestStreams(t *testing.T) {
 		wantStalled(t, "Read", err)
 		_, err = x.ins[0].Write(make([]byte, 1))
 		wantStalled(t, "Write", err)
-		if r := <-x.sent[0]; r.err != nil {
-			t.Errorf("the peer's Write, which had been taken: %v", r.err)
+		if r := <-x.sent[0]; r.Err != nil {
+			t.Errorf("the peer's Write, which had been taken: %v", r.Err)
 		}
 		_, err = x.outs[0].Write(make([]byte, 100_000))
 		for range 2 {
 			time.Sleep(time.Second)
 			_, err = x.outs[0].Write(make([]byte, 100_000))
 		}
-		wantErr(t, "the peer's later Write", err, stream.ErrPeerClosed)
+		testutil.WantErr(t, "the peer's later Write", err, stream.ErrPeerClosed)
 
 		for i := 1; i < len(x.outs); i++ {
 			if aborted[x.ins[i].ID()] {
@@ -211,8 +209,8 @@ func TestStallTimeoutAbortsTheFullestStreams(t *testing.T) {
 			}
 			v := testutil.Pattern(i).Verifier()
 			readN(t, io.TeeReader(x.ins[i], v), x.sizes[i], nil)
-			if r := <-x.sent[i]; r.err != nil {
-				t.Error(r.err)
+			if r := <-x.sent[i]; r.Err != nil {
+				t.Error(r.Err)
 			}
 			ping(t, x.outs[i], x.ins[i])
 			ping(t, x.ins[i], x.outs[i])
@@ -230,14 +228,14 @@ func TestStallTimeoutEndsBlockedCalls(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		var ev events
 		x := stall(t, ev.config(version, 5*time.Second))
-		// The other way is full as well: the peer does not read it, either.
-		blocked := background(func() (int64, error) { return writeN(x.ins[0], 1<<40, 64*kib) })
+		// The other direction is full as well: the peer does not read.
+		blocked := testutil.Background(func() (int64, error) { return writeN(x.ins[0], 1<<40, 64*testutil.KiB) })
 		time.Sleep(10 * time.Second)
 		if list, _ := ev.list(); len(list) == 0 || list[0].StreamID != x.ins[0].ID() {
 			t.Fatalf("events %v, want one of stream %d first", list, x.ins[0].ID())
 		}
 		r := <-blocked
-		wantStalled(t, "Write", r.err)
+		wantStalled(t, "Write", r.Err)
 	})
 }
 
@@ -250,7 +248,7 @@ func TestStallTimeoutCountsAnewAfterEachStall(t *testing.T) {
 		outs, ins := openPairs(t, c, s, 4)
 		// Each of the first three alone exceeds the buffer.
 		for _, out := range outs[:3] {
-			go writeUntilEnd(out, 64*kib)
+			go writeUntilEnd(out, 64*testutil.KiB)
 		}
 		go func() {
 			for pinged(outs[3], ins[3]) != nil {
@@ -261,7 +259,7 @@ func TestStallTimeoutCountsAnewAfterEachStall(t *testing.T) {
 		aborted := map[uint32]bool{}
 		for i, e := range list {
 			aborted[e.StreamID] = true
-			t.Logf("%v: stream %d, %d KiB", at[i], e.StreamID, e.Unread/kib)
+			t.Logf("%v: stream %d, %d KiB", at[i], e.StreamID, e.Unread/testutil.KiB)
 			if i > 0 && at[i] != at[i-1] && at[i]-at[i-1] < after {
 				t.Errorf("stream %d was aborted %v after the one before, want %v at least", e.StreamID, at[i]-at[i-1], after)
 			}
@@ -281,9 +279,9 @@ func TestStallTimeoutSparesAStreamThatIsReadSlowly(t *testing.T) {
 		var ev events
 		c, s := sessionsOver(t, stallPath, &session.Config{Version: 1}, ev.config(1, after))
 		outs, ins := openPairs(t, c, s, 2)
-		go func() { _, _ = writeN(outs[1], mib, mib) }()
+		go func() { _, _ = writeN(outs[1], testutil.MiB, testutil.MiB) }()
 		time.Sleep(time.Second)
-		go writeUntilEnd(outs[0], 64*kib) // holds most, and is read slowly
+		go writeUntilEnd(outs[0], 64*testutil.KiB) // holds most, and is read slowly
 		for range 100 {
 			time.Sleep(after - time.Second)
 			if _, err := ins[0].Read(make([]byte, 100)); err != nil {
@@ -291,7 +289,7 @@ func TestStallTimeoutSparesAStreamThatIsReadSlowly(t *testing.T) {
 			}
 		}
 		list, at := ev.list()
-		if len(list) != 1 || list[0].StreamID != ins[1].ID() || list[0].Unread != mib {
+		if len(list) != 1 || list[0].StreamID != ins[1].ID() || list[0].Unread != testutil.MiB {
 			t.Fatalf("events %v, want one, of the stream that is not read", list)
 		}
 		if most := time.Second + 2*after; at[0] > most {
@@ -307,11 +305,11 @@ func TestStallTimeoutCountsFromTheDatasArrival(t *testing.T) {
 		var ev events
 		c, s := sessionsOver(t, stallPath, &session.Config{Version: 1}, ev.config(1, after))
 		outs, ins := openPairs(t, c, s, 2)
-		go writeUntilEnd(outs[0], 64*kib)
+		go writeUntilEnd(outs[0], 64*testutil.KiB)
 		time.Sleep(after / 2)
-		// Room for one frame, in which the other stream's data comes.
-		out := background(func() (int, error) { return outs[1].Write(make([]byte, 1000)) })
-		readN(t, ins[0], 256*kib, nil)
+		// Room for one frame, which the other stream's data takes.
+		out := testutil.Background(func() (int, error) { return outs[1].Write(make([]byte, 1000)) })
+		readN(t, ins[0], 256*testutil.KiB, nil)
 		<-out
 		time.Sleep(after/2 + time.Second)
 		if list, _ := ev.list(); len(list) > 0 {
@@ -329,18 +327,18 @@ func TestStallTimeoutLeavesASlowSessionAlone(t *testing.T) {
 		var ev events
 		c, s := sessionsOver(t, stallPath, &session.Config{Version: 1}, ev.config(1, after))
 		outs, ins := openPairs(t, c, s, 2)
-		if _, err := outs[1].Write(make([]byte, 64*kib)); err != nil {
+		if _, err := outs[1].Write(make([]byte, 64*testutil.KiB)); err != nil {
 			t.Fatal(err)
 		}
-		go writeUntilEnd(outs[0], 64*kib)
+		go writeUntilEnd(outs[0], 64*testutil.KiB)
 		for range 600 { // 640 KiB a second, half of the buffer in 3.2 s
 			time.Sleep(100 * time.Millisecond)
-			readN(t, ins[0], 64*kib, nil)
+			readN(t, ins[0], 64*testutil.KiB, nil)
 		}
 		if list, _ := ev.list(); len(list) > 0 {
 			t.Errorf("events %v, want none", list)
 		}
-		readN(t, ins[1], 64*kib, nil)
+		readN(t, ins[1], 64*testutil.KiB, nil)
 	})
 }
 
@@ -376,7 +374,7 @@ func TestStallTimeoutFreesManySmallStreamsAtOnce(t *testing.T) {
 				}
 			}
 		}()
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		time.Sleep(after - time.Second)
 		if n := s.NumStreams(); n != full+1 { // the last one's data waits in the transport
 			t.Fatalf("%d streams are open, want %d", n, full+1)
@@ -401,7 +399,7 @@ func TestStallTimeoutFreesManySmallStreamsAtOnce(t *testing.T) {
 		if want := (frames - full + half - 1) / half; len(rounds) != want {
 			t.Errorf("%d rounds, want %d", len(rounds), want)
 		}
-		wantErr(t, "Err", s.Err(), nil)
+		testutil.WantErr(t, "Err", s.Err(), nil)
 	})
 }
 
@@ -432,7 +430,7 @@ func TestStalledSessionThatEndsLeavesNothingBehind(t *testing.T) {
 		var ev events
 		x := stall(t, ev.config(version, time.Hour))
 		time.Sleep(time.Minute)
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		if err := x.s.Close(); err != nil {
 			t.Error(err)
 		}

@@ -27,7 +27,7 @@ func TestConcurrentReadsGetEachByteOnce(t *testing.T) {
 			}
 			a.Close()
 		}()
-		// Nobody can tell who got what, but what all got together.
+		// Only the sum of all readers is known.
 		var want, got [256]int
 		for _, x := range testutil.Pattern(1).Bytes(size) {
 			want[x]++
@@ -49,7 +49,7 @@ func TestConcurrentReadsGetEachByteOnce(t *testing.T) {
 				} else {
 					_, err = io.CopyBuffer(count, struct{ io.Reader }{b}, make([]byte, 1+i*5000))
 				}
-				wantErr(t, "reading", err, nil)
+				testutil.WantErr(t, "reading", err, nil)
 				mu.Lock()
 				defer mu.Unlock()
 				for x := range mine {
@@ -132,9 +132,9 @@ func TestStreamMethodsMayBeCalledAtOnce(t *testing.T) {
 			check("Close", a.Close())
 			check("Close", b.Close())
 		}
-		wantErr(t, "Err", c.Err(), nil)
-		wantErr(t, "the peer's Err", s.Err(), nil)
-		// Whatever was left unread, the budget has it back: the session still works at full size.
+		testutil.WantErr(t, "Err", c.Err(), nil)
+		testutil.WantErr(t, "the peer's Err", s.Err(), nil)
+		// The budget has all unread data back: the session still takes a full one.
 		a, b := openPair(t, c, s)
 		go func() {
 			testutil.Pattern(1).Send(a, 1<<20, 30_000)
@@ -144,7 +144,7 @@ func TestStreamMethodsMayBeCalledAtOnce(t *testing.T) {
 			t.Error(err)
 		}
 		b.Close()
-		wantErr(t, "Shutdown", c.Shutdown(t.Context()), nil)
+		testutil.WantErr(t, "Shutdown", c.Shutdown(t.Context()), nil)
 	})
 }
 
@@ -184,8 +184,8 @@ func TestSessionMethodsMayBeCalledAtOnce(t *testing.T) {
 				})
 			}
 			all.Wait()
-			wantErr(t, "Close", c.Close(), nil)
-			wantErr(t, "Close", s.Close(), nil)
+			testutil.WantErr(t, "Close", c.Close(), nil)
+			testutil.WantErr(t, "Close", s.Close(), nil)
 			if c, s := c.NumStreams(), s.NumStreams(); c != 0 || s != 0 {
 				t.Errorf("%d and %d streams are left", c, s)
 			}

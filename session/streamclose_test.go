@@ -41,13 +41,13 @@ func TestStreamCloseReturnsWithAFullTransport(t *testing.T) {
 					st := openWide(t, s, peer, version)
 					src := newSource(1, size)
 					src.fill(t, st)
-					elapsed := clock()
+					elapsed := testutil.Clock()
 					if err := c.fin(st); err != nil {
 						t.Fatal(err)
 					}
-					// Nobody has read meanwhile, so it returned by itself.
+					// Nothing was read meanwhile, so the call did not wait for the transport.
 					if tr.Bubble {
-						wantTime(t, "it returned", elapsed(), 0)
+						testutil.WantTime(t, "it returned", elapsed(), 0)
 					}
 					go s.Close()
 					got := readFrames(t, peer)
@@ -70,7 +70,7 @@ func TestFullTransportBlocksNothingButWrite(t *testing.T) {
 		c, peer := scripted(t, tr, &session.Config{Version: version})
 		full := openWide(t, c, peer, version)
 		newSource(1, 100_000).fill(t, full)
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		var list []*stream.Stream
 		for range 500 {
 			st := open(t, c)
@@ -86,7 +86,7 @@ func TestFullTransportBlocksNothingButWrite(t *testing.T) {
 		}
 		_, _ = c.NumStreams(), c.Stats()
 		if tr.Bubble {
-			wantTime(t, "all calls returned", elapsed(), 0)
+			testutil.WantTime(t, "all calls returned", elapsed(), 0)
 		}
 		go c.Close()
 		peer.Ignore(wire.NOP, wire.UPD)
@@ -112,7 +112,7 @@ func TestStreamCloseEndsReadsAndWrites(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 {
-			wantErr(t, "Close", a.Close(), nil)
+			testutil.WantErr(t, "Close", a.Close(), nil)
 		}
 		for name, call := range map[string]func() error{
 			"Read":             func() error { _, err := a.Read(make([]byte, 1)); return err },
@@ -126,13 +126,13 @@ func TestStreamCloseEndsReadsAndWrites(t *testing.T) {
 			"SetWriteDeadline": func() error { return a.SetWriteDeadline(time.Time{}) },
 		} {
 			err := call()
-			wantErr(t, name, err, net.ErrClosed)
+			testutil.WantErr(t, name, err, net.ErrClosed)
 			if op := new(net.OpError); !errors.As(err, &op) || op.Net != "smux" || op.Addr == nil {
 				t.Errorf("%s: %#v is no *net.OpError of smux", name, err)
 			}
 		}
-		wantErr(t, "CloseWrite", a.CloseWrite(), nil)
-		wantErr(t, "CloseRead", a.CloseRead(), nil)
+		testutil.WantErr(t, "CloseWrite", a.CloseWrite(), nil)
+		testutil.WantErr(t, "CloseRead", a.CloseRead(), nil)
 		if n, err := b.Read(make([]byte, 1)); n != 0 || err != io.EOF {
 			t.Errorf("the peer's Read = %d, %v", n, err)
 		}
@@ -154,8 +154,8 @@ func TestStreamCloseFailsIfTheSessionEndedBeforeSending(t *testing.T) {
 		newSource(1, 1000).fill(t, full)
 		b.Break(broken)
 		<-c.Done()
-		wantErr(t, "Close of a stream with unsent data", full.Close(), broken)
-		wantErr(t, "Close of one without", idle.Close(), nil)
+		testutil.WantErr(t, "Close of a stream with unsent data", full.Close(), broken)
+		testutil.WantErr(t, "Close of one without", idle.Close(), nil)
 	})
 }
 
@@ -174,10 +174,10 @@ func TestStreamClosedByBothSidesWithFullWindowsEnds(t *testing.T) {
 			for n := 0; err == nil && n < 1<<20; n += 1000 {
 				_, err = st.Write(make([]byte, 1000))
 			}
-			wantErr(t, "Write", err, os.ErrDeadlineExceeded)
+			testutil.WantErr(t, "Write", err, os.ErrDeadlineExceeded)
 		}
-		wantErr(t, "Close", a.Close(), nil)
-		wantErr(t, "Close", b.Close(), nil)
+		testutil.WantErr(t, "Close", a.Close(), nil)
+		testutil.WantErr(t, "Close", b.Close(), nil)
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if c, s := c.NumStreams(), s.NumStreams(); c != 0 || s != 0 {

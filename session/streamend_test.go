@@ -52,7 +52,7 @@ func TestFINClosesOneDirection(t *testing.T) {
 		st := accept(t, s)
 		wantEOF(t, st)
 		data := testutil.Pattern(1).Bytes(9_000)
-		for range 2 { // the peer cannot be told from one that has closed: writing goes on
+		for range 2 { // one FIN does not say whether the peer still reads: writing goes on
 			if _, err := st.Write(data); err != nil {
 				t.Error(err)
 			}
@@ -69,7 +69,7 @@ func TestFINClosesOneDirection(t *testing.T) {
 func TestSecondFINClosesBothDirections(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		// with is done between the two FINs.
+		// with is called between the two FINs.
 		with func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer)
 	}{
 		{"when nothing was written", func(*testing.T, role, *stream.Stream, *testutil.Peer) {}},
@@ -113,50 +113,64 @@ func TestSecondFINEndsABlockedWrite(t *testing.T) {
 		id := r.theirs(0)
 		p.Send(t, r.syn(id), r.fin(id))
 		st := accept(t, s)
-		wrote := background(func() (int, error) { return st.Write(make([]byte, 1<<20)) })
+		wrote := testutil.Background(func() (int, error) { return st.Write(make([]byte, 1<<20)) })
 		synctest.Wait()
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		p.Send(t, r.fin(id))
 		res := <-wrote
-		wantErr(t, "Write", res.err, stream.ErrPeerClosed)
-		wantTime(t, "Write returned", elapsed(), 0)
-		if res.value == 0 || res.value > 300_000 {
-			t.Errorf("Write = %d", res.value)
+		testutil.WantErr(t, "Write", res.Err, stream.ErrPeerClosed)
+		testutil.WantTime(t, "Write returned", elapsed(), 0)
+		if res.Value == 0 || res.Value > 300_000 {
+			t.Errorf("Write = %d", res.Value)
 		}
 	})
+}
+
+// closePeerFirst makes the peer send FIN, and then closes the stream.
+func closePeerFirst(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
+	p.Send(t, r.fin(st.ID()))
+	_ = st.Close()
+}
+
+// closeThisSideFirst closes the stream, and makes the peer answer the FIN.
+func closeThisSideFirst(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
+	_ = st.Close()
+	p.ExpectFrame(t, "Close sends FIN", r.fin(st.ID()))
+	p.Send(t, r.fin(st.ID()))
+}
+
+// closeForWritingAndReadEOF ends each direction by its own side, and reads to the end.
+func closeForWritingAndReadEOF(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
+	_ = st.CloseWrite()
+	p.Send(t, r.fin(st.ID()))
+	wantEOF(t, st)
+}
+
+// closeWithUnreadData closes the stream with unread data before the peer's FIN.
+func closeWithUnreadData(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
+	p.Send(t, r.psh(st.ID(), make([]byte, 50_000)), r.fin(st.ID()))
+	synctest.Wait()
+	_ = st.Close()
+}
+
+// closeForReadingAndWriting closes both directions one by one, and makes the peer send FIN.
+func closeForReadingAndWriting(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
+	_ = st.CloseRead()
+	_ = st.CloseWrite()
+	p.Send(t, r.fin(st.ID()))
 }
 
 // A session forgets a stream when both directions have ended.
 func TestStreamIsForgottenWhenBothDirectionsEnded(t *testing.T) {
 	for _, c := range []struct {
-		name string
-		// closing is what the peer and this side do, in turns.
+		name    string
 		closing func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer)
 	}{
-		{"the peer's FIN, then Close", func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
-			p.Send(t, r.fin(st.ID()))
-			_ = st.Close()
-		}},
-		{"Close, then the peer's FIN", func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
-			_ = st.Close()
-			p.ExpectFrame(t, "Close sends FIN", r.fin(st.ID()))
-			p.Send(t, r.fin(st.ID()))
-		}},
-		{"CloseWrite, the peer's FIN, and io.EOF", func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
-			_ = st.CloseWrite()
-			p.Send(t, r.fin(st.ID()))
-			wantEOF(t, st)
-		}},
-		{"the peer's FIN, unread data, and Close", func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
-			p.Send(t, r.psh(st.ID(), make([]byte, 50_000)), r.fin(st.ID()))
-			synctest.Wait()
-			_ = st.Close()
-		}},
-		{"CloseRead, CloseWrite and the peer's FIN", func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer) {
-			_ = st.CloseRead()
-			_ = st.CloseWrite()
-			p.Send(t, r.fin(st.ID()))
-		}},
+		{"the peer's FIN, then Close", closePeerFirst},
+		{"Close, then the peer's FIN", closeThisSideFirst},
+		{"CloseWrite, the peer's FIN, and io.EOF", closeForWritingAndReadEOF},
+		{"the peer's FIN, unread data, and Close", closeWithUnreadData},
+		{"CloseRead, CloseWrite and the peer's FIN", closeForReadingAndWriting},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			eachRole(t, func(t *testing.T, r role) {
@@ -169,7 +183,7 @@ func TestStreamIsForgottenWhenBothDirectionsEnded(t *testing.T) {
 					t.Errorf("%d streams are open, want 1", n)
 				}
 				c.closing(t, r, st, p)
-				time.Sleep(10 * time.Millisecond) // a FIN that nobody waits for may take one
+				time.Sleep(10 * time.Millisecond) // a FIN that nobody waits for may be delayed by a millisecond
 				if n := s.NumStreams(); n != 0 {
 					t.Errorf("%d streams are open", n)
 				}

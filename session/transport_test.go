@@ -16,9 +16,9 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// What becomes of a session when others close its transport, or its transport does not let itself be closed.
+// A session whose transport is closed by others, or does not close.
 
-// soon returns what arrives on done within a time that is far too long.
+// soon returns what arrives on done. It fails after a time far longer than needed.
 func soon[T any](t testing.TB, what string, done <-chan T) (v T) {
 	t.Helper()
 	select {
@@ -47,18 +47,18 @@ func TestSocketCloseEndsASessionThatDoesNotRead(t *testing.T) {
 		for c.Stats().Unread < budget {
 			runtime.Gosched()
 		}
-		closed := background(func() (struct{}, error) { return struct{}{}, ca.Close() })
-		wantErr(t, "closing the socket", soon(t, "closing the socket", closed).err, nil)
+		closed := testutil.BackgroundErr(ca.Close)
+		testutil.WantErr(t, "closing the socket", soon(t, "closing the socket", closed).Err, nil)
 		if !portable {
 			soon(t, "the end of the session", c.Done())
-			wantErr(t, "Err", c.Err(), net.ErrClosed)
+			testutil.WantErr(t, "Err", c.Err(), net.ErrClosed)
 		}
-		// What had come is still there.
+		// Data that had arrived can still be read.
 		var unread int64
 		for _, st := range list {
 			n, err := io.Copy(io.Discard, st)
 			unread += n
-			wantErr(t, "reading", err, net.ErrClosed)
+			testutil.WantErr(t, "reading", err, net.ErrClosed)
 		}
 		if unread < budget {
 			t.Errorf("%d bytes were left to read", unread)
@@ -78,14 +78,14 @@ func TestSocketCloseEndsASessionThatIsFlooded(t *testing.T) {
 		for c.Stats().FramesReceived < 100_000 {
 			runtime.Gosched()
 		}
-		closed := background(func() (struct{}, error) { return struct{}{}, ca.Close() })
-		wantErr(t, "closing the socket", soon(t, "closing the socket", closed).err, nil)
+		closed := testutil.BackgroundErr(ca.Close)
+		testutil.WantErr(t, "closing the socket", soon(t, "closing the socket", closed).Err, nil)
 		soon(t, "the end of the session", c.Done())
-		wantErr(t, "Err", c.Err(), net.ErrClosed)
+		testutil.WantErr(t, "Err", c.Err(), net.ErrClosed)
 	})
 }
 
-// stuck is a transport whose Close does nothing until it is let go.
+// stuck is a transport whose Close blocks until the test releases it.
 type stuck struct {
 	io.ReadWriteCloser
 	let chan struct{}
@@ -123,9 +123,9 @@ func TestTransportWhoseCloseBlocksDelaysClose(t *testing.T) {
 				if c.full {
 					newSource(1, 1000).fill(t, st)
 				}
-				elapsed := clock()
-				wantErr(t, "Close", s.Close(), c.want)
-				wantTime(t, "Close returned", elapsed(), c.at)
+				elapsed := testutil.Clock()
+				testutil.WantErr(t, "Close", s.Close(), c.want)
+				testutil.WantTime(t, "Close returned", elapsed(), c.at)
 				<-s.Done()
 				release()
 			})

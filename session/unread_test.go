@@ -16,14 +16,13 @@ import (
 	"github.com/smuxkit/smuxkit/stream"
 )
 
-// Streams that nobody reads, and what they cost the others in version 2. Version 1 is in
-// stall_test.go.
+// Streams of version 2 that nobody reads, and what they cost other streams. stall_test.go has version 1.
 
 // A crowd is streams that nobody reads.
 type crowd struct{ out, in []*stream.Stream }
 
-// openCrowd opens n streams. If early, each is filled before its peer's first update can have
-// come, and takes what a new stream may always have; else as far as it then may be.
+// openCrowd opens n streams and fills them. If early is set, each is filled before its peer's first update can
+// arrive, up to the first window. Otherwise it is filled as far as the updates allow.
 func openCrowd(t *testing.T, c, s *session.Session, n int, early bool, patience time.Duration) crowd {
 	t.Helper()
 	var u crowd
@@ -48,11 +47,10 @@ func openCrowd(t *testing.T, c, s *session.Session, n int, early bool, patience 
 	return u
 }
 
-// fillUp writes to st until nothing more is taken, and returns how much was. The transport
-// must take data within the patience.
+// fillUp writes to st until it takes nothing more within patience. It returns the number of bytes.
 func fillUp(t testing.TB, st *stream.Stream, patience time.Duration) (n int64) {
 	t.Helper()
-	buf := make([]byte, 32*kib)
+	buf := make([]byte, 32*testutil.KiB)
 	for {
 		if err := st.SetWriteDeadline(time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
@@ -72,7 +70,7 @@ func fillUp(t testing.TB, st *stream.Stream, patience time.Duration) (n int64) {
 	return n
 }
 
-// aMoment is longer than what any test here sends takes to arrive.
+// aMoment returns a time in which everything that a test here sends has arrived.
 func aMoment(link simnet.Link) time.Duration { return 2*link.Delay + 3*time.Second }
 
 // Beside 64 streams that nobody reads, each filled as far as its peer may, a 65th gets at least 0.9 of what it
@@ -83,10 +81,10 @@ func TestThe65thStreamRunsBeside64UnreadOnes(t *testing.T) {
 		link simnet.Link
 		size int64
 	}{
-		{"8 Gbit/s and no distance", path(8*simnet.Gbit, 0), scaled(32*mib, 4)},
-		{"1 Gbit/s and 10 ms", path(scaled(simnet.Gbit, 8), 10*time.Millisecond), scaled(64*mib, 8)},
-		{"1 Gbit/s and 100 ms", path(scaled(simnet.Gbit, 8), 100*time.Millisecond), scaled(256*mib, 8)},
-		{"10 Mbit/s and 300 ms", path(10*simnet.Mbit, 300*time.Millisecond), 16 * mib},
+		{"8 Gbit/s and no distance", path(8*simnet.Gbit, 0), scaled(32*testutil.MiB, 4)},
+		{"1 Gbit/s and 10 ms", path(scaled(simnet.Gbit, 8), 10*time.Millisecond), scaled(64*testutil.MiB, 8)},
+		{"1 Gbit/s and 100 ms", path(scaled(simnet.Gbit, 8), 100*time.Millisecond), scaled(256*testutil.MiB, 8)},
+		{"10 Mbit/s and 300 ms", path(10*simnet.Mbit, 300*time.Millisecond), 16 * testutil.MiB},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			run := func(n int, early bool) (took time.Duration) {
@@ -95,13 +93,13 @@ func TestThe65thStreamRunsBeside64UnreadOnes(t *testing.T) {
 					c, s := sessionsOver(t, tt.link, v2(), &session.Config{Version: 2, Budget: budget})
 					openCrowd(t, c, s, n, early, aMoment(tt.link))
 					held := budget.Used()
-					elapsed := clock()
-					go writeN(open(t, c), tt.size, 64*kib)
+					elapsed := testutil.Clock()
+					go writeN(open(t, c), tt.size, 64*testutil.KiB)
 					most := 0
 					readN(t, accept(t, s), tt.size, func(int64) { most = max(most, budget.Used()) })
 					took = elapsed()
 					t.Logf("beside %d that hold %d KiB: %.3f of the link; at most %d KiB unread",
-						n, held/kib, share(tt.size, took, tt.link.Rate), most/kib)
+						n, held/testutil.KiB, share(tt.size, took, tt.link.Rate), most/testutil.KiB)
 					if most > budget.Size() {
 						t.Errorf("%d bytes were unread, more than the budget of %d", most, budget.Size())
 					}
@@ -139,12 +137,11 @@ func TestStreamsOpenAndCloseBeside64UnreadOnes(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		// Half of them are closed by the end that does not read them: a Write that waits for the
-		// window fails, as nobody will ever read it.
+		// Half of them are closed by the end that does not read them. A Write that waits for the window fails.
 		const reset = 32
-		var writes []<-chan result[int]
+		var writes []<-chan testutil.Result[int]
 		for i := range reset {
-			writes = append(writes, background(func() (int, error) { return u.out[i].Write(make([]byte, mib)) }))
+			writes = append(writes, testutil.Background(func() (int, error) { return u.out[i].Write(make([]byte, testutil.MiB)) }))
 		}
 		synctest.Wait()
 		before := s.Stats().Unread
@@ -155,13 +152,13 @@ func TestStreamsOpenAndCloseBeside64UnreadOnes(t *testing.T) {
 		}
 		for i := range reset {
 			r := <-writes[i]
-			wantErr(t, "Write to a stream that its reader has closed", r.err, stream.ErrPeerClosed)
+			testutil.WantErr(t, "Write to a stream that its reader has closed", r.Err, stream.ErrPeerClosed)
 			if err := u.out[i].Close(); err != nil && !errors.Is(err, stream.ErrPeerClosed) {
 				t.Error(err)
 			}
 		}
 		time.Sleep(aMoment(link))
-		if after := s.Stats().Unread; after > before/2+mib {
+		if after := s.Stats().Unread; after > before/2+testutil.MiB {
 			t.Errorf("%d bytes are unread, %d before half of the streams were closed", after, before)
 		}
 		for _, end := range []*session.Session{c, s} {
@@ -169,7 +166,7 @@ func TestStreamsOpenAndCloseBeside64UnreadOnes(t *testing.T) {
 				t.Errorf("%d streams are open, want %d", n, 64-reset)
 			}
 		}
-		// And the others have lost nothing.
+		// The others have lost nothing.
 		for i := reset; i < 64; i++ {
 			readN(t, u.in[i], flow.InitialWindow, nil)
 		}
@@ -185,12 +182,12 @@ func TestThousandUnreadStreamsFitTheBudget(t *testing.T) {
 		c, s := sessionsOver(t, link, v2(), &session.Config{Version: 2, Budget: budget})
 		openCrowd(t, c, s, 1000, false, time.Second)
 		held := budget.Used()
-		const size = 16 * mib
-		elapsed := clock()
-		go writeN(open(t, c), size, 64*kib)
+		const size = 16 * testutil.MiB
+		elapsed := testutil.Clock()
+		go writeN(open(t, c), size, 64*testutil.KiB)
 		readN(t, accept(t, s), size, nil)
 		got := share(size, elapsed(), link.Rate)
-		t.Logf("1000 streams hold %d KiB; another gets %.3f of the link", held/kib, got)
+		t.Logf("1000 streams hold %d KiB; another gets %.3f of the link", held/testutil.KiB, got)
 		if held > budget.Size() {
 			t.Errorf("%d bytes are unread, more than the budget of %d", held, budget.Size())
 		}
@@ -209,7 +206,7 @@ func TestStreamsBeyondTheBudgetAllWait(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				link := path(8*simnet.Gbit, 100*time.Millisecond)
-				budget := flow.NewBudget(4 * mib)
+				budget := flow.NewBudget(4 * testutil.MiB)
 				c, s := sessionsOver(t, link, v2(), &session.Config{Version: 2, Budget: budget})
 				const n, size = 24, flow.InitialWindow
 				var u crowd
@@ -229,7 +226,7 @@ func TestStreamsBeyondTheBudgetAllWait(t *testing.T) {
 				if used := budget.Used(); used < budget.Size() || used > budget.Size()+session.DefaultMaxFrameSize {
 					t.Errorf("%d bytes are unread, want the budget of %d and less than a frame more", used, budget.Size())
 				}
-				// A stream that is opened now has to wait, however long.
+				// A stream that is opened now waits, for any time.
 				late := open(t, c)
 				if _, err := late.Write([]byte("hello")); err != nil {
 					t.Fatal(err)
@@ -243,7 +240,7 @@ func TestStreamsBeyondTheBudgetAllWait(t *testing.T) {
 					t.Fatalf("the session ended: %v", err)
 				}
 
-				// Closing half of them makes room as well as reading them does.
+				// Closing half of the streams makes room as reading does.
 				readAll := func(in *stream.Stream) {
 					wg.Go(func() {
 						if err := testutil.Pattern(in.ID()).Receive(in, size); err != nil {

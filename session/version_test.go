@@ -18,7 +18,7 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// learning starts a server with version 0 and its peer, who may speak either version.
+// learning starts a server with Version 0 and a peer that may speak either version.
 func learning(t *testing.T, cfg session.Config) (*session.Session, *testutil.Peer) {
 	t.Helper()
 	ours, theirs := testutil.SimPair(t, simnet.Link{})
@@ -42,7 +42,7 @@ func TestServerOfVersion0AdoptsTheFirstFramesVersion(t *testing.T) {
 			}
 			p.Ignore(wire.NOP, wire.UPD)
 			wantAlive(t, r, s, p, 3)
-			// From now on it is the session's.
+			// From now on the session has this version.
 			p.Send(t, testutil.NOP(3-r.version))
 			wantEnded(t, s, wire.ErrVersionMismatch)
 		}
@@ -72,11 +72,11 @@ func TestServerOfVersion0SendsNothingBeforeAFrame(t *testing.T) {
 		r := role{version: wire.Version(version)}
 		s, p := learning(t, session.Config{KeepAlive: keepAlive})
 		p.Ignore()
-		opened := background(func() (any, error) { return s.OpenStream(context.Background()) })
+		opened := testutil.Background(func() (any, error) { return s.OpenStream(context.Background()) })
 		p.ExpectNothing(t, "no NOP is sent, although two are due", keepAlive.Timeout-time.Second)
 		p.Send(t, r.nop())
-		if res := <-opened; res.err != nil {
-			t.Fatal(res.err)
+		if res := <-opened; res.Err != nil {
+			t.Fatal(res.Err)
 		}
 		p.ExpectFrame(t, "SYN is sent once the version is known", r.syn(2))
 	})
@@ -102,16 +102,16 @@ func TestOpenStreamWaitsForTheVersion(t *testing.T) {
 				s, p := learning(t, session.Config{})
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
-				opened := background(func() (any, error) { return s.OpenStream(ctx) })
+				opened := testutil.Background(func() (any, error) { return s.OpenStream(ctx) })
 				time.Sleep(time.Second)
 				select {
 				case res := <-opened:
-					t.Fatalf("it did not wait: %v, %v", res.value, res.err)
+					t.Fatalf("it did not wait: %v, %v", res.Value, res.Err)
 				default:
 				}
 				c.end(t, s, p)
 				res := <-opened
-				wantErr(t, "OpenStream", res.err, c.want)
+				testutil.WantErr(t, "OpenStream", res.Err, c.want)
 			})
 		})
 	}
@@ -125,7 +125,7 @@ func TestListenerServesClientsOfBothVersions(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	served := background(func() (any, error) {
+	served := testutil.Background(func() (any, error) {
 		for {
 			conn, err := l.Accept()
 			if err != nil {
@@ -147,7 +147,7 @@ func TestListenerServesClientsOfBothVersions(t *testing.T) {
 		}
 	})
 	const size = 400_000 // more than a first window
-	var done []<-chan result[any]
+	var done []<-chan testutil.Result[any]
 	for n := range 6 {
 		conn, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
@@ -156,16 +156,16 @@ func TestListenerServesClientsOfBothVersions(t *testing.T) {
 		c := client(t, conn, &session.Config{Version: n % 3}) // 0 is 2
 		st := open(t, c)
 		pattern := testutil.Pattern(n)
-		done = append(done, background(func() (any, error) {
+		done = append(done, testutil.Background(func() (any, error) {
 			if _, err := pattern.Send(st, size, 5000); err != nil {
 				return nil, err
 			}
 			return nil, st.CloseWrite()
-		}), background(func() (any, error) { return nil, pattern.Receive(st, size) }))
+		}), testutil.Background(func() (any, error) { return nil, pattern.Receive(st, size) }))
 	}
 	for _, d := range done {
-		if res := <-d; res.err != nil {
-			t.Error(res.err)
+		if res := <-d; res.Err != nil {
+			t.Error(res.Err)
 		}
 	}
 	l.Close()
@@ -257,7 +257,7 @@ func TestPeerThatNeverSentAFrameMayHaveAnotherVersion(t *testing.T) {
 					if what == "Read" || what == "Write" {
 						want = c.read
 					}
-					wantErr(t, what, err, want)
+					testutil.WantErr(t, what, err, want)
 					if err == nil || strings.Count(err.Error(), hint) != 1 {
 						t.Errorf("%s: %v, want it to say %q", what, err, hint)
 					}
@@ -267,7 +267,7 @@ func TestPeerThatNeverSentAFrameMayHaveAnotherVersion(t *testing.T) {
 					}
 				}
 				_, err := s.Accept()
-				wantErr(t, "Accept", err, c.want)
+				testutil.WantErr(t, "Accept", err, c.want)
 				if c.want == io.EOF && err != io.EOF {
 					t.Errorf("Accept: %v, want a bare io.EOF", err)
 				}

@@ -67,7 +67,7 @@ func cutFrames(t *testing.T, tr testutil.Transport, version int, seed uint64) {
 			}
 		})
 	}
-	// The peer reads now a little and now a lot, as raw bytes.
+	// The peer reads raw bytes, sometimes few and sometimes many.
 	bytes, done := io.Pipe()
 	go func() {
 		rng := rand.New(rand.NewPCG(seed, streams))
@@ -87,7 +87,7 @@ func cutFrames(t *testing.T, tr testutil.Transport, version int, seed uint64) {
 			}
 		}
 	}()
-	closed := background(func() (struct{}, error) {
+	closed := testutil.Background(func() (struct{}, error) {
 		writers.Wait()
 		return struct{}{}, c.Close()
 	})
@@ -119,7 +119,7 @@ func cutFrames(t *testing.T, tr testutil.Transport, version int, seed uint64) {
 			}
 		}
 	}
-	wantErr(t, "Close", (<-closed).err, nil)
+	testutil.WantErr(t, "Close", (<-closed).Err, nil)
 	if diff := cmp.Diff(written, got); diff != "" {
 		t.Errorf("bytes of each stream (-counted by Write +received)\n%s", diff)
 	}

@@ -17,7 +17,7 @@ import (
 // table of docs/flow-control.md. The bytes are not checked; other tests do that. With the race detector, sizes and
 // rates are an eighth.
 func TestOneStreamFillsAPathOfAnyRateAndRoundTrip(t *testing.T) {
-	size := scaled(256*mib, 8)
+	size := scaled(256*testutil.MiB, 8)
 	for _, tt := range []struct {
 		name              string
 		rate              int64
@@ -34,8 +34,8 @@ func TestOneStreamFillsAPathOfAnyRateAndRoundTrip(t *testing.T) {
 				rate := scaled(tt.rate, 8)
 				budget := flow.NewBudget(session.DefaultMaxReceiveBuffer)
 				c, s := sessionsOver(t, path(rate, tt.rtt), v2(), &session.Config{Version: 2, Budget: budget})
-				elapsed := clock()
-				go writeN(open(t, c), size, 64*kib)
+				elapsed := testutil.Clock()
+				go writeN(open(t, c), size, 64*testutil.KiB)
 				in := accept(t, s)
 				var half time.Duration
 				window := 0
@@ -47,7 +47,7 @@ func TestOneStreamFillsAPathOfAnyRateAndRoundTrip(t *testing.T) {
 				})
 				all := elapsed()
 				whole, second := share(size, all, rate), share(size/2, all-half, rate)
-				t.Logf("share of the link %.3f, of the second half %.3f; largest window %d KiB", whole, second, window/kib)
+				t.Logf("share of the link %.3f, of the second half %.3f; largest window %d KiB", whole, second, window/testutil.KiB)
 				if whole < tt.whole || second < tt.secondHalf {
 					t.Errorf("share of the link %.3f, of the second half %.3f; want %.2f and %.2f", whole, second, tt.whole, tt.secondHalf)
 				}
@@ -60,18 +60,18 @@ func TestOneStreamFillsAPathOfAnyRateAndRoundTrip(t *testing.T) {
 func TestReaderOf1MBPerSecondKeepsTheWindowUnder1MiB(t *testing.T) {
 	const rate, run = 1_000_000, 20 * time.Second
 	rtts := []time.Duration{0, time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond}
-	for i, piece := range []int{4 * kib, 32 * kib, 256 * kib, 512 * kib, mib} {
+	for i, piece := range []int{4 * testutil.KiB, 32 * testutil.KiB, 256 * testutil.KiB, 512 * testutil.KiB, testutil.MiB} {
 		for j, rtt := range rtts {
 			if testutil.Race && i != j {
 				continue
 			}
-			t.Run(fmt.Sprintf("%v/reads of %d KiB", rtt, piece/kib), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%v/reads of %d KiB", rtt, piece/testutil.KiB), func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
 					budget := flow.NewBudget(session.DefaultMaxReceiveBuffer)
 					c, s := sessionsOver(t, path(simnet.Gbit, rtt), v2(), &session.Config{Version: 2, Budget: budget})
-					go writeUntilEnd(open(t, c), 64*kib)
+					go writeUntilEnd(open(t, c), 64*testutil.KiB)
 					in := accept(t, s)
-					elapsed := clock()
+					elapsed := testutil.Clock()
 					buf := make([]byte, piece)
 					var read int64
 					window := 0
@@ -85,8 +85,8 @@ func TestReaderOf1MBPerSecondKeepsTheWindowUnder1MiB(t *testing.T) {
 						time.Sleep(time.Duration(n) * time.Second / rate)
 					}
 					got := share(read, elapsed(), rate)
-					t.Logf("largest window %d KiB, %.3f MB/s", window/kib, got)
-					if window >= mib || got < 0.95 {
+					t.Logf("largest window %d KiB, %.3f MB/s", window/testutil.KiB, got)
+					if window >= testutil.MiB || got < 0.95 {
 						t.Errorf("largest window %d bytes, want less than 1 MiB; %.3f MB/s, want 1", window, got)
 					}
 				})
@@ -116,16 +116,16 @@ func TestWindowDoesNotGrowByTimeAlone(t *testing.T) {
 
 // No window exceeds Config.MaxStreamWindow, which then limits the stream.
 func TestWindowNeverExceedsMaxStreamWindow(t *testing.T) {
-	const rtt, most = 100 * time.Millisecond, mib
+	const rtt, most = 100 * time.Millisecond, testutil.MiB
 	bubble(t, func(t *testing.T) {
 		budget := flow.NewBudget(session.DefaultMaxReceiveBuffer)
 		a, b := testutil.SimPair(t, path(simnet.Gbit, rtt))
 		windows := tapUpdates(b)
 		c := client(t, a, v2())
 		s := server(t, windows, &session.Config{Version: 2, Budget: budget, MaxStreamWindow: most})
-		elapsed := clock()
-		const size = 16 * mib
-		go writeN(open(t, c), size, 64*kib)
+		elapsed := testutil.Clock()
+		const size = 16 * testutil.MiB
+		go writeN(open(t, c), size, 64*testutil.KiB)
 		readN(t, accept(t, s), size, nil)
 		for _, u := range windows.list() {
 			if u.window > most {
@@ -149,17 +149,17 @@ func TestWindowUpdatesComeOncePerQuarterAtMost(t *testing.T) {
 		start int64 // by then it has found its size
 		size  int
 	}{
-		{8 * simnet.Gbit, 0, 8 * mib, 8 * mib},
-		{100 * simnet.Mbit, time.Millisecond, 4 * mib, 8 * mib},
-		{100 * simnet.Mbit, 100 * time.Millisecond, 16 * mib, 16 * mib},
-		{10 * simnet.Mbit, 300 * time.Millisecond, 4 * mib, 8 * mib},
+		{8 * simnet.Gbit, 0, 8 * testutil.MiB, 8 * testutil.MiB},
+		{100 * simnet.Mbit, time.Millisecond, 4 * testutil.MiB, 8 * testutil.MiB},
+		{100 * simnet.Mbit, 100 * time.Millisecond, 16 * testutil.MiB, 16 * testutil.MiB},
+		{10 * simnet.Mbit, 300 * time.Millisecond, 4 * testutil.MiB, 8 * testutil.MiB},
 	} {
 		t.Run(fmt.Sprintf("%d Mbit/s and %v", tt.rate/simnet.Mbit, tt.rtt), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				a, b := testutil.SimPair(t, path(tt.rate, tt.rtt))
 				taps := tapUpdates(b)
 				c, s := client(t, a, v2()), server(t, taps, v2())
-				go writeUntilEnd(open(t, c), 64*kib)
+				go writeUntilEnd(open(t, c), 64*testutil.KiB)
 				in := accept(t, s)
 				readN(t, in, tt.start, nil)
 				before := len(taps.list())
@@ -170,7 +170,7 @@ func TestWindowUpdatesComeOncePerQuarterAtMost(t *testing.T) {
 					least = min(least, u.window)
 				}
 				t.Logf("%d updates for %d MiB, window %d KiB: one for %.2f of it",
-					len(updates), tt.size/mib, least/kib, float64(tt.size)/float64(len(updates))/float64(least))
+					len(updates), tt.size/testutil.MiB, least/testutil.KiB, float64(tt.size)/float64(len(updates))/float64(least))
 				if most := tt.size/int(least/4) + 1; len(updates) > most {
 					t.Errorf("%d updates for %d bytes, want at most %d with a window of %d", len(updates), tt.size, most, least)
 				}
@@ -181,14 +181,14 @@ func TestWindowUpdatesComeOncePerQuarterAtMost(t *testing.T) {
 
 // A stream sends no update after the peer's FIN, however much of its data is read later.
 func TestWindowUpdateDoesNotFollowFIN(t *testing.T) {
-	for _, size := range []int64{1, 100 * kib, flow.InitialWindow} {
+	for _, size := range []int64{1, 100 * testutil.KiB, flow.InitialWindow} {
 		t.Run(fmt.Sprintf("%d bytes", size), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				a, b := testutil.SimPair(t, path(simnet.Gbit, 10*time.Millisecond))
 				taps := tapUpdates(b)
 				c, s := client(t, a, v2()), server(t, taps, v2())
 				out := open(t, c)
-				if _, err := writeN(out, size, 32*kib); err != nil {
+				if _, err := writeN(out, size, 32*testutil.KiB); err != nil {
 					t.Fatal(err)
 				}
 				if err := out.CloseWrite(); err != nil {
@@ -210,7 +210,7 @@ func TestWindowUpdateDoesNotFollowFIN(t *testing.T) {
 // peer assumes. All promises together never exceed the budget.
 func TestNewStreamsAreGrantedLessOfASharedBudget(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		budget := flow.NewBudget(4 * mib)
+		budget := flow.NewBudget(4 * testutil.MiB)
 		a, b := testutil.SimPair(t, path(simnet.Gbit, 10*time.Millisecond))
 		taps := tapUpdates(b)
 		c, s := client(t, a, v2()), server(t, taps, &session.Config{Version: 2, Budget: budget})
@@ -237,25 +237,25 @@ func TestNewStreamsAreGrantedLessOfASharedBudget(t *testing.T) {
 // it needs, a second later than alone. Rate, budget and largest window are a quarter of the defaults and of the
 // path they are meant for.
 func TestIdleStreamsGiveBackTheirWindows(t *testing.T) {
-	const rtt, rate, size = 100 * time.Millisecond, simnet.Gbit / 4, 48 * mib
+	const rtt, rate, size = 100 * time.Millisecond, simnet.Gbit / 4, 48 * testutil.MiB
 	bubble(t, func(t *testing.T) {
 		budget := flow.NewBudget(session.DefaultMaxReceiveBuffer / 4)
 		cfg := &session.Config{Version: 2, Budget: budget, MaxStreamWindow: session.DefaultMaxStreamWindow / 4}
 		c, s := sessionsOver(t, path(rate, rtt), v2(), cfg)
-		// One after the other, as each then grows all it can.
+		// One after the other, so that each grows as far as it can.
 		for range 4 {
-			go writeN(open(t, c), size/4, 64*kib)
+			go writeN(open(t, c), size/4, 64*testutil.KiB)
 			readN(t, accept(t, s), size/4, nil)
 		}
 		held := budget.Promised()
-		go writeN(open(t, c), size, 64*kib)
+		go writeN(open(t, c), size, 64*testutil.KiB)
 		in := accept(t, s)
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		readN(t, in, size/2, nil)
 		half := elapsed()
 		readN(t, in, size/2, nil)
 		first, second := share(size/2, half, rate), share(size/2, elapsed()-half, rate)
-		t.Logf("with %d KiB promised to idle streams: %.3f of the link in the first half, %.3f in the second", held/kib, first, second)
+		t.Logf("with %d KiB promised to idle streams: %.3f of the link in the first half, %.3f in the second", held/testutil.KiB, first, second)
 		if second < 0.9 {
 			t.Errorf("%.3f of the link in the second half, want 0.9", second)
 		}
@@ -269,12 +269,12 @@ func TestWindowOnLoopbackStaysUnder1MiB(t *testing.T) {
 	budget := flow.NewBudget(session.DefaultMaxReceiveBuffer)
 	a, b := testutil.TCPPair(t)
 	c, s := client(t, a, v2()), server(t, b, &session.Config{Version: 2, Budget: budget})
-	size := scaled(256*mib, 8)
-	go writeN(open(t, c), size, 64*kib)
+	size := scaled(256*testutil.MiB, 8)
+	go writeN(open(t, c), size, 64*testutil.KiB)
 	window := 0
 	readN(t, accept(t, s), size, func(int64) { window = max(window, budget.Promised()) })
-	t.Logf("largest window %d KiB", window/kib)
-	if window >= mib {
+	t.Logf("largest window %d KiB", window/testutil.KiB)
+	if window >= testutil.MiB {
 		t.Errorf("the window grew to %d bytes, want less than 1 MiB", window)
 	}
 }
@@ -283,19 +283,19 @@ func TestWindowOnLoopbackStaysUnder1MiB(t *testing.T) {
 // of the machine's speed affect both. "ratio" is the throughput of the first divided by that of the second.
 func BenchmarkLoopback(b *testing.B) {
 	b.ReportAllocs()
-	const size = 256 * mib
+	const size = 256 * testutil.MiB
 	transfer := func(most int) time.Duration {
 		ca, cb := testutil.TCPPair(b)
 		c, s := client(b, ca, v2()), server(b, cb, &session.Config{Version: 2, MaxStreamWindow: most})
 		defer func() { _, _ = c.Close(), s.Close() }()
-		elapsed := clock()
-		go writeN(open(b, c), size, 64*kib)
+		elapsed := testutil.Clock()
+		go writeN(open(b, c), size, 64*testutil.KiB)
 		readN(b, accept(b, s), size, nil)
 		return elapsed()
 	}
 	var tuned, fixed time.Duration
 	for i := 0; b.Loop(); i++ {
-		// Either goes first every other time.
+		// They take turns in going first.
 		if i%2 == 0 {
 			tuned += transfer(0)
 			fixed += transfer(flow.InitialWindow)

@@ -13,8 +13,7 @@ import (
 	"github.com/smuxkit/smuxkit/stream"
 )
 
-// writeEndings are the ways in which a blocked Write is ended by this side, and what it
-// then returns.
+// writeEndings are the ways in which this side ends a blocked Write, with the error that Write returns.
 var writeEndings = []struct {
 	name string
 	end  func(t testing.TB, c *session.Session, st *stream.Stream)
@@ -58,7 +57,7 @@ func TestWriteCountsOnlyWhatReachesTheTransport(t *testing.T) {
 					src := newSource(pattern, size)
 					src.fill(t, st)
 
-					blocked := background(func() (int64, error) {
+					blocked := testutil.Background(func() (int64, error) {
 						for {
 							if _, err := src.write(st); err != nil {
 								return src.off, err
@@ -68,20 +67,20 @@ func TestWriteCountsOnlyWhatReachesTheTransport(t *testing.T) {
 					settle(tr)
 					ending.end(t, c, st)
 					r := <-blocked
-					wantErr(t, "Write", r.err, ending.err)
+					testutil.WantErr(t, "Write", r.Err, ending.err)
 
-					// The transport moves again. All is sent before the session ends.
-					closed := background(func() (struct{}, error) { return struct{}{}, c.Close() })
+					// The transport takes data again. Everything is sent before the session ends.
+					closed := testutil.BackgroundErr(c.Close)
 					got := readFrames(t, peer)
 					if ending.name != "by Close of the session" {
-						wantErr(t, "Close", (<-closed).err, nil)
+						testutil.WantErr(t, "Close", (<-closed).Err, nil)
 					}
 					data := got.data[st.ID()]
 					if err := pattern.Check(data, 0); err != nil {
 						t.Errorf("%d bytes a Write: %v", size, err)
 					}
-					if int64(len(data)) != r.value {
-						t.Errorf("%d bytes a Write: Write counted %d bytes, the peer got %d", size, r.value, len(data))
+					if int64(len(data)) != r.Value {
+						t.Errorf("%d bytes a Write: Write counted %d bytes, the peer got %d", size, r.Value, len(data))
 					}
 				}
 			})
@@ -125,18 +124,18 @@ func TestWriteOfNothingSendsNothingAndNeverWaits(t *testing.T) {
 		peer.ExpectNothing(t, "a Write of nothing sends nothing", time.Minute)
 
 		newSource(1, 64<<10).fill(t, st)
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		if n, err := st.Write(nil); n != 0 || err != nil {
 			t.Errorf("Write(nil) with a full transport = %d, %v", n, err)
 		}
-		wantTime(t, "Write(nil) returned", elapsed(), 0)
+		testutil.WantTime(t, "Write(nil) returned", elapsed(), 0)
 
 		st.SetWriteDeadline(time.Unix(1, 0))
 		_, err := st.Write(nil)
-		wantErr(t, "Write(nil) after its deadline", err, os.ErrDeadlineExceeded)
+		testutil.WantErr(t, "Write(nil) after its deadline", err, os.ErrDeadlineExceeded)
 		st.Close()
 		_, err = st.Write(nil)
-		wantErr(t, "Write(nil) after Close", err, net.ErrClosed)
+		testutil.WantErr(t, "Write(nil) after Close", err, net.ErrClosed)
 	})
 }
 
@@ -145,7 +144,7 @@ func TestTransportWithoutDeadlinesCostsOneGoroutine(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		c, peer := scripted(t, transport("bare"), &session.Config{Version: version, KeepAlive: off})
 		st := openWide(t, c, peer, version)
-		// All of this at once waits for a transport that nobody reads.
+		// All of these calls wait at once for a transport that nobody reads.
 		const callers = 5
 		done := make(chan error, callers)
 		for range callers {
@@ -160,7 +159,7 @@ func TestTransportWithoutDeadlinesCostsOneGoroutine(t *testing.T) {
 		}
 		st.SetWriteDeadline(time.Now().Add(time.Second))
 		for range callers {
-			wantErr(t, "Write", <-done, os.ErrDeadlineExceeded)
+			testutil.WantErr(t, "Write", <-done, os.ErrDeadlineExceeded)
 		}
 		go c.Close()
 		readFrames(t, peer)

@@ -165,10 +165,10 @@ func TestSecondFINEndsWritesAndDropsUnsentData(t *testing.T) {
 		}
 		f.core.HandleFIN()
 		r := <-blocked
-		wantErr(t, "Write", r.err, stream.ErrPeerClosed)
+		wantOpErr(t, "Write", r.Err, stream.ErrPeerClosed)
 		_, err := s.Write([]byte("x"))
-		wantErr(t, "Write", err, stream.ErrPeerClosed)
-		wantErr(t, "Close", s.Close(), stream.ErrPeerClosed) // what was accepted was not sent
+		wantOpErr(t, "Write", err, stream.ErrPeerClosed)
+		wantOpErr(t, "Close", s.Close(), stream.ErrPeerClosed) // what was accepted was not sent
 		if diff := cmp.Diff([]wire.Command{wire.FIN}, commands(f.take(1<<20))); diff != "" {
 			t.Errorf("sent (-want +got)\n%s", diff)
 		}
@@ -202,7 +202,7 @@ func TestAbortEndsWhatItsKindSays(t *testing.T) {
 					t.Errorf("sent %q, want %q", got, c.sent)
 				}
 				_, err := s.Write([]byte("x"))
-				wantErr(t, "Write", err, errGone)
+				wantOpErr(t, "Write", err, errGone)
 				if c.arriving {
 					f.deliver([]byte(" and more"))
 					unread += " and more"
@@ -217,7 +217,7 @@ func TestAbortEndsWhatItsKindSays(t *testing.T) {
 				if c.how == stream.AbortRead {
 					want = net.ErrClosed // only a session that is closed here ends so
 				}
-				wantErr(t, "Read", err, want)
+				wantOpErr(t, "Read", err, want)
 				if n := f.cfg.Budget.Used(); n != 0 {
 					t.Errorf("the budget is charged %d bytes", n)
 				}

@@ -77,7 +77,7 @@ func TestReadFromReadsIntoTheTransportsMemory(t *testing.T) {
 	both(t, func(t *testing.T, v wire.Version) {
 		f := newFake(t, v, false)
 		r := &where{n: 200_000}
-		done := background(func() (int64, error) { return f.stream().ReadFrom(r) })
+		done := testutil.Background(func() (int64, error) { return f.stream().ReadFrom(r) })
 		sent := 0
 		copied := 0
 		for {
@@ -97,8 +97,8 @@ func TestReadFromReadsIntoTheTransportsMemory(t *testing.T) {
 			}
 			b.Release()
 		}
-		if res := <-done; res.n != 200_000 || res.err != nil {
-			t.Errorf("ReadFrom = %d, %v", res.n, res.err)
+		if res := <-done; res.Value != 200_000 || res.Err != nil {
+			t.Errorf("ReadFrom = %d, %v", res.Value, res.Err)
 		}
 		// The end of a long copy may be short, and short pieces are copied.
 		if copied > 40_000 {
@@ -112,7 +112,7 @@ func TestReadThatWaitsLendsItsBuffer(t *testing.T) {
 	both(t, func(t *testing.T, v wire.Version) {
 		f := newFake(t, v, false)
 		p := make([]byte, 30_000)
-		done := background(func() (int64, error) {
+		done := testutil.Background(func() (int64, error) {
 			n, err := f.stream().Read(p)
 			return int64(n), err
 		})
@@ -129,8 +129,8 @@ func TestReadThatWaitsLendsItsBuffer(t *testing.T) {
 		testutil.Pattern(1).Fill(q, 0)
 		f.core.Commit(len(q))
 		f.core.Wake()
-		if r := <-done; r.n != 20_000 || r.err != nil {
-			t.Errorf("Read = %d, %v", r.n, r.err)
+		if r := <-done; r.Value != 20_000 || r.Err != nil {
+			t.Errorf("Read = %d, %v", r.Value, r.Err)
 		}
 		if err := testutil.Pattern(1).Check(p[:20_000], 0); err != nil {
 			t.Error(err)

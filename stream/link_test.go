@@ -181,33 +181,18 @@ func both(t *testing.T, test func(t *testing.T, v wire.Version)) {
 	}
 }
 
-func wantErr(t testing.TB, what string, err, want error) {
+// wantOpErr checks that err is want, in a *net.OpError with the stream's addresses unless it is io.EOF.
+func wantOpErr(t testing.TB, what string, err, want error) {
 	t.Helper()
-	if !errors.Is(err, want) {
-		t.Errorf("%s: error %v, want %v", what, err, want)
-	}
+	testutil.WantErr(t, what, err, want)
 	if op := new(net.OpError); err != nil && err != io.EOF && (!errors.As(err, &op) || op.Net != "smux" || op.Source != addr("here") || op.Addr != addr("there")) {
 		t.Errorf("%s: %#v is no *net.OpError with the stream's addresses", what, err)
 	}
 }
 
-// written is what a Write in the background returns.
-type written struct {
-	n   int64
-	err error
-}
-
-func background(call func() (int64, error)) <-chan written {
-	done := make(chan written, 1)
-	go func() {
-		n, err := call()
-		done <- written{n, err}
-	}()
-	return done
-}
-
-func write(s io.Writer, p []byte) <-chan written {
-	return background(func() (int64, error) {
+// write calls Write in the background.
+func write(s io.Writer, p []byte) <-chan testutil.Result[int64] {
+	return testutil.Background(func() (int64, error) {
 		n, err := s.Write(p)
 		return int64(n), err
 	})

@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 
 	"github.com/smuxkit/smuxkit/flow"
+	"github.com/smuxkit/smuxkit/internal/testutil"
 	"github.com/smuxkit/smuxkit/stream"
 	"github.com/smuxkit/smuxkit/wire"
 )
@@ -50,7 +51,7 @@ func TestStreamClosesWhenItsWindowIsOverrun(t *testing.T) {
 						t.Fatalf("read %d bytes, %v", n, err)
 					}
 				}
-				reading := background(func() (int64, error) {
+				reading := testutil.Background(func() (int64, error) {
 					if !tt.reading {
 						return 0, nil
 					}
@@ -62,12 +63,12 @@ func TestStreamClosesWhenItsWindowIsOverrun(t *testing.T) {
 					t.Errorf("outcome %v, want Queued", got)
 				}
 				if res := <-reading; tt.reading {
-					wantErr(t, "the Read that waited", res.err, flow.ErrWindow)
+					wantOpErr(t, "the Read that waited", res.Err, flow.ErrWindow)
 				}
 				_, err := f.stream().Read(p)
-				wantErr(t, "Read", err, flow.ErrWindow)
+				wantOpErr(t, "Read", err, flow.ErrWindow)
 				_, err = f.stream().Write(p)
-				wantErr(t, "Write", err, flow.ErrWindow)
+				wantOpErr(t, "Write", err, flow.ErrWindow)
 				if budget.Used() != 0 || f.core.Unread() != 0 {
 					t.Errorf("%d bytes are charged, %d unread", budget.Used(), f.core.Unread())
 				}

@@ -138,7 +138,7 @@ func TestWriteBeyondTheSendBudgetIsSentFromItsBuffer(t *testing.T) {
 		for range 20 {
 			idle.stream().SetWriteDeadline(time.Now().Add(time.Second))
 			if n, err := idle.stream().Write(make([]byte, 1000)); n < 1000 {
-				wantErr(t, "Write", err, os.ErrDeadlineExceeded)
+				wantOpErr(t, "Write", err, os.ErrDeadlineExceeded)
 				break
 			}
 		}
@@ -153,7 +153,7 @@ func TestWriteBeyondTheSendBudgetIsSentFromItsBuffer(t *testing.T) {
 			if i > 0 {
 				select {
 				case r := <-done:
-					t.Fatalf("Write returned %d, %v before anything was sent", r.n, r.err)
+					t.Fatalf("Write returned %d, %v before anything was sent", r.Value, r.Err)
 				default:
 				}
 			}
@@ -162,8 +162,8 @@ func TestWriteBeyondTheSendBudgetIsSentFromItsBuffer(t *testing.T) {
 				got = append(got, payload(busy.take(wire.MaxPayload))...)
 				synctest.Wait()
 			}
-			if r := <-done; r.n != size || r.err != nil {
-				t.Errorf("Write = %d, %v", r.n, r.err)
+			if r := <-done; r.Value != size || r.Err != nil {
+				t.Errorf("Write = %d, %v", r.Value, r.Err)
 			}
 			if err := testutil.Pattern(1).Check(got, 0); err != nil {
 				t.Error(err)
@@ -244,7 +244,7 @@ func TestStreamCanBeFreedAfterBlockedCalls(t *testing.T) {
 	gone := func() weak.Pointer[stream.Core] {
 		o := newOutlet(wire.V1)
 		o.core.Init(o.cfg, o, 1, true)
-		done := background(func() (int64, error) {
+		done := testutil.Background(func() (int64, error) {
 			n, err := o.core.Stream().Read(make([]byte, 1))
 			return int64(n), err
 		})
@@ -252,7 +252,7 @@ func TestStreamCanBeFreedAfterBlockedCalls(t *testing.T) {
 			runtime.Gosched() // the Read may be blocked by now
 		}
 		o.core.Stream().Close()
-		wantErr(t, "Read", (<-done).err, net.ErrClosed)
+		wantOpErr(t, "Read", (<-done).Err, net.ErrClosed)
 		return weak.Make(&o.core)
 	}()
 	for range 3 {

@@ -48,14 +48,14 @@ func TestFailStalledClosesStalledStreamsOnly(t *testing.T) {
 				_, err := f.stream().Write([]byte("x"))
 				switch {
 				case tt.want > 0:
-					wantErr(t, "Write", err, stream.ErrStalled)
+					wantOpErr(t, "Write", err, stream.ErrStalled)
 					_, err = f.stream().Read(make([]byte, 1))
-					wantErr(t, "Read", err, stream.ErrStalled)
+					wantOpErr(t, "Read", err, stream.ErrStalled)
 					if n := f.budget.Used(); n != 0 {
 						t.Errorf("%d bytes are charged", n)
 					}
 				case name == "it is closed":
-					wantErr(t, "Write", err, net.ErrClosed)
+					wantOpErr(t, "Write", err, net.ErrClosed)
 				case err != nil:
 					t.Errorf("Write: %v", err)
 				}

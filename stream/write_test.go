@@ -113,7 +113,7 @@ func TestFrameIsNoLargerThanMaxFrameOrATurn(t *testing.T) {
 					f := newFake(t, v, false)
 					f.cfg.MaxFrame = c.maxFrame
 					size := int64(min(50*chunk, 60_000, 1000+1000*c.maxFrame))
-					done := background(func() (int64, error) { return testutil.Pattern(1).Send(f.stream(), size, chunk) })
+					done := testutil.Background(func() (int64, error) { return testutil.Pattern(1).Send(f.stream(), size, chunk) })
 					var sent []byte
 					for int64(len(sent)) < size {
 						synctest.Wait()
@@ -136,8 +136,8 @@ func TestFrameIsNoLargerThanMaxFrameOrATurn(t *testing.T) {
 							t.Fatalf("nothing more after %d of %d bytes", len(sent), size)
 						}
 					}
-					if r := <-done; r.n != size || r.err != nil {
-						t.Errorf("Write: %d, %v", r.n, r.err)
+					if r := <-done; r.Value != size || r.Err != nil {
+						t.Errorf("Write: %d, %v", r.Value, r.Err)
 					}
 					if err := testutil.Pattern(1).Check(sent, 0); err != nil {
 						t.Error(err)
@@ -171,12 +171,12 @@ func TestLargeWriteIsSentFromItsBuffer(t *testing.T) {
 		time.Sleep(time.Hour)
 		select {
 		case r := <-done:
-			t.Fatalf("Write returned %d, %v while a batch referred to its buffer", r.n, r.err)
+			t.Fatalf("Write returned %d, %v while a batch referred to its buffer", r.Value, r.Err)
 		default:
 		}
 		b.Release()
-		if r := <-done; r.n != 30_000 || r.err != nil {
-			t.Errorf("Write = %d, %v, want all of it", r.n, r.err)
+		if r := <-done; r.Value != 30_000 || r.Err != nil {
+			t.Errorf("Write = %d, %v, want all of it", r.Value, r.Err)
 		}
 	})
 }
@@ -200,7 +200,7 @@ func TestWriteThatEndsEarlyCountsWhatWillBeSent(t *testing.T) {
 						f := newFake(t, v, true)
 						s := f.stream()
 						p := make([]byte, size)
-						done := background(func() (total int64, err error) {
+						done := testutil.Background(func() (total int64, err error) {
 							for {
 								testutil.Pattern(1).Fill(p, total)
 								n, err := s.Write(p)
@@ -222,10 +222,10 @@ func TestWriteThatEndsEarlyCountsWhatWillBeSent(t *testing.T) {
 						}
 						c.end(s)
 						r := <-done
-						wantErr(t, "Write", r.err, c.err)
+						wantOpErr(t, "Write", r.Err, c.err)
 						got := payload(append(frames(t, out), f.take(10_000)...))
-						if err := testutil.Pattern(1).Check(got, 0); err != nil || int64(len(got)) != r.n {
-							t.Errorf("the Writes counted %d bytes, %d were sent: %v", r.n, len(got), err)
+						if err := testutil.Pattern(1).Check(got, 0); err != nil || int64(len(got)) != r.Value {
+							t.Errorf("the Writes counted %d bytes, %d were sent: %v", r.Value, len(got), err)
 						}
 					})
 				})
@@ -269,8 +269,8 @@ func TestVersion2KeepsToTheWindow(t *testing.T) {
 			}
 			sent = append(sent, got...)
 		}
-		if r := <-done; r.n != 1<<20 || r.err != nil {
-			t.Errorf("Write = %d, %v", r.n, r.err)
+		if r := <-done; r.Value != 1<<20 || r.Err != nil {
+			t.Errorf("Write = %d, %v", r.Value, r.Err)
 		}
 		if err := testutil.Pattern(1).Check(sent, 0); err != nil {
 			t.Error(err)
@@ -297,8 +297,8 @@ func TestVersion1HasNoWindow(t *testing.T) {
 			}
 			sent += n
 		}
-		if r := <-done; r.err != nil || sent != 1<<20 {
-			t.Errorf("%d bytes were sent: %v", sent, r.err)
+		if r := <-done; r.Err != nil || sent != 1<<20 {
+			t.Errorf("%d bytes were sent: %v", sent, r.Err)
 		}
 	})
 }
@@ -325,9 +325,9 @@ func TestWritesWaitForTheirTurn(t *testing.T) {
 		if !bytes.Equal(got, want) {
 			t.Errorf("the two Writes are mixed: %d bytes, b at %d", len(got), bytes.IndexByte(got, 'b'))
 		}
-		for _, w := range []<-chan written{first, second} {
-			if r := <-w; r.err != nil {
-				t.Error(r.err)
+		for _, w := range []<-chan testutil.Result[int64]{first, second} {
+			if r := <-w; r.Err != nil {
+				t.Error(r.Err)
 			}
 		}
 	})
@@ -348,9 +348,9 @@ func TestRateAppliesToAWriteThatIsBeingSent(t *testing.T) {
 		if n := len(payload(f.take(1 << 20))); n > 1000 {
 			t.Errorf("%d bytes were sent at once, want 1000", n)
 		}
-		wantErr(t, "Close", f.stream().Close(), nil)
-		if r := <-w; r.n != 11_000 {
-			t.Errorf("Write wrote %d bytes, want 11000", r.n)
+		wantOpErr(t, "Close", f.stream().Close(), nil)
+		if r := <-w; r.Value != 11_000 {
+			t.Errorf("Write wrote %d bytes, want 11000", r.Value)
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
 )
 
 // fill writes until Write has been blocked for a second, and returns how much went.
@@ -18,7 +19,7 @@ func fill(t *testing.T, c *simnet.Conn) int {
 		t.Fatal(err)
 	}
 	n, err := c.Write(make([]byte, 8<<20))
-	wantError(t, "Write", err, os.ErrDeadlineExceeded)
+	testutil.WantErr(t, "Write", err, os.ErrDeadlineExceeded)
 	if err := c.SetWriteDeadline(time.Time{}); err != nil {
 		t.Fatal(err)
 	}
@@ -64,15 +65,15 @@ func TestWriterWithoutReaderBlocksAfterBuffersAndPath(t *testing.T) {
 func TestBlockedWriteReturnsWhenItsLastByteFits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Rate: 1000, Buffer: 100, Segment: 10})
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		mustWrite(t, a, count(100))
-		wantTime(t, "the first Write returned", elapsed(), 0)
+		testutil.WantTime(t, "the first Write returned", elapsed(), 0)
 		mustWrite(t, a, count(1))
-		wantTime(t, "a Write of one byte returned", elapsed(), 10*ms)
+		testutil.WantTime(t, "a Write of one byte returned", elapsed(), 10*ms)
 		mustWrite(t, a, count(109)) // the last segments of what was there are cut short
-		wantTime(t, "a Write of more than the buffer returned", elapsed(), 110*ms)
+		testutil.WantTime(t, "a Write of more than the buffer returned", elapsed(), 110*ms)
 		mustRead(t, b, append(append(count(100), count(1)...), count(109)...))
-		wantTime(t, "all arrived", elapsed(), 210*ms)
+		testutil.WantTime(t, "all arrived", elapsed(), 210*ms)
 	})
 }
 
@@ -80,9 +81,9 @@ func TestBlockedWriteReturnsWhenItsLastByteFits(t *testing.T) {
 func TestBufferDoesNotCountBytesInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, _ := pair(t, simnet.Link{Rate: 1e6, Delay: time.Hour, Buffer: 1000})
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		mustWrite(t, a, count(1e6))
-		wantTime(t, "Write returned", elapsed(), 999*ms)
+		testutil.WantTime(t, "Write returned", elapsed(), 999*ms)
 		got := a.Out().Counters()
 		if got.Unsent != 1000 || got.InFlight != 999000 {
 			t.Errorf("%+v", got)
@@ -142,7 +143,7 @@ func TestMaxWriteCutsAWriteShort(t *testing.T) {
 	if n != 3 {
 		t.Errorf("%d bytes were taken", n)
 	}
-	wantError(t, "Write", err, io.ErrShortWrite)
+	testutil.WantErr(t, "Write", err, io.ErrShortWrite)
 	mustRead(t, b, count(3))
 	mustWrite(t, a, count(3))
 	mustRead(t, b, count(3))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
 )
 
 // After Close the peer reads the rest, and then io.EOF.
@@ -24,17 +25,17 @@ func TestPeerReadsTheRestAndThenEOF(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a, b := pair(t, c.link)
-				elapsed := clock()
+				elapsed := testutil.Clock()
 				mustWrite(t, a, count(500))
 				if err := a.Close(); err != nil {
 					t.Error(err)
 				}
-				wantTime(t, "Close returned", elapsed(), 0)
+				testutil.WantTime(t, "Close returned", elapsed(), 0)
 				got, err := io.ReadAll(b)
 				if string(got) != string(count(500)) || err != nil {
 					t.Errorf("read %d bytes, %v", len(got), err)
 				}
-				wantTime(t, "EOF came", elapsed(), c.want)
+				testutil.WantTime(t, "EOF came", elapsed(), c.want)
 				n, err := b.Read(make([]byte, 1))
 				if n != 0 || err != io.EOF {
 					t.Errorf("Read again = %d, %v, want the bare io.EOF", n, err)
@@ -67,8 +68,8 @@ func TestWriteFailsOneDelayAfterThePeerClosed(t *testing.T) {
 		mustWrite(t, a, count(1)) // it cannot know yet
 		time.Sleep(time.Nanosecond)
 		_, err := a.Write(count(1))
-		wantError(t, "Write", err, syscall.EPIPE)
-		wantError(t, "CloseWrite", a.CloseWrite(), syscall.EPIPE)
+		testutil.WantErr(t, "Write", err, syscall.EPIPE)
+		testutil.WantErr(t, "CloseWrite", a.CloseWrite(), syscall.EPIPE)
 	})
 }
 
@@ -82,14 +83,14 @@ func TestBlockedWriteFailsWhenThePeerCloses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a, b := pair(t, link)
-				elapsed := clock()
+				elapsed := testutil.Clock()
 				time.AfterFunc(10*time.Second, func() { b.Close() })
 				n, err := a.Write(count(20000))
 				if n == 0 || n == 20000 {
 					t.Errorf("Write = %d", n)
 				}
-				wantError(t, "Write", err, syscall.EPIPE)
-				wantTime(t, "Write returned", elapsed(), 10*time.Second+link.Delay)
+				testutil.WantErr(t, "Write", err, syscall.EPIPE)
+				testutil.WantTime(t, "Write returned", elapsed(), 10*time.Second+link.Delay)
 			})
 		})
 	}
@@ -113,7 +114,7 @@ func TestCloseEndsBlockedCalls(t *testing.T) {
 		synctest.Wait()
 		a.Close()
 		for range 4 {
-			wantError(t, "a blocked call", <-results, net.ErrClosed)
+			testutil.WantErr(t, "a blocked call", <-results, net.ErrClosed)
 		}
 	})
 }
@@ -133,7 +134,7 @@ func TestClosedEndFailsAllCalls(t *testing.T) {
 		"SetReadDeadline":  func() error { return a.SetReadDeadline(time.Time{}) },
 		"SetWriteDeadline": func() error { return a.SetWriteDeadline(time.Time{}) },
 	} {
-		wantError(t, name, call(), net.ErrClosed)
+		testutil.WantErr(t, name, call(), net.ErrClosed)
 	}
 }
 
@@ -146,7 +147,7 @@ func TestCloseWriteEndsOneDirection(t *testing.T) {
 			t.Error(err)
 		}
 		_, err := a.Write(count(1))
-		wantError(t, "Write after CloseWrite", err, syscall.EPIPE)
+		testutil.WantErr(t, "Write after CloseWrite", err, syscall.EPIPE)
 		got, err := io.ReadAll(b)
 		if len(got) != 5 || err != nil {
 			t.Errorf("read %d bytes, %v", len(got), err)
@@ -163,7 +164,7 @@ func TestCloseWriteEndsABlockedWrite(t *testing.T) {
 		result := make(chan int)
 		go func() {
 			n, err := a.Write(count(100))
-			wantError(t, "Write", err, syscall.EPIPE)
+			testutil.WantErr(t, "Write", err, syscall.EPIPE)
 			result <- n
 		}()
 		synctest.Wait()

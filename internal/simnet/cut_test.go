@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
 )
 
 // A cut delivers exactly After bytes, and then both sides fail.
@@ -48,7 +49,7 @@ func TestCutDeliversExactlyItsBytes(t *testing.T) {
 							n, err := b.Read(buf)
 							got += n
 							if err != nil {
-								wantError(t, "b's Read", err, c.read)
+								testutil.WantErr(t, "b's Read", err, c.read)
 								break
 							}
 						}
@@ -56,14 +57,14 @@ func TestCutDeliversExactlyItsBytes(t *testing.T) {
 							t.Errorf("cut after %d: %d bytes were read", after, got)
 						}
 						if err := <-written; err != nil { // it was blocked, or came too late
-							wantError(t, "a's Write", err, c.writeFail)
+							testutil.WantErr(t, "a's Write", err, c.writeFail)
 						}
 						_, err := a.Write(buf)
-						wantError(t, "a's next Write", err, c.writeFail)
+						testutil.WantErr(t, "a's next Write", err, c.writeFail)
 						_, err = a.Read(buf)
-						wantError(t, "a's Read", err, c.read)
+						testutil.WantErr(t, "a's Read", err, c.read)
 						_, err = b.Write(buf)
-						wantError(t, "b's Write", err, c.writeFail)
+						testutil.WantErr(t, "b's Write", err, c.writeFail)
 					})
 				}
 			})
@@ -76,15 +77,15 @@ func TestCutHappensWhenItsLastByteArrives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Rate: 1000, Delay: 100 * ms, Segment: 50})
 		a.Out().Cut(simnet.Cut{After: 70})
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		mustWrite(t, a, count(200))
 		_, err := a.Read(make([]byte, 1)) // blocked on the other direction
-		wantError(t, "a's Read", err, io.EOF)
-		wantTime(t, "the cut came", elapsed(), 170*ms)
+		testutil.WantErr(t, "a's Read", err, io.EOF)
+		testutil.WantTime(t, "the cut came", elapsed(), 170*ms)
 		mustRead(t, b, count(70))
-		wantTime(t, "b read on", elapsed(), 170*ms)
+		testutil.WantTime(t, "b read on", elapsed(), 170*ms)
 		_, err = b.Read(make([]byte, 1))
-		wantError(t, "b's Read", err, io.EOF)
+		testutil.WantErr(t, "b's Read", err, io.EOF)
 	})
 }
 
@@ -106,12 +107,12 @@ func TestCutEndsAllBlockedCalls(t *testing.T) {
 			}()
 		}
 		synctest.Wait()
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		a.Break(syscall.ECONNRESET)
 		for range 4 {
-			wantError(t, "a blocked call", <-results, syscall.ECONNRESET)
+			testutil.WantErr(t, "a blocked call", <-results, syscall.ECONNRESET)
 		}
-		wantTime(t, "they returned", elapsed(), 0)
+		testutil.WantTime(t, "they returned", elapsed(), 0)
 	})
 }
 
@@ -126,7 +127,7 @@ func TestCutLosesBytesInFlightTheOtherWay(t *testing.T) {
 		b.Break(nil)
 		mustRead(t, a, count(3)) // had arrived
 		_, err := a.Read(make([]byte, 10))
-		wantError(t, "a's Read", err, io.EOF)
+		testutil.WantErr(t, "a's Read", err, io.EOF)
 	})
 }
 
@@ -138,14 +139,14 @@ func TestCutOfOneDirectionLeavesTheOther(t *testing.T) {
 		mustWrite(t, a, count(5))
 		mustRead(t, b, count(3))
 		_, err := b.Read(make([]byte, 1))
-		wantError(t, "b's Read", err, syscall.ECONNRESET)
+		testutil.WantErr(t, "b's Read", err, syscall.ECONNRESET)
 		_, err = a.Write(count(1))
-		wantError(t, "a's Write", err, syscall.ECONNRESET)
+		testutil.WantErr(t, "a's Write", err, syscall.ECONNRESET)
 		mustWrite(t, b, count(5))
 		mustRead(t, a, count(5))
 		a.Close()
 		_, err = b.Write(count(1))
-		wantError(t, "b's Write after a closed", err, syscall.EPIPE)
+		testutil.WantErr(t, "b's Write after a closed", err, syscall.EPIPE)
 	})
 }
 
@@ -187,12 +188,12 @@ func TestCutWaitsForTheEndOfAStall(t *testing.T) {
 		mustWrite(t, a, count(2))
 		time.Sleep(time.Hour)
 		mustWrite(t, b, count(1)) // nothing is broken yet
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		time.AfterFunc(time.Hour, a.Out().Unstall)
 		mustRead(t, b, count(1))
-		wantTime(t, "the byte arrived", elapsed(), time.Hour)
+		testutil.WantTime(t, "the byte arrived", elapsed(), time.Hour)
 		_, err := b.Write(count(1))
-		wantError(t, "Write", err, syscall.EPIPE)
+		testutil.WantErr(t, "Write", err, syscall.EPIPE)
 	})
 }
 
@@ -202,7 +203,7 @@ func TestClosedEndStaysClosedAfterABreak(t *testing.T) {
 	a.Close()
 	b.Break(syscall.ECONNRESET)
 	_, err := a.Read(make([]byte, 1))
-	wantError(t, "Read", err, net.ErrClosed)
+	testutil.WantErr(t, "Read", err, net.ErrClosed)
 	_, err = a.Write(count(1))
-	wantError(t, "Write", err, net.ErrClosed)
+	testutil.WantErr(t, "Write", err, net.ErrClosed)
 }

@@ -7,8 +7,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/smuxkit/smuxkit/internal/simnet"
 	"golang.org/x/net/nettest"
+
+	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
 )
 
 // A blocked Read ends at its deadline, also when that is moved.
@@ -56,15 +58,15 @@ func TestBlockedReadEndsAtItsDeadline(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a, b := pair(t, simnet.Link{})
-				elapsed := clock()
+				elapsed := testutil.Clock()
 				c.set(a, time.Now())
 				for range 2 { // it stays
 					n, err := a.Read(make([]byte, 1))
 					if n != 0 {
 						t.Errorf("Read = %d", n)
 					}
-					wantError(t, "Read", err, os.ErrDeadlineExceeded)
-					wantTime(t, "Read returned", elapsed(), c.want)
+					testutil.WantErr(t, "Read", err, os.ErrDeadlineExceeded)
+					testutil.WantTime(t, "Read returned", elapsed(), c.want)
 				}
 				_ = a.SetReadDeadline(time.Time{})
 				mustWrite(t, b, count(1))
@@ -78,19 +80,19 @@ func TestBlockedReadEndsAtItsDeadline(t *testing.T) {
 func TestBlockedWriteEndsAtItsDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Rate: 1000, Buffer: 100, Segment: 1})
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		if err := a.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
 			t.Fatal(err)
 		}
 		data := count(5000)
 		n, err := a.Write(data)
-		wantError(t, "Write", err, os.ErrDeadlineExceeded)
-		wantTime(t, "Write returned", elapsed(), time.Second)
+		testutil.WantErr(t, "Write", err, os.ErrDeadlineExceeded)
+		testutil.WantTime(t, "Write returned", elapsed(), time.Second)
 		if n < 1000 || n > 1100 {
 			t.Errorf("%d bytes were taken", n)
 		}
 		_, err = a.Write(data)
-		wantError(t, "Write again", err, os.ErrDeadlineExceeded)
+		testutil.WantErr(t, "Write again", err, os.ErrDeadlineExceeded)
 		if err := a.SetDeadline(time.Time{}); err != nil {
 			t.Fatal(err)
 		}
@@ -104,14 +106,14 @@ func TestDeadlineInThePastEndsABlockedWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, _ := pair(t, simnet.Link{Buffer: 10})
 		a.Out().Stall()
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		time.AfterFunc(time.Second, func() { _ = a.SetWriteDeadline(time.Unix(1, 0)) })
 		n, err := a.Write(count(11))
 		if n != 10 {
 			t.Errorf("Write = %d", n)
 		}
-		wantError(t, "Write", err, os.ErrDeadlineExceeded)
-		wantTime(t, "Write returned", elapsed(), time.Second)
+		testutil.WantErr(t, "Write", err, os.ErrDeadlineExceeded)
+		testutil.WantTime(t, "Write returned", elapsed(), time.Second)
 	})
 }
 
@@ -137,7 +139,7 @@ func TestDeadlineWinsOverBytesOfTheSameMoment(t *testing.T) {
 		mustWrite(t, a, count(1))
 		_ = b.SetReadDeadline(time.Now().Add(time.Second))
 		_, err := b.Read(make([]byte, 1))
-		wantError(t, "Read", err, os.ErrDeadlineExceeded)
+		testutil.WantErr(t, "Read", err, os.ErrDeadlineExceeded)
 		_ = b.SetReadDeadline(time.Time{})
 		mustRead(t, b, count(1))
 	})
@@ -149,7 +151,7 @@ func TestDeadlineEndsWritersInTheQueue(t *testing.T) {
 		a, _ := pair(t, simnet.Link{Buffer: 10})
 		a.Out().Stall()
 		_ = a.SetWriteDeadline(time.Now().Add(time.Second))
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		results := make(chan error, 3)
 		for range 3 {
 			go func() {
@@ -158,9 +160,9 @@ func TestDeadlineEndsWritersInTheQueue(t *testing.T) {
 			}()
 		}
 		for range 3 {
-			wantError(t, "Write", <-results, os.ErrDeadlineExceeded)
+			testutil.WantErr(t, "Write", <-results, os.ErrDeadlineExceeded)
 		}
-		wantTime(t, "they returned", elapsed(), time.Second)
+		testutil.WantTime(t, "they returned", elapsed(), time.Second)
 	})
 }
 

@@ -7,17 +7,18 @@ import (
 	"time"
 
 	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
 )
 
 // A byte arrives exactly one Delay after it was written.
 func TestByteArrivesAfterTheDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Delay: 100 * ms})
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		mustWrite(t, a, []byte{7})
-		wantTime(t, "Write returned", elapsed(), 0)
+		testutil.WantTime(t, "Write returned", elapsed(), 0)
 		mustRead(t, b, []byte{7})
-		wantTime(t, "the byte arrived", elapsed(), 100*ms)
+		testutil.WantTime(t, "the byte arrived", elapsed(), 100*ms)
 	})
 }
 
@@ -43,7 +44,7 @@ func TestBytesTakeTheirTimeOnTheLink(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a, b := pair(t, c.link)
-				elapsed := clock()
+				elapsed := testutil.Clock()
 				data := count(c.bytes)
 				written := make(chan error, 1)
 				go func() {
@@ -51,8 +52,8 @@ func TestBytesTakeTheirTimeOnTheLink(t *testing.T) {
 					written <- err
 				}()
 				mustRead(t, b, data)
-				wantTime(t, "the last byte arrived", elapsed(), c.want)
-				wantError(t, "Write", <-written, nil)
+				testutil.WantTime(t, "the last byte arrived", elapsed(), c.want)
+				testutil.WantErr(t, "Write", <-written, nil)
 			})
 		})
 	}
@@ -63,7 +64,7 @@ func TestLongTransferTakesBytesByRatePlusDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const chunk, chunks = 32 << 10, 1024
 		a, b := pair(t, simnet.Link{Rate: simnet.Gbit, Delay: 50 * ms})
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		go func() {
 			data := make([]byte, chunk)
 			for range chunks {
@@ -77,7 +78,7 @@ func TestLongTransferTakesBytesByRatePlusDelay(t *testing.T) {
 		if n != chunk*chunks || err != nil {
 			t.Errorf("read %d bytes, %v", n, err)
 		}
-		wantTime(t, "it ended", elapsed(), chunk*chunks*8+50*ms)
+		testutil.WantTime(t, "it ended", elapsed(), chunk*chunks*8+50*ms)
 	})
 }
 
@@ -90,13 +91,13 @@ func TestDirectionsHaveTheirOwnRate(t *testing.T) {
 		)
 		defer a.Close()
 		defer b.Close()
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		mustWrite(t, a, count(10))
 		mustWrite(t, b, count(10))
 		mustRead(t, b, count(10))
-		wantTime(t, "a to b", elapsed(), 11*ms)
+		testutil.WantTime(t, "a to b", elapsed(), 11*ms)
 		mustRead(t, a, count(10))
-		wantTime(t, "b to a", elapsed(), 1100*ms)
+		testutil.WantTime(t, "b to a", elapsed(), 1100*ms)
 	})
 }
 
@@ -104,18 +105,18 @@ func TestDirectionsHaveTheirOwnRate(t *testing.T) {
 func TestWritesQueueBehindEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Rate: 1000})
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		mustWrite(t, a, count(100))
 		time.Sleep(50 * ms)
 		mustWrite(t, a, count(100)) // waits for 50 ms more of the first
 		mustRead(t, b, count(100))
-		wantTime(t, "the first", elapsed(), 100*ms)
+		testutil.WantTime(t, "the first", elapsed(), 100*ms)
 		mustRead(t, b, count(100))
-		wantTime(t, "the second", elapsed(), 200*ms)
+		testutil.WantTime(t, "the second", elapsed(), 200*ms)
 		time.Sleep(time.Second) // the link is idle: nothing is saved up
 		mustWrite(t, a, count(100))
 		mustRead(t, b, count(100))
-		wantTime(t, "the third", elapsed(), 1300*ms)
+		testutil.WantTime(t, "the third", elapsed(), 1300*ms)
 	})
 }
 
@@ -123,7 +124,7 @@ func TestWritesQueueBehindEachOther(t *testing.T) {
 func TestSlowLinkDeliversEveryTwoMilliseconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Rate: 10 * simnet.Mbit})
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		mustWrite(t, a, count(10000))
 		buf := make([]byte, 10000)
 		for i := range 4 {
@@ -131,7 +132,7 @@ func TestSlowLinkDeliversEveryTwoMilliseconds(t *testing.T) {
 			if n != 2500 || err != nil {
 				t.Fatalf("Read = %d, %v", n, err)
 			}
-			wantTime(t, "Read returned", elapsed(), time.Duration(i+1)*2*ms)
+			testutil.WantTime(t, "Read returned", elapsed(), time.Duration(i+1)*2*ms)
 		}
 	})
 }
@@ -140,7 +141,7 @@ func TestSlowLinkDeliversEveryTwoMilliseconds(t *testing.T) {
 func TestSegmentArrivesAsAWhole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Rate: 1000, Segment: 100})
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		mustWrite(t, a, count(250))
 		buf := make([]byte, 1000)
 		for _, want := range []struct {
@@ -151,7 +152,7 @@ func TestSegmentArrivesAsAWhole(t *testing.T) {
 			if n != want.n || err != nil {
 				t.Fatalf("Read = %d, %v, want %d", n, err, want.n)
 			}
-			wantTime(t, "Read returned", elapsed(), want.at)
+			testutil.WantTime(t, "Read returned", elapsed(), want.at)
 		}
 	})
 }

@@ -2,13 +2,13 @@ package simnet_test
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"testing"
 	"time"
 
-	"github.com/smuxkit/smuxkit/internal/simnet"
 	"go.uber.org/goleak"
+
+	"github.com/smuxkit/smuxkit/internal/simnet"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -24,12 +24,6 @@ func pair(t *testing.T, l simnet.Link) (a, b *simnet.Conn) {
 		_ = b.Close()
 	})
 	return a, b
-}
-
-// clock returns a function that tells the time since now.
-func clock() func() time.Duration {
-	start := time.Now()
-	return func() time.Duration { return time.Since(start) }
 }
 
 // count returns n bytes that count from 0 to 250 and again.
@@ -56,19 +50,5 @@ func mustRead(t *testing.T, r io.Reader, want []byte) {
 	}
 	if !bytes.Equal(got, want) {
 		t.Fatalf("read other bytes than were written")
-	}
-}
-
-func wantError(t *testing.T, what string, got, want error) {
-	t.Helper()
-	if !errors.Is(got, want) {
-		t.Errorf("%s: error %v, want %v", what, got, want)
-	}
-}
-
-func wantTime(t *testing.T, what string, got, want time.Duration) {
-	t.Helper()
-	if got != want {
-		t.Errorf("%s after %v, want %v", what, got, want)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/smuxkit/smuxkit/internal/simnet"
+	"github.com/smuxkit/smuxkit/internal/testutil"
 )
 
 // Nothing is delivered during a stall.
@@ -40,7 +41,7 @@ func TestStallDeliversNothing(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a, b := pair(t, simnet.Link{Delay: 10 * ms})
 				c.do(t, a, b)
-				elapsed := clock()
+				elapsed := testutil.Clock()
 				if err := b.SetReadDeadline(time.Now().Add(time.Hour)); err != nil {
 					t.Fatal(err)
 				}
@@ -48,8 +49,8 @@ func TestStallDeliversNothing(t *testing.T) {
 				if n != 0 {
 					t.Errorf("Read returned %d bytes", n)
 				}
-				wantError(t, "Read", err, os.ErrDeadlineExceeded)
-				wantTime(t, "Read returned", elapsed(), time.Hour)
+				testutil.WantErr(t, "Read", err, os.ErrDeadlineExceeded)
+				testutil.WantTime(t, "Read returned", elapsed(), time.Hour)
 			})
 		})
 	}
@@ -60,10 +61,10 @@ func TestStallOfOneDirectionLeavesTheOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Delay: 10 * ms})
 		a.Out().Stall()
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		mustWrite(t, b, count(5))
 		mustRead(t, a, count(5))
-		wantTime(t, "it arrived", elapsed(), 10*ms)
+		testutil.WantTime(t, "it arrived", elapsed(), 10*ms)
 	})
 }
 
@@ -75,12 +76,12 @@ func TestStallEndDeliversWhatWasInFlight(t *testing.T) {
 		time.Sleep(110 * ms) // 100 bytes are in flight, 100 on their way out
 		a.Out().Stall()
 		time.Sleep(time.Hour)
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		time.AfterFunc(500*ms, b.In().Unstall)
 		mustRead(t, b, count(200))
-		wantTime(t, "what was in flight", elapsed(), 500*ms)
+		testutil.WantTime(t, "what was in flight", elapsed(), 500*ms)
 		mustRead(t, b, count(300)[200:])
-		wantTime(t, "what was queued", elapsed(), 700*ms)
+		testutil.WantTime(t, "what was queued", elapsed(), 700*ms)
 	})
 }
 
@@ -93,10 +94,10 @@ func TestStallEndLeavesArrivedBytesReadable(t *testing.T) {
 		a.Out().Unstall()
 		a.Out().Unstall()
 		a.Out().Stall()
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		time.AfterFunc(time.Minute, a.Out().Unstall)
 		mustRead(t, b, count(5))
-		wantTime(t, "Read returned", elapsed(), time.Minute)
+		testutil.WantTime(t, "Read returned", elapsed(), time.Minute)
 	})
 }
 
@@ -105,10 +106,10 @@ func TestStallEndReleasesABlockedWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Buffer: 10})
 		a.Out().Stall()
-		elapsed := clock()
+		elapsed := testutil.Clock()
 		time.AfterFunc(time.Minute, a.Out().Unstall)
 		mustWrite(t, a, count(15))
-		wantTime(t, "Write returned", elapsed(), time.Minute)
+		testutil.WantTime(t, "Write returned", elapsed(), time.Minute)
 		mustRead(t, b, count(15))
 	})
 }
@@ -123,8 +124,8 @@ func TestStallDelaysTheNewsOfAClosedReader(t *testing.T) {
 		mustWrite(t, a, count(1)) // and is lost
 		a.In().Unstall()
 		_, err := a.Write(count(1))
-		wantError(t, "Write", err, syscall.EPIPE)
+		testutil.WantErr(t, "Write", err, syscall.EPIPE)
 		_, err = a.Read(make([]byte, 1))
-		wantError(t, "Read", err, io.EOF)
+		testutil.WantErr(t, "Read", err, io.EOF)
 	})
 }
