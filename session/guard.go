@@ -56,13 +56,6 @@ func (g guarded) Sent(f *shaper.Flow, c shaper.Class, n int, more bool) {
 	returned = true
 }
 
-func (g guarded) Remove(f *shaper.Flow) {
-	returned := false
-	defer g.check(&returned)
-	g.sched.Remove(f)
-	returned = true
-}
-
 func (g guarded) Empty() (empty bool) {
 	returned := false
 	defer g.check(&returned)

@@ -84,8 +84,8 @@ func BenchmarkSmallTurnBesideBulk(b *testing.B) {
 	})
 }
 
-// Each flow in turn opens, sends a frame and goes: both classes and Remove.
-func BenchmarkOpenSendClose(b *testing.B) {
+// Each flow in turn opens and sends a frame: both classes.
+func BenchmarkOpenSend(b *testing.B) {
 	overFlows(b, func(b *testing.B, flows []*padded) {
 		s := shaper.Scheduler(shaper.NewFair())
 		i := 0
@@ -100,28 +100,6 @@ func BenchmarkOpenSendClose(b *testing.B) {
 			s.Sent(f, c, 8, false)
 			f, c, _ = s.Pop()
 			s.Sent(f, c, 80, false)
-			s.Remove(f)
-		}
-	})
-}
-
-// Remove of flows that wait, as when a session or many streams are closed; it
-// includes the Push in both classes.
-func BenchmarkPushRemove(b *testing.B) {
-	overFlows(b, func(b *testing.B, flows []*padded) {
-		s := shaper.Scheduler(shaper.NewFair())
-		for _, p := range flows {
-			s.Push(&p.flow, shaper.Data)
-		}
-		i := 0
-		for b.Loop() {
-			f := &flows[i].flow
-			if i++; i == len(flows) {
-				i = 0
-			}
-			s.Push(f, shaper.Control)
-			s.Remove(f)
-			s.Push(f, shaper.Data)
 		}
 	})
 }

@@ -136,7 +136,6 @@ func (s *strict) of(f *shaper.Flow) *shaper.Fair {
 }
 
 func (s *strict) Push(f *shaper.Flow, c shaper.Class) { s.of(f).Push(f, c) }
-func (s *strict) Remove(f *shaper.Flow)               { s.of(f).Remove(f) }
 func (s *strict) Empty() bool                         { return s.urgent.Empty() && s.rest.Empty() }
 
 func (s *strict) Sent(f *shaper.Flow, c shaper.Class, n int, more bool) {

@@ -148,18 +148,6 @@ func (s *Fair) Sent(f *Flow, c Class, n int, more bool) {
 	}
 }
 
-// Remove implements [Scheduler]. A flow that is pushed again has no more credit
-// than it had left.
-func (s *Fair) Remove(f *Flow) {
-	if f.state.has(controlWaits) {
-		s.control.remove(f, Control)
-	}
-	if f.state.has(dataNew|dataOld) && !f.state.has(dataTurn) {
-		s.listOf(f).remove(f, Data)
-	}
-	f.state = 0
-}
-
 // Empty implements [Scheduler].
 func (s *Fair) Empty() bool {
 	return s.control.empty() && s.fresh.empty() && s.old.empty()
@@ -263,7 +251,7 @@ func (s *Fair) join(f *Flow) {
 		f.credit = int32(share)
 		f.round = s.round
 	case s.round: // it has had this round's credit, and keeps the rest
-	case s.nextRound(): // removed while it waited for the next round: it waits still
+	case s.nextRound(): // its last turn came before the round that its credit is for
 		s.wait(&s.old, f)
 		return
 	default:
@@ -304,13 +292,6 @@ func (s *Fair) wait(l *list, f *Flow) {
 	} else {
 		f.state |= dataOld
 	}
-}
-
-func (s *Fair) listOf(f *Flow) *list {
-	if f.state.has(dataNew) {
-		return &s.fresh
-	}
-	return &s.old
 }
 
 // share is the credit of f for one round.

@@ -152,11 +152,3 @@ func (m *model) sent(i int, c shaper.Class, n int, more bool) {
 		m.fresh = append(m.fresh, i)
 	}
 }
-
-func (m *model) remove(i int) {
-	for _, l := range []*[]int{&m.control, &m.fresh, &m.old} {
-		*l = slices.DeleteFunc(*l, func(j int) bool { return i == j })
-	}
-	f := &m.flows[i]
-	f.controlTurn, f.controlAgain, f.dataTurn, f.dataAgain = false, false, false, false
-}

@@ -52,15 +52,11 @@ type Scheduler interface {
 	// Sent ends the turn that Pop began for f in class c: n bytes were sent,
 	// headers included, and f has more to send in c or it has not. A frame
 	// without payload still costs its header. n = 0 says that f could not use
-	// its turn, and passes it on.
+	// its turn, and passes it on. With n = 0 and more false the flow of a closed
+	// stream leaves the scheduler.
 	//
-	// It does nothing if no such turn is in progress, as after Remove.
+	// It does nothing if no such turn is in progress.
 	Sent(f *Flow, c Class, n int, more bool)
-
-	// Remove takes f out of both classes, wherever it is, and ends its turns in
-	// progress. The scheduler keeps no reference to f. Pushing f again later is
-	// allowed.
-	Remove(f *Flow)
 
 	// Empty reports whether Pop would return no flow.
 	Empty() bool

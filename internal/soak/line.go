@@ -73,19 +73,4 @@ func (l *line) Sent(f *shaper.Flow, c shaper.Class, n int, more bool) {
 	}
 }
 
-func (l *line) Remove(f *shaper.Flow) {
-	for _, c := range []shaper.Class{shaper.Control, shaper.Data} {
-		p := place{f, c}
-		if t := l.state[p]; t != nil && t.waits {
-			for i, w := range l.waiting {
-				if w == p {
-					l.waiting = append(l.waiting[:i], l.waiting[i+1:]...)
-					break
-				}
-			}
-		}
-		delete(l.state, p)
-	}
-}
-
 func (l *line) Empty() bool { return len(l.waiting) == 0 }
