@@ -413,9 +413,9 @@ func (u unruly) Pop() (*shaper.Flow, shaper.Class, int) {
 	return u.Scheduler.Pop()
 }
 
-func (u unruly) Sent(f *shaper.Flow, c shaper.Class, n int, more bool) {
-	u.check("Sent")
-	u.Scheduler.Sent(f, c, n, more)
+func (u unruly) EndTurn(f *shaper.Flow, c shaper.Class, n int, more bool) {
+	u.check("EndTurn")
+	u.Scheduler.EndTurn(f, c, n, more)
 }
 
 func (u unruly) Empty() bool {
@@ -423,9 +423,9 @@ func (u unruly) Empty() bool {
 	return u.Scheduler.Empty()
 }
 
-func (u unruly) EndBatch() bool {
-	u.check("EndBatch")
-	return u.Scheduler.(shaper.Batcher).EndBatch()
+func (u unruly) FlushDue() bool {
+	u.check("FlushDue")
+	return u.Scheduler.(shaper.Batcher).FlushDue()
 }
 
 // A scheduler that panics in a call of the application ends the session. No lock stays held, and every call that
@@ -467,7 +467,7 @@ func TestSchedulerPanicEndsItsSession(t *testing.T) {
 			_, _ = c.Stats(), c.NumStreams()
 		})
 	}
-	for _, method := range []string{"Push", "Pop", "Sent", "Empty", "EndBatch"} {
+	for _, method := range []string{"Push", "Pop", "EndTurn", "Empty", "FlushDue"} {
 		test(method, 1)
 		test(method, 100_000)
 	}

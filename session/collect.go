@@ -49,7 +49,7 @@ func (w *writer) nextStep(t *turn, b *wire.Batch) step {
 	case t.sent == 0 && t.more && b.Full():
 		w.heldTurn = *t // the batch had no room for it: it begins the next one
 	default:
-		w.sched.Sent(t.f, t.c, t.sent, t.more)
+		w.sched.EndTurn(t.f, t.c, t.sent, t.more)
 	}
 	if w.err == nil && !w.isFull(b) && w.popTurn(t, b) {
 		return stepTurn
@@ -77,7 +77,7 @@ func (w *writer) popTurn(t *turn, b *wire.Batch) bool {
 		return true
 	}
 	*t = turn{}
-	if b.Len() > 0 && w.batcher != nil && w.batcher.EndBatch() {
+	if b.Len() > 0 && w.batcher != nil && w.batcher.FlushDue() {
 		return false
 	}
 	t.f, t.c, t.n = w.sched.Pop()

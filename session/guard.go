@@ -49,10 +49,10 @@ func (g guarded) Pop() (f *shaper.Flow, c shaper.Class, n int) {
 	return f, c, n
 }
 
-func (g guarded) Sent(f *shaper.Flow, c shaper.Class, n int, more bool) {
+func (g guarded) EndTurn(f *shaper.Flow, c shaper.Class, n int, more bool) {
 	returned := false
 	defer g.check(&returned)
-	g.sched.Sent(f, c, n, more)
+	g.sched.EndTurn(f, c, n, more)
 	returned = true
 }
 
@@ -70,10 +70,10 @@ type guardedBatcher struct {
 	batcher shaper.Batcher
 }
 
-func (g guardedBatcher) EndBatch() (end bool) {
+func (g guardedBatcher) FlushDue() (end bool) {
 	returned := false
 	defer g.check(&returned)
-	end = g.batcher.EndBatch()
+	end = g.batcher.FlushDue()
 	returned = true
 	return end
 }

@@ -35,7 +35,7 @@ func overFlows(b *testing.B, run func(b *testing.B, flows []*padded)) {
 	}
 }
 
-// That many flows wait with a frame each: Pop and Sent of the first one, and Push of its next.
+// That many flows wait with a frame each: Pop and EndTurn of the first one, and Push of its next.
 func BenchmarkPushPopSent(b *testing.B) {
 	overFlows(b, func(b *testing.B, flows []*padded) {
 		s := shaper.Scheduler(shaper.NewFair())
@@ -44,13 +44,13 @@ func BenchmarkPushPopSent(b *testing.B) {
 		}
 		for b.Loop() {
 			f, c, _ := s.Pop()
-			s.Sent(f, c, shaper.DefaultQuantum, false)
+			s.EndTurn(f, c, shaper.DefaultQuantum, false)
 			s.Push(f, shaper.Data)
 		}
 	})
 }
 
-// All flows always have more: one Pop and Sent of a whole quantum.
+// All flows always have more: one Pop and EndTurn of a whole quantum.
 func BenchmarkBulkTurn(b *testing.B) {
 	overFlows(b, func(b *testing.B, flows []*padded) {
 		s := shaper.Scheduler(shaper.NewFair())
@@ -59,12 +59,12 @@ func BenchmarkBulkTurn(b *testing.B) {
 		}
 		for b.Loop() {
 			f, c, _ := s.Pop()
-			s.Sent(f, c, shaper.DefaultQuantum, true)
+			s.EndTurn(f, c, shaper.DefaultQuantum, true)
 		}
 	})
 }
 
-// Beside that many bulk flows one sends a small frame: Push, Pop and Sent.
+// Beside that many bulk flows one sends a small frame: Push, Pop and EndTurn.
 func BenchmarkSmallTurnBesideBulk(b *testing.B) {
 	overFlows(b, func(b *testing.B, flows []*padded) {
 		s := shaper.Scheduler(shaper.NewFair())
@@ -73,13 +73,13 @@ func BenchmarkSmallTurnBesideBulk(b *testing.B) {
 		}
 		for range flows {
 			f, c, _ := s.Pop()
-			s.Sent(f, c, shaper.DefaultQuantum, true)
+			s.EndTurn(f, c, shaper.DefaultQuantum, true)
 		}
 		small := new(padded)
 		for b.Loop() {
 			s.Push(&small.flow, shaper.Data)
 			f, c, _ := s.Pop()
-			s.Sent(f, c, 72, false)
+			s.EndTurn(f, c, 72, false)
 		}
 	})
 }
@@ -97,9 +97,9 @@ func BenchmarkOpenSend(b *testing.B) {
 			s.Push(f, shaper.Control)
 			s.Push(f, shaper.Data)
 			f, c, _ := s.Pop()
-			s.Sent(f, c, 8, false)
+			s.EndTurn(f, c, 8, false)
 			f, c, _ = s.Pop()
-			s.Sent(f, c, 80, false)
+			s.EndTurn(f, c, 80, false)
 		}
 	})
 }

@@ -4,7 +4,7 @@
 // flow into a [Scheduler], in one or both of two classes: [Control] for frames
 // that must not wait (SYN, NOP, window updates) and [Data] for payload and the
 // FIN behind it. The writer asks Pop whose turn it is, builds the frames itself,
-// and settles the turn with Sent. The scheduler never sees a frame, only bytes,
+// and settles the turn with EndTurn. The scheduler never sees a frame, only bytes,
 // so it serves any protocol and any transport.
 //
 // [Fair] is the default: control first, yet unable to starve data, and data

@@ -64,7 +64,7 @@ func (u *uplink) flush() error {
 		u.mu.Unlock() // others may publish while the transport takes the frame
 		_, err := io.WriteString(u.w, frame)
 		u.mu.Lock()
-		u.scheduler.Sent(flow, class, len(frame), len(t.queue) > 0)
+		u.scheduler.EndTurn(flow, class, len(frame), len(t.queue) > 0)
 		if err != nil {
 			return err
 		}
@@ -138,8 +138,8 @@ func (s *strict) of(f *shaper.Flow) *shaper.Fair {
 func (s *strict) Push(f *shaper.Flow, c shaper.Class) { s.of(f).Push(f, c) }
 func (s *strict) Empty() bool                         { return s.urgent.Empty() && s.rest.Empty() }
 
-func (s *strict) Sent(f *shaper.Flow, c shaper.Class, n int, more bool) {
-	s.of(f).Sent(f, c, n, more)
+func (s *strict) EndTurn(f *shaper.Flow, c shaper.Class, n int, more bool) {
+	s.of(f).EndTurn(f, c, n, more)
 }
 
 func (s *strict) Pop() (*shaper.Flow, shaper.Class, int) {
@@ -158,7 +158,7 @@ func ExampleScheduler() {
 	for turn := range 5 {
 		f, c, n := s.Pop()
 		fmt.Println(f.Owner, n)
-		s.Sent(f, c, n, turn < 2)
+		s.EndTurn(f, c, n, turn < 2)
 	}
 	fmt.Println("nobody waits:", s.Empty())
 	// Output:

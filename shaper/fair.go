@@ -19,12 +19,12 @@ const (
 	// maxNewRun is how many quanta of new flows' data go out in a row while an
 	// old flow waits, so that streams opened without end cannot starve it.
 	maxNewRun = 8
-	// leastTurn is the part of a quantum that a turn of a new flow counts for at
-	// least in that, and leastRest the part of it that makes the rest of a light
+	// minTurnPart is the part of a quantum that a turn of a new flow counts for at
+	// least in that, and minRestPart the part of it that makes the rest of a light
 	// flow's credit worth a turn.
-	leastTurn = 16
-	leastRest = 2
-	// maxDebt bounds what a single Sent can charge a flow.
+	minTurnPart = 16
+	minRestPart = 2
+	// maxDebt bounds what a single EndTurn can charge a flow.
 	maxDebt = 1 << 30
 )
 
@@ -59,7 +59,7 @@ const (
 //
 // The zero value is ready for use.
 type Fair struct {
-	control, fresh, old list
+	control, newFlows, oldFlows list
 
 	quantum int    // bytes; 0 until first used
 	round   uint16 // of the old flows; never 0 once used
@@ -116,17 +116,17 @@ func (s *Fair) Push(f *Flow, c Class) {
 
 // Pop implements [Scheduler]. For data, n is never below the quantum.
 func (s *Fair) Pop() (f *Flow, c Class, n int) {
-	dataWaits := !s.fresh.empty() || !s.old.empty()
+	dataWaits := !s.newFlows.empty() || !s.oldFlows.empty()
 	if !dataWaits {
 		s.controlRun = 0
 	}
 	if !s.control.empty() && s.controlRun < maxControlRun {
-		return s.popControl(), Control, controlQuantum
+		return s.beginControlTurn(), Control, controlQuantum
 	}
 	if !dataWaits {
 		return nil, Control, 0
 	}
-	f = s.popData()
+	f = s.beginDataTurn()
 	s.controlRun -= s.quantum // as if it were all used, until the turn is settled
 	if f.state.has(dataNew) {
 		return f, Data, s.quantum
@@ -134,35 +134,35 @@ func (s *Fair) Pop() (f *Flow, c Class, n int) {
 	return f, Data, max(int(f.credit), s.quantum)
 }
 
-// Sent implements [Scheduler].
-func (s *Fair) Sent(f *Flow, c Class, n int, more bool) {
+// EndTurn implements [Scheduler].
+func (s *Fair) EndTurn(f *Flow, c Class, n int, more bool) {
 	n = min(max(n, 0), maxDebt)
 	if c == Control {
 		if f.state.has(controlTurn) {
-			s.sentControl(f, n, more)
+			s.endControlTurn(f, n, more)
 		}
 		return
 	}
 	if f.state.has(dataTurn) {
-		s.sentData(f, n, more)
+		s.endDataTurn(f, n, more)
 	}
 }
 
 // Empty implements [Scheduler].
 func (s *Fair) Empty() bool {
-	return s.control.empty() && s.fresh.empty() && s.old.empty()
+	return s.control.empty() && s.newFlows.empty() && s.oldFlows.empty()
 }
 
-// EndBatch implements [Batcher]. It is true where a round ends, if a flow of weight 2 or more
+// FlushDue implements [Batcher]. It is true where a round ends, if a flow of weight 2 or more
 // has run empty in it that could send more. Otherwise one whose writes are shorter than
 // its credit would get no more than the light ones that fill up each batch.
-func (s *Fair) EndBatch() bool {
-	return s.heavy && s.control.empty() && s.fresh.empty() && !s.old.empty() && s.old.head.round == s.nextRound()
+func (s *Fair) FlushDue() bool {
+	return s.heavy && s.control.empty() && s.newFlows.empty() && !s.oldFlows.empty() && s.oldFlows.head.round == s.nextRound()
 }
 
-// popControl begins a turn of the first flow that has control to send. Turns in
+// beginControlTurn begins a turn of the first flow that has control to send. Turns in
 // progress count as if they used their whole quantum until they are settled.
-func (s *Fair) popControl() *Flow {
+func (s *Fair) beginControlTurn() *Flow {
 	f := s.control.head
 	s.control.remove(f, Control)
 	f.state = f.state&^controlWaits | controlTurn
@@ -170,7 +170,7 @@ func (s *Fair) popControl() *Flow {
 	return f
 }
 
-func (s *Fair) sentControl(f *Flow, n int, more bool) {
+func (s *Fair) endControlTurn(f *Flow, n int, more bool) {
 	more = more || f.state.has(controlAgain)
 	f.state &^= controlBits
 	s.controlRun = max(0, s.controlRun-controlQuantum+n)
@@ -180,25 +180,25 @@ func (s *Fair) sentControl(f *Flow, n int, more bool) {
 	}
 }
 
-// popData begins a turn of a flow with credit. At least one flow waits.
-func (s *Fair) popData() *Flow {
-	if s.old.empty() {
+// beginDataTurn begins a turn of a flow with credit. At least one flow waits.
+func (s *Fair) beginDataTurn() *Flow {
+	if s.oldFlows.empty() {
 		s.newRun = 0
 	}
-	if !s.fresh.empty() && s.newRun < maxNewRun*s.quantum {
-		f := s.fresh.head
-		s.fresh.remove(f, Data)
+	if !s.newFlows.empty() && s.newRun < maxNewRun*s.quantum {
+		f := s.newFlows.head
+		s.newFlows.remove(f, Data)
 		f.state |= dataTurn
 		s.newRun += s.quantum // as if it were all used, until the turn is settled
 		return f
 	}
 	s.newRun = 0
 	for {
-		f := s.old.head
-		s.old.remove(f, Data)
+		f := s.oldFlows.head
+		s.oldFlows.remove(f, Data)
 		// A turn out of order, between new flows, begins no round: they have not
 		// had what this one gives them.
-		if s.fresh.empty() && f.round == s.nextRound() {
+		if s.newFlows.empty() && f.round == s.nextRound() {
 			s.round = f.round
 			s.heavy = false
 		}
@@ -210,30 +210,30 @@ func (s *Fair) popData() *Flow {
 	}
 }
 
-func (s *Fair) sentData(f *Flow, n int, more bool) {
+func (s *Fair) endDataTurn(f *Flow, n int, more bool) {
 	more = more || f.state.has(dataAgain)
 	wasNew := f.state.has(dataNew)
 	f.state &^= dataBits
 	f.credit = int32(max(int(f.credit)-n, -maxDebt))
 	s.controlRun = max(0, s.controlRun+s.quantum-n)
 	if wasNew {
-		s.newRun = max(0, s.newRun-s.quantum+max(n, s.quantum/leastTurn))
+		s.newRun = max(0, s.newRun-s.quantum+max(n, s.quantum/minTurnPart))
 	}
 	switch {
 	case !more: // it leaves; what credit it has is good for the rest of the round
-		s.heavy = s.heavy || f.Weight() > 1 && s.restIsWorthATurn(f)
+		s.heavy = s.heavy || f.Weight() > 1 && s.hasUsefulCredit(f)
 	case f.credit <= 0:
 		s.renew(f)
 	case n == 0: // it could not use its turn: the others must not wait for it
-		s.wait(&s.old, f)
+		s.wait(&s.oldFlows, f)
 	case !wasNew:
-		s.old.pushFront(f, Data)
+		s.oldFlows.pushFront(f, Data)
 		f.state |= dataOld
 	case int(f.credit) > int(f.weight)*s.quantum: // still in its first quantum
-		s.fresh.pushFront(f, Data)
+		s.newFlows.pushFront(f, Data)
 		f.state |= dataNew
 	default: // a heavy flow: other new ones go between its further quanta
-		s.wait(&s.fresh, f)
+		s.wait(&s.newFlows, f)
 	}
 }
 
@@ -252,42 +252,42 @@ func (s *Fair) join(f *Flow) {
 		f.round = s.round
 	case s.round: // it has had this round's credit, and keeps the rest
 	case s.nextRound(): // its last turn came before the round that its credit is for
-		s.wait(&s.old, f)
+		s.wait(&s.oldFlows, f)
 		return
 	default:
 		missed := int64(s.round - f.round) // modulo 2^16: merely less is forgiven
 		rest := int64(max(f.credit, 0))
-		if s.restIsWorthATurn(f) {
+		if s.hasUsefulCredit(f) {
 			rest = 0 // it did not use that
 		}
 		f.credit = int32(min(int64(f.credit)+missed*int64(share), int64(share)+rest))
 		f.round = s.round
 	}
-	if s.restIsWorthATurn(f) {
-		s.wait(&s.fresh, f)
+	if s.hasUsefulCredit(f) {
+		s.wait(&s.newFlows, f)
 	} else {
 		s.renew(f)
 	}
 }
 
-// restIsWorthATurn reports whether f, which has left or is back, has credit for another turn. A heavy
+// hasUsefulCredit reports whether f, which has left or is back, has credit for another turn. A heavy
 // one, which has several in a round, would lose some if it had to wait.
-func (s *Fair) restIsWorthATurn(f *Flow) bool {
-	return int(f.credit) >= s.quantum/leastRest || f.credit > 0 && f.Weight() > 1
+func (s *Fair) hasUsefulCredit(f *Flow) bool {
+	return int(f.credit) >= s.quantum/minRestPart || f.credit > 0 && f.Weight() > 1
 }
 
 // renew gives f its credit for the next round, where it waits for its turn.
 func (s *Fair) renew(f *Flow) {
 	f.credit += int32(s.share(f))
 	f.round = s.nextRound()
-	s.wait(&s.old, f)
+	s.wait(&s.oldFlows, f)
 }
 
-// wait puts f at the tail of l, which is s.fresh or s.old.
+// wait puts f at the tail of l, which is s.newFlows or s.oldFlows.
 func (s *Fair) wait(l *list, f *Flow) {
 	l.pushBack(f, Data)
 	f.state &^= dataNew | dataOld
-	if l == &s.fresh {
+	if l == &s.newFlows {
 		f.state |= dataNew
 	} else {
 		f.state |= dataOld

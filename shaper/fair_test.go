@@ -37,13 +37,13 @@ func (b *bench) push(names string, c shaper.Class) {
 	}
 }
 
-// turn is Pop and Sent.
+// turn is Pop and EndTurn.
 func (b *bench) turn(n int, more bool) string {
 	f, c, _ := b.Pop()
 	if f == nil {
 		return "-"
 	}
-	b.Sent(f, c, n, more)
+	b.EndTurn(f, c, n, more)
 	if c == shaper.Control {
 		return "!" + f.Owner.(string)
 	}
@@ -85,7 +85,7 @@ func TestZeroFairIsReady(t *testing.T) {
 		t.Errorf("flow %v waits", f)
 	}
 	var f shaper.Flow
-	s.Sent(&f, shaper.Data, 10, true)
+	s.EndTurn(&f, shaper.Data, 10, true)
 	s.Push(&f, shaper.Data)
 	if got, c, n := s.Pop(); got != &f || c != shaper.Data || n != q {
 		t.Errorf("Pop = %p, %v, %d; want %p, data, %d", got, c, n, &f, q)
@@ -240,7 +240,7 @@ func TestTurnsAreNotBelowTheQuantum(t *testing.T) {
 		if f.Owner != want.flow || n != want.n {
 			t.Fatalf("Pop: %v, %d bytes; want %v, %d", f.Owner, n, want.flow, want.n)
 		}
-		b.Sent(f, c, want.sent, true)
+		b.EndTurn(f, c, want.sent, true)
 	}
 }
 
@@ -254,11 +254,11 @@ func TestAPushDuringATurnCountsAsMore(t *testing.T) {
 			if g, _, _ := b.Pop(); g != nil {
 				t.Fatal("a flow was served twice at once")
 			}
-			b.Sent(f, c, 100, false)
+			b.EndTurn(f, c, 100, false)
 			if g, gc, _ := b.Pop(); g != f || gc != c {
 				t.Fatalf("Pop = %v, %v", g, gc)
 			}
-			b.Sent(f, c, 100, false)
+			b.EndTurn(f, c, 100, false)
 			if !b.Empty() {
 				t.Error("the push counted twice")
 			}
@@ -299,8 +299,8 @@ func TestABatchEndsWithTheRoundInWhichAHeavyFlowHasRunEmpty(t *testing.T) {
 			b.flow(h).SetWeight(2)
 			b.push(h, shaper.Data)
 			tt.do(b)
-			if got := b.EndBatch(); got != tt.want {
-				t.Errorf("EndBatch = %v, want %v", got, tt.want)
+			if got := b.FlushDue(); got != tt.want {
+				t.Errorf("FlushDue = %v, want %v", got, tt.want)
 			}
 		})
 	}
@@ -315,8 +315,8 @@ func TestTheTwoClassesOfAFlowAreApart(t *testing.T) {
 	if f != g || c1 != shaper.Control || c2 != shaper.Data {
 		t.Fatalf("Pop, Pop = %v %v, %v %v", f.Owner, c1, g.Owner, c2)
 	}
-	b.Sent(f, shaper.Data, 100, true)
-	b.Sent(f, shaper.Control, 8, false)
+	b.EndTurn(f, shaper.Data, 100, true)
+	b.EndTurn(f, shaper.Control, 8, false)
 	b.want("turns", "a -", b.turns(2, 100, false))
 }
 
@@ -324,12 +324,12 @@ func TestAFlowThatCannotUseItsTurnPassesItOn(t *testing.T) {
 	b := newBench(t)
 	b.old("a b c")
 	f, c, _ := b.Pop()
-	b.Sent(f, c, 0, true)
+	b.EndTurn(f, c, 0, true)
 	b.want("turns", "b c a b c a", b.turns(6, q, true))
 
 	b.push("n", shaper.Data)
 	f, c, _ = b.Pop()
-	b.Sent(f, c, 0, true)
+	b.EndTurn(f, c, 0, true)
 	b.want("a new one too", "b c a n", b.turns(4, q, true))
 }
 
@@ -337,7 +337,7 @@ func TestABlockedFlowCostsTheOthersNothing(t *testing.T) {
 	b := newBench(t)
 	b.old("a b c")
 	f, c, _ := b.Pop()
-	b.Sent(f, c, 0, false) // its window is used up
+	b.EndTurn(f, c, 0, false) // its window is used up
 	b.want("turns", "b c b c", b.turns(4, q, true))
 }
 
@@ -379,7 +379,7 @@ func Test100000FlowsAreServedOnceARound(t *testing.T) {
 		if c == shaper.Data {
 			*f.Owner.(*int)++
 		}
-		s.Sent(f, c, q, c == shaper.Data && *f.Owner.(*int) < 5)
+		s.EndTurn(f, c, q, c == shaper.Data && *f.Owner.(*int) < 5)
 	}
 	for i := range all {
 		if n := *all[i].Owner.(*int); n != 5 {
@@ -398,7 +398,7 @@ func TestSchedulingAllocatesNothing(t *testing.T) {
 		}
 		for i := 0; !s.Empty(); i++ {
 			f, c, n := s.Pop()
-			s.Sent(f, c, n, i%3 == 0)
+			s.EndTurn(f, c, n, i%3 == 0)
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations, want 0", n)

@@ -98,7 +98,7 @@ func TestOverdraftIsPaidBack(t *testing.T) {
 		f, c, _ := fair.Pop()
 		i := f.Owner.(int)
 		sent[i] += frames[i]
-		fair.Sent(f, c, frames[i], true)
+		fair.EndTurn(f, c, frames[i], true)
 	}
 	if low, high := slices.Min(sent), slices.Max(sent); high-low > 2*65543 {
 		t.Errorf("bytes sent: %v: they differ by more than two frames", sent)
@@ -136,7 +136,7 @@ func TestNewFlowsCannotStarveOldOnes(t *testing.T) {
 	var bulk shaper.Flow
 	fair.Push(&bulk, shaper.Data)
 	f, c, _ := fair.Pop()
-	fair.Sent(f, c, shaper.DefaultQuantum, true)
+	fair.EndTurn(f, c, shaper.DefaultQuantum, true)
 
 	const batch = 4
 	var bulkSent, newSent, run, worst int
@@ -154,7 +154,7 @@ func TestNewFlowsCannotStarveOldOnes(t *testing.T) {
 			run += n
 		}
 		worst = max(worst, run)
-		fair.Sent(f, c, n, f == &bulk)
+		fair.EndTurn(f, c, n, f == &bulk)
 	}
 	if worst > 9*shaper.DefaultQuantum {
 		t.Errorf("%d bytes of new flows went out in a row", worst)
@@ -197,7 +197,7 @@ func TestSharesHoldWithManyTurnsInProgress(t *testing.T) {
 					n := o.n - 5000 + rnd.IntN(10_000)
 					sent[o.flow.Owner.(int)] += n
 					total += n
-					fair.Sent(o.flow, shaper.Data, n, true)
+					fair.EndTurn(o.flow, shaper.Data, n, true)
 				}
 				open = open[:0]
 			}

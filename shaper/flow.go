@@ -12,7 +12,7 @@ type Flow struct {
 	// Owner is for the scheduler's owner alone: what this flow belongs to.
 	Owner any
 
-	link   [2]link // by class
+	node   [2]node // by class
 	credit int32   // bytes of data that may still be sent in this round; below zero is debt
 	round  uint16  // the round that credit was given for; 0 is never
 	weight uint8   // less one, so that the zero value is weight 1
@@ -33,8 +33,8 @@ func (f *Flow) Weight() int { return int(f.weight) + 1 }
 
 // state holds, for each class, where a flow is.
 //
-// Control: none -> controlWaits -> (Pop) controlTurn -> (Sent) none or controlWaits.
-// Data: none -> dataNew or dataOld -> (Pop) the same and dataTurn -> (Sent) none,
+// Control: none -> controlWaits -> (Pop) controlTurn -> (EndTurn) none or controlWaits.
+// Data: none -> dataNew or dataOld -> (Pop) the same and dataTurn -> (EndTurn) none,
 // or dataNew or dataOld.
 type state uint8
 

@@ -98,8 +98,8 @@ func driveFair(t *testing.T, calls []byte) {
 			waits[at] = true
 		}
 		delete(again, at)
-		fair.Sent(&flows[at.flow], at.class, n, more)
-		plain.sent(at.flow, at.class, n, more)
+		fair.EndTurn(&flows[at.flow], at.class, n, more)
+		plain.endTurn(at.flow, at.class, n, more)
 	}
 
 	for len(calls) > 0 {
@@ -120,8 +120,8 @@ func driveFair(t *testing.T, calls []byte) {
 			settle(next()%len(open), n, call&128 != 0)
 		case 14:
 			at := turn{next() % len(flows), shaper.Class(call >> 5 & 1)}
-			if !slices.Contains(open, at) { // a Sent without a turn does nothing
-				fair.Sent(&flows[at.flow], at.class, 100, true)
+			if !slices.Contains(open, at) { // a EndTurn without a turn does nothing
+				fair.EndTurn(&flows[at.flow], at.class, 100, true)
 			}
 		case 15:
 			i, w := next()%len(flows), 1+next()

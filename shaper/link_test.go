@@ -101,7 +101,7 @@ func (l *link) run(n int) {
 				l.wake() // the lock was free while the frame went out
 			}
 		}
-		l.scheduler.Sent(f, shaper.Data, payload+header, w.pending > 0)
+		l.scheduler.EndTurn(f, shaper.Data, payload+header, w.pending > 0)
 	}
 }
 

@@ -115,7 +115,7 @@ func (m *model) pop() (i int, c shaper.Class, n int) {
 	}
 }
 
-func (m *model) sent(i int, c shaper.Class, n int, more bool) {
+func (m *model) endTurn(i int, c shaper.Class, n int, more bool) {
 	f := &m.flows[i]
 	if c == shaper.Control {
 		if !f.controlTurn {

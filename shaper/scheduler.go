@@ -29,7 +29,7 @@ func (c Class) String() string {
 // It is driven under one lock that its owner holds during every call; it is not
 // safe for concurrent use, and its methods neither block nor call the owner: a
 // scheduler that calls its session, or a stream of it, waits for itself for ever. The lock
-// may be released between a Pop and its Sent: that is a turn in progress. Any
+// may be released between a Pop and its EndTurn: that is a turn in progress. Any
 // number of turns may be in progress at once, of different flows or of the two
 // classes of one flow, and they may be settled in any order.
 //
@@ -37,7 +37,7 @@ func (c Class) String() string {
 type Scheduler interface {
 	// Push says that f has something to send in class c. It changes nothing if
 	// f waits in c already. During a turn of f in c it makes the scheduler treat
-	// the turn's Sent as if more were true.
+	// the turn's EndTurn as if more were true.
 	Push(f *Flow, c Class)
 
 	// Pop begins a turn: f may now send in class c. It returns a nil flow if
@@ -49,14 +49,14 @@ type Scheduler interface {
 	// later turns.
 	Pop() (f *Flow, c Class, n int)
 
-	// Sent ends the turn that Pop began for f in class c: n bytes were sent,
+	// EndTurn ends the turn that Pop began for f in class c: n bytes were sent,
 	// headers included, and f has more to send in c or it has not. A frame
 	// without payload still costs its header. n = 0 says that f could not use
 	// its turn, and passes it on. With n = 0 and more false the flow of a closed
 	// stream leaves the scheduler.
 	//
 	// It does nothing if no such turn is in progress.
-	Sent(f *Flow, c Class, n int, more bool)
+	EndTurn(f *Flow, c Class, n int, more bool)
 
 	// Empty reports whether Pop would return no flow.
 	Empty() bool
@@ -66,8 +66,8 @@ type Scheduler interface {
 type Batcher interface {
 	Scheduler
 
-	// EndBatch reports whether what was collected so far should be sent before the
+	// FlushDue reports whether what was collected so far should be sent before the
 	// next Pop: a flow may be back by then that ought to go before those that wait.
 	// An owner that sends batches asks before each Pop but the first of a batch.
-	EndBatch() bool
+	FlushDue() bool
 }

@@ -60,7 +60,7 @@ func (l *line) Pop() (*shaper.Flow, shaper.Class, int) {
 	return p.f, p.c, n
 }
 
-func (l *line) Sent(f *shaper.Flow, c shaper.Class, n int, more bool) {
+func (l *line) EndTurn(f *shaper.Flow, c shaper.Class, n int, more bool) {
 	p := place{f, c}
 	t := l.state[p]
 	if t == nil || !t.taken {
