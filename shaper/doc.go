@@ -1,16 +1,16 @@
-// Package shaper decides whose frame goes out next.
+// Package shaper schedules many senders on one transport: it decides who sends next.
 //
-// Everything that has something to send owns a [Flow]. Its owner pushes the
-// flow into a [Scheduler], in one or both of two classes: [Control] for frames
-// that must not wait (SYN, NOP, window updates) and [Data] for payload and the
-// FIN behind it. The writer asks Pop whose turn it is, builds the frames itself,
-// and settles the turn with EndTurn. The scheduler never sees a frame, only bytes,
-// so it serves any protocol and any transport.
+// Each sender has a [Flow]. When it has something to send, it pushes the flow into a
+// [Scheduler], in one or both of two classes. [Control] is for frames that must not
+// wait: SYN, NOP, window updates. [Data] is for payload, and for the FIN behind it.
+// The owner of the transport takes the next flow with Pop, builds and sends the flow's
+// frames, and ends the turn with EndTurn. A scheduler counts bytes and never sees a
+// frame, so it serves any protocol and any transport.
 //
-// [Fair] is the default: control first, yet unable to starve data, and data
-// shared in bytes by deficit round robin, where a flow that is new or quiet goes
-// before those that always have more to send.
+// [Fair] is the default scheduler. It sends control first, but control cannot starve
+// data. It shares data in bytes by deficit round robin. A flow that is new or was quiet
+// goes before flows that always have more to send.
 //
-// Nothing here locks, blocks, allocates, starts a goroutine or reads a clock.
-// One lock of the owner's guards a scheduler and every flow in it.
+// Nothing in this package locks, blocks, allocates, starts a goroutine or reads a
+// clock. One lock of the owner guards a scheduler and every flow in it.
 package shaper

@@ -1,91 +1,90 @@
 package shaper
 
 const (
-	// DefaultQuantum is the credit that a flow of weight 1 gets in each round:
-	// one frame of the default size with its header.
+	// DefaultQuantum is the credit in bytes that a flow of weight 1 gets in each
+	// round: one frame of the default size with its header.
 	DefaultQuantum = 32 << 10
-	// MinQuantum and MaxQuantum bound what [WithQuantum] accepts. A quantum far
-	// below a frame costs Pop several rounds a frame; one above 4 MiB would let
-	// a heavy flow's credit overflow.
+	// MinQuantum and MaxQuantum bound the quantum of [WithQuantum]. A quantum far
+	// below the size of a frame costs Pop several rounds per frame. Above 4 MiB the
+	// credit of a heavy flow would overflow.
 	MinQuantum = 1 << 10
 	MaxQuantum = 4 << 20
 
-	// maxControlRun is how many bytes of control go out ahead of as many bytes of
-	// data that waits: 1,024 pairs of SYN and FIN, and at most half a default frame.
+	// maxControlRun is how many bytes control may be ahead of data that waits:
+	// 1,024 pairs of SYN and FIN. That is at most half a default frame.
 	maxControlRun = 16 << 10
-	// controlQuantum is what one control turn is meant for: 64 window updates
-	// with their headers. Other control flows wait no longer than that.
+	// controlQuantum is the size of a control turn: 64 window updates with their
+	// headers.
 	controlQuantum = 1 << 10
-	// maxNewRun is how many quanta of new flows' data go out in a row while an
-	// old flow waits, so that streams opened without end cannot starve it.
+	// maxNewRun is how many quanta of data new flows may send in a row while an old
+	// flow waits. So a flood of new streams cannot starve old ones.
 	maxNewRun = 8
-	// minTurnPart is the part of a quantum that a turn of a new flow counts for at
-	// least in that, and minRestPart the part of it that makes the rest of a light
-	// flow's credit worth a turn.
+	// A turn of a new flow counts in that for at least 1/minTurnPart of a quantum.
+	// A light flow's credit is useful from 1/minRestPart of a quantum on.
 	minTurnPart = 16
 	minRestPart = 2
-	// maxDebt bounds what a single EndTurn can charge a flow.
+	// maxDebt bounds the bytes that one EndTurn charges to a flow.
 	maxDebt = 1 << 30
 )
 
 // Fair is the default [Scheduler].
 //
-// Control goes first, in turns, in the order of Push, until it is 16 KiB ahead of data
+// Control flows go first, in the order of Push, until they are 16 KiB ahead of data
 // that waits. From then on data gets at least as many bytes as control.
 //
-// Data is shared by deficit round robin in bytes: in each round a flow may send
-// its credit, a quantum times its weight, and one frame may exceed it, the debt
-// being taken from the next round's credit. A flow that becomes ready joins the
-// new flows, which are served before the old ones. It keeps its place at the head
-// while its credit lasts and it has more to send. When the credit is used up it
-// gets the next round's and goes to the tail of the old flows.
+// Data is shared by deficit round robin in bytes. In each round a flow may send its
+// credit, which is a quantum times its weight. One frame may exceed the credit; the debt
+// is taken from the next round's credit. There are two lists of flows: new flows are
+// served before old ones. A flow that becomes ready joins the new flows. It keeps its
+// place at the head while it has credit and more to send. When its credit is used up, it
+// gets the credit of the next round and goes to the tail of the old flows.
 //
-// A flow that runs empty leaves, but what is left of its credit is all it has
-// until the old flows have moved on to another round: if it is refilled before,
-// it joins the new flows if half a quantum is left, or anything and its weight is above
-// 1; otherwise it waits with the old ones for the next round's credit. So a flow that
-// sends less than its share goes next, one that uses it up does not, and emptying and
-// refilling never gains a byte. (FQ-CoDel, whose two lists these are, leaves an
-// emptied flow in the old list instead. There a small flow that is back at once
-// waits a whole round, and one that empties just before its credit ends gets up to
-// 1.8 times its share.)
+// A flow that has nothing more to send leaves, and keeps the rest of its credit. It gets
+// no other credit until the old flows have begun another round. If it is pushed before
+// that, it joins the new flows if half a quantum is left, or if anything is left and its
+// weight is above 1. Otherwise it waits with the old flows for the next round's credit.
+// So a flow that sends less than its share goes next, a flow that uses up its share does
+// not, and leaving and coming back never gains a byte. (The two lists are those of
+// FQ-CoDel, RFC 8290, which leaves an empty flow in the old list instead. There a small
+// flow that comes back at once waits a whole round, and a flow that leaves just before
+// its credit ends gets up to 1.8 times its share.)
 //
-// Shares are exact when each turn is settled before the next begins, or uses about
-// the n it is meant for. A flow has one turn at a time, so with many short turns
-// in progress, a batch of a tenth of the flows or more, heavy flows fall behind.
+// Shares are exact if each turn ends before the next begins, or uses about its n bytes.
+// A flow has one turn at a time. So if many short turns are in progress at once, of a
+// tenth of the flows or more, heavy flows get less than their share.
 //
-// Every operation takes constant time and allocates nothing, however many flows
-// there are: a flow is visited once per quantum that it sends.
+// Every operation takes constant time and allocates nothing. A flow is visited once per
+// quantum that it sends, whatever the number of flows.
 //
 // The zero value is ready for use.
 type Fair struct {
 	control, newFlows, oldFlows list
 
 	quantum int    // bytes; 0 until first used
-	round   uint16 // of the old flows; never 0 once used
+	round   uint16 // of the old flows; 0 until first used
 
-	controlRun int // bytes of control less those of data, since data last did not wait
-	newRun     int // bytes of new flows' data since an old flow had a turn or did not wait
+	controlRun int // bytes of control minus bytes of data, since no data waited
+	newRun     int // bytes of new flows' data, since an old flow had a turn or none waited
 
-	// heavy says that a flow of more than the least weight has left in this round
-	// with credit for another turn.
-	heavy bool
+	// heavyLeft: a flow of weight 2 or more has left in this round with useful credit.
+	heavyLeft bool
 }
 
 var _ Batcher = (*Fair)(nil)
 
-// A FairOption changes what [NewFair] makes.
+// A FairOption configures the scheduler that [NewFair] returns.
 type FairOption func(*Fair)
 
-// WithQuantum sets the bytes that a flow of weight 1 may send in each round,
-// instead of [DefaultQuantum]. It should be the size of the largest frame, header
-// included: less costs more rounds a frame, more makes others wait longer.
-// Values below [MinQuantum] or above [MaxQuantum] are taken as these.
+// WithQuantum sets the bytes that a flow of weight 1 may send in each round. The default
+// is [DefaultQuantum]. It should be the size of the largest frame, header included: a
+// smaller quantum costs more rounds per frame, a larger one makes other flows wait
+// longer. Values below [MinQuantum] count as MinQuantum, values above [MaxQuantum] as
+// MaxQuantum.
 func WithQuantum(bytes int) FairOption {
 	return func(s *Fair) { s.quantum = min(max(bytes, MinQuantum), MaxQuantum) }
 }
 
-// NewFair returns an empty scheduler.
+// NewFair returns an empty [Fair] scheduler.
 func NewFair(options ...FairOption) *Fair {
 	s := new(Fair)
 	for _, option := range options {
@@ -127,7 +126,7 @@ func (s *Fair) Pop() (f *Flow, c Class, n int) {
 		return nil, Control, 0
 	}
 	f = s.beginDataTurn()
-	s.controlRun -= s.quantum // as if it were all used, until the turn is settled
+	s.controlRun -= s.quantum // a turn counts as a quantum until it ends
 	if f.state.has(dataNew) {
 		return f, Data, s.quantum
 	}
@@ -153,15 +152,16 @@ func (s *Fair) Empty() bool {
 	return s.control.empty() && s.newFlows.empty() && s.oldFlows.empty()
 }
 
-// FlushDue implements [Batcher]. It is true where a round ends, if a flow of weight 2 or more
-// has run empty in it that could send more. Otherwise one whose writes are shorter than
-// its credit would get no more than the light ones that fill up each batch.
+// FlushDue implements [Batcher]. It returns true at the end of a round in which a flow of
+// weight 2 or more has left with useful credit. Without this flush, a heavy flow whose
+// writes are shorter than its credit would get no more than the light flows that fill up
+// each batch.
 func (s *Fair) FlushDue() bool {
-	return s.heavy && s.control.empty() && s.newFlows.empty() && !s.oldFlows.empty() && s.oldFlows.head.round == s.nextRound()
+	return s.heavyLeft && s.control.empty() && s.newFlows.empty() && !s.oldFlows.empty() && s.oldFlows.head.round == s.nextRound()
 }
 
-// beginControlTurn begins a turn of the first flow that has control to send. Turns in
-// progress count as if they used their whole quantum until they are settled.
+// beginControlTurn begins a turn of the first flow that has control to send. A turn
+// counts as a whole controlQuantum until it ends.
 func (s *Fair) beginControlTurn() *Flow {
 	f := s.control.head
 	s.control.remove(f, Control)
@@ -180,7 +180,7 @@ func (s *Fair) endControlTurn(f *Flow, n int, more bool) {
 	}
 }
 
-// beginDataTurn begins a turn of a flow with credit. At least one flow waits.
+// beginDataTurn begins a turn of a flow with credit. At least one flow must wait.
 func (s *Fair) beginDataTurn() *Flow {
 	if s.oldFlows.empty() {
 		s.newRun = 0
@@ -189,18 +189,18 @@ func (s *Fair) beginDataTurn() *Flow {
 		f := s.newFlows.head
 		s.newFlows.remove(f, Data)
 		f.state |= dataTurn
-		s.newRun += s.quantum // as if it were all used, until the turn is settled
+		s.newRun += s.quantum // a turn counts as a quantum until it ends
 		return f
 	}
 	s.newRun = 0
 	for {
 		f := s.oldFlows.head
 		s.oldFlows.remove(f, Data)
-		// A turn out of order, between new flows, begins no round: they have not
-		// had what this one gives them.
+		// A turn between those of new flows, after maxNewRun, begins no round: new
+		// flows still have the credit of this one.
 		if s.newFlows.empty() && f.round == s.nextRound() {
 			s.round = f.round
-			s.heavy = false
+			s.heavyLeft = false
 		}
 		if f.credit > 0 {
 			f.state |= dataTurn
@@ -220,24 +220,24 @@ func (s *Fair) endDataTurn(f *Flow, n int, more bool) {
 		s.newRun = max(0, s.newRun-s.quantum+max(n, s.quantum/minTurnPart))
 	}
 	switch {
-	case !more: // it leaves; what credit it has is good for the rest of the round
-		s.heavy = s.heavy || f.Weight() > 1 && s.hasUsefulCredit(f)
+	case !more: // it leaves, and keeps its credit for the rest of the round
+		s.heavyLeft = s.heavyLeft || f.Weight() > 1 && s.hasUsefulCredit(f)
 	case f.credit <= 0:
 		s.renew(f)
-	case n == 0: // it could not use its turn: the others must not wait for it
+	case n == 0: // it passes its turn on
 		s.wait(&s.oldFlows, f)
 	case !wasNew:
 		s.oldFlows.pushFront(f, Data)
 		f.state |= dataOld
-	case int(f.credit) > int(f.weight)*s.quantum: // still in its first quantum
+	case int(f.credit) > int(f.weight)*s.quantum: // still in its first quantum (weight is minus 1)
 		s.newFlows.pushFront(f, Data)
 		f.state |= dataNew
-	default: // a heavy flow: other new ones go between its further quanta
+	default: // a heavy flow: other new flows go between its further quanta
 		s.wait(&s.newFlows, f)
 	}
 }
 
-// join lets in a flow that becomes ready.
+// join adds a flow that becomes ready to one of the two lists.
 func (s *Fair) join(f *Flow) {
 	if s.quantum == 0 {
 		s.quantum = DefaultQuantum
@@ -250,15 +250,15 @@ func (s *Fair) join(f *Flow) {
 	case 0: // its first time
 		f.credit = int32(share)
 		f.round = s.round
-	case s.round: // it has had this round's credit, and keeps the rest
-	case s.nextRound(): // its last turn came before the round that its credit is for
+	case s.round: // it has the rest of this round's credit
+	case s.nextRound(): // it left before the round of its credit began
 		s.wait(&s.oldFlows, f)
 		return
 	default:
-		missed := int64(s.round - f.round) // modulo 2^16: merely less is forgiven
+		missed := int64(s.round - f.round) // modulo 2^16: at worst less debt is forgiven
 		rest := int64(max(f.credit, 0))
 		if s.hasUsefulCredit(f) {
-			rest = 0 // it did not use that
+			rest = 0 // unused credit ends with its round
 		}
 		f.credit = int32(min(int64(f.credit)+missed*int64(share), int64(share)+rest))
 		f.round = s.round
@@ -270,20 +270,20 @@ func (s *Fair) join(f *Flow) {
 	}
 }
 
-// hasUsefulCredit reports whether f, which has left or is back, has credit for another turn. A heavy
-// one, which has several in a round, would lose some if it had to wait.
+// hasUsefulCredit reports whether the credit of f is enough for another turn in this
+// round. A heavy flow has several turns in a round and would lose some if it had to wait.
 func (s *Fair) hasUsefulCredit(f *Flow) bool {
 	return int(f.credit) >= s.quantum/minRestPart || f.credit > 0 && f.Weight() > 1
 }
 
-// renew gives f its credit for the next round, where it waits for its turn.
+// renew gives f its credit for the next round, and puts it at the tail of the old flows.
 func (s *Fair) renew(f *Flow) {
 	f.credit += int32(s.share(f))
 	f.round = s.nextRound()
 	s.wait(&s.oldFlows, f)
 }
 
-// wait puts f at the tail of l, which is s.newFlows or s.oldFlows.
+// wait puts f at the tail of l, which is newFlows or oldFlows.
 func (s *Fair) wait(l *list, f *Flow) {
 	l.pushBack(f, Data)
 	f.state &^= dataNew | dataOld
@@ -294,10 +294,10 @@ func (s *Fair) wait(l *list, f *Flow) {
 	}
 }
 
-// share is the credit of f for one round.
+// share returns the credit of f for one round.
 func (s *Fair) share(f *Flow) int { return f.Weight() * s.quantum }
 
-// nextRound is the round after this one. 0 is left out: it means never.
+// nextRound returns the round after this one. It skips 0, which means no round.
 func (s *Fair) nextRound() uint16 {
 	if s.round == 1<<16-1 {
 		return 1

@@ -4,7 +4,7 @@ package shaper
 type node struct{ next, prev *Flow }
 
 // list is a queue of flows, linked through the flows themselves. A flow is in at
-// most one list of each class, so the class picks the link to use.
+// most one list of each class, and has one node per class.
 type list struct{ head, tail *Flow }
 
 func (l *list) empty() bool { return l.head == nil }

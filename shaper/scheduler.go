@@ -2,18 +2,18 @@ package shaper
 
 import "strconv"
 
-// Class says which of its two queues a flow waits in.
+// A Class is one of the two queues that a flow can wait in.
 type Class uint8
 
 const (
-	// Control is for the few small frames that others wait for: SYN, NOP and
-	// window updates.
+	// Control is for small frames that a peer or another stream waits for: SYN, NOP
+	// and window updates.
 	Control Class = iota
-	// Data is for payload, and for the FIN that must not overtake it.
+	// Data is for payload, and for the FIN, which must not overtake payload.
 	Data
 )
 
-// String returns "control" or "data".
+// String returns "control" or "data", or "class 7" for an unknown Class.
 func (c Class) String() string {
 	switch c {
 	case Control:
@@ -24,50 +24,52 @@ func (c Class) String() string {
 	return "class " + strconv.Itoa(int(c))
 }
 
-// A Scheduler orders the turns of many flows on one transport.
+// A Scheduler orders the turns of many flows on one transport. [Fair] is the default
+// one.
 //
-// It is driven under one lock that its owner holds during every call; it is not
-// safe for concurrent use, and its methods neither block nor call the owner: a
-// scheduler that calls its session, or a stream of it, waits for itself for ever. The lock
-// may be released between a Pop and its EndTurn: that is a turn in progress. Any
-// number of turns may be in progress at once, of different flows or of the two
-// classes of one flow, and they may be settled in any order.
+// A Scheduler is not safe for concurrent use: its owner holds one lock during every
+// call. The methods must not block, and must not call the session or its streams, which
+// would deadlock.
+//
+// A turn begins with Pop and ends with EndTurn. The owner may release the lock during a
+// turn. Several turns may be in progress at once, of different flows or of the two
+// classes of one flow, and they may end in any order.
 //
 // A flow is in one scheduler at a time.
 type Scheduler interface {
-	// Push says that f has something to send in class c. It changes nothing if
-	// f waits in c already. During a turn of f in c it makes the scheduler treat
-	// the turn's EndTurn as if more were true.
+	// Push queues f, which has something to send in class c. It changes nothing if
+	// f waits in c already. During a turn of f in c, Push has the same effect as
+	// more in the EndTurn of that turn.
 	Push(f *Flow, c Class)
 
-	// Pop begins a turn: f may now send in class c. It returns a nil flow if
-	// nobody waits; flows whose turn is in progress do not wait.
+	// Pop begins a turn: f may now send in class c. It returns a nil flow if no
+	// flow waits. A flow whose turn is in progress does not wait.
 	//
-	// n, above zero, is how many bytes the turn is meant for, frame headers
-	// included. The owner cuts it to what it wants to send at once, and sends at
-	// least one whole frame however small n is: what exceeds n is charged to
-	// later turns.
+	// n is the size of the turn in bytes, frame headers included, and is at least
+	// 1. The owner may send less. It sends at least one whole frame, even if n is
+	// smaller; what exceeds n is charged to later turns.
 	Pop() (f *Flow, c Class, n int)
 
-	// EndTurn ends the turn that Pop began for f in class c: n bytes were sent,
-	// headers included, and f has more to send in c or it has not. A frame
-	// without payload still costs its header. n = 0 says that f could not use
-	// its turn, and passes it on. With n = 0 and more false the flow of a closed
-	// stream leaves the scheduler.
+	// EndTurn ends the turn that Pop began for f in class c. n is how many bytes
+	// were sent, headers included; more reports whether f has more to send in c.
+	// With n = 0 the flow passes its turn on. If more is false, and f was not
+	// pushed during the turn, f leaves the scheduler; so the flow of a closed
+	// stream leaves with n = 0 at its next turn.
 	//
-	// It does nothing if no such turn is in progress.
+	// EndTurn does nothing if no such turn is in progress.
 	EndTurn(f *Flow, c Class, n int, more bool)
 
 	// Empty reports whether Pop would return no flow.
 	Empty() bool
 }
 
-// A Batcher is a Scheduler that has a say in what is sent together.
+// A Batcher is a [Scheduler] that decides where a batch of frames ends.
 type Batcher interface {
 	Scheduler
 
-	// FlushDue reports whether what was collected so far should be sent before the
-	// next Pop: a flow may be back by then that ought to go before those that wait.
-	// An owner that sends batches asks before each Pop but the first of a batch.
+	// FlushDue reports whether the frames collected so far should be sent before
+	// the next Pop. Meanwhile a flow may be pushed that should go before those
+	// that wait. An owner that sends batches calls FlushDue before each Pop except
+	// the first of a batch.
 	FlushDue() bool
 }
