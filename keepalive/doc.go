@@ -1,12 +1,11 @@
-// Package keepalive decides when a session probes a quiet peer and when it gives
-// a silent one up.
+// Package keepalive decides when a session probes its peer and when it gives the peer
+// up.
 //
-// A [Policy] is asked what to do now, given an [Activity], and answers with an
-// [Action] and when to ask again. The owner of the transport keeps one timer,
-// carries the action out, and asks again; a session that is idle costs that timer
-// and nothing else. Policies hold no timer, start no goroutine and read no clock,
-// so they are tested with plain numbers.
+// A session calls [Policy.Next] with its [Activity]. The answer is an [Action] and the
+// time until the next call. The session keeps one timer for this, so an idle session
+// costs one timer and nothing else. A policy holds no timer, starts no goroutine and
+// reads no clock, so tests call it with plain numbers.
 //
-// [Periodic] is the default: it has a probe sent when nothing was sent for an interval and
-// gives up when nothing was received for a time-out. [Off] does neither.
+// [Periodic] is the default policy: it probes when nothing was sent for an interval, and
+// gives up when nothing was received for a timeout. [Off] does neither.
 package keepalive

@@ -7,36 +7,38 @@ import (
 )
 
 const (
-	// DefaultInterval is the Interval of a Periodic that sets none.
+	// DefaultInterval is the default of [Periodic].Interval.
 	DefaultInterval = 10 * time.Second
-	// DefaultTimeout is the Timeout of a Periodic that sets none.
+	// DefaultTimeout is the default of [Periodic].Timeout.
 	DefaultTimeout = 30 * time.Second
-	// MinInterval is the shortest Interval that is valid.
+	// MinInterval is the shortest valid [Periodic].Interval.
 	MinInterval = time.Millisecond
 )
 
-// Periodic probes when nothing was sent for Interval, and gives up when nothing was
-// received for Timeout. The zero value means the defaults.
+// Periodic is a [Policy] that probes when nothing was sent for Interval, and gives up
+// when nothing was received for Timeout. The zero value has the defaults.
 //
-// Bytes of any kind count, so a transfer needs no probes in its direction, and a
-// probe that waits behind one is not missed by the peer. The protocol has no
-// answer to a probe: what this side receives depends on the peer's own interval,
-// which must be shorter than Timeout, as Interval must be shorter than the peer's.
+// Bytes of any kind count. So a transfer needs no probes in its direction, and the peer
+// does not miss a probe that waits behind data. The protocol has no answer to a probe:
+// a quiet peer is heard only through its own probes. So Timeout must be longer than the
+// peer's interval, and Interval shorter than the peer's timeout.
 //
-// While reading is paused, silence says nothing about the peer: Timeout counts
-// from when reading resumed. The same holds when the question comes late by an
-// interval or more, because this process was stopped or its machine slept: it
-// waits for one more interval, to read first what came meanwhile.
+// Silence says nothing about the peer while this side does not read: Timeout counts from
+// the time when reading resumed. If Next is called an interval or more after Activity.Due,
+// this process was stopped or its machine slept. Then Periodic waits for one more
+// interval, so that the session reads what came meanwhile.
 type Periodic struct {
-	// Interval is how long nothing may be sent. 0 means [DefaultInterval].
+	// Interval is the longest time without sending anything, at least
+	// [MinInterval]. The default is [DefaultInterval].
 	Interval time.Duration
-	// Timeout is how long nothing may be received. 0 means [DefaultTimeout].
+	// Timeout is the longest time without receiving anything. It must exceed
+	// Interval. The default is [DefaultTimeout].
 	Timeout time.Duration
 }
 
 var _ Policy = Periodic{}
 
-// Validate returns an error that names each bad value and what is allowed.
+// Validate returns an error that names each invalid field and what is allowed, or nil.
 func (p Periodic) Validate() error {
 	var errs []error
 	q := p.withDefaults()
@@ -62,9 +64,9 @@ func byDefault(set time.Duration) string {
 	return ""
 }
 
-// Next implements [Policy]. It is a function of p and a alone. Values that are not
-// valid do no harm: one below zero counts as 0, and a Timeout within the Interval
-// gives up before it ever probes.
+// Next implements [Policy]. The result depends on p and a alone. Invalid values do no
+// harm: a negative one counts as 0, and with a Timeout shorter than Interval the policy
+// gives up without a probe.
 func (p Periodic) Next(a Activity) (Action, time.Duration) {
 	if p.Interval < 0 {
 		p.Interval = 0
@@ -74,31 +76,31 @@ func (p Periodic) Next(a Activity) (Action, time.Duration) {
 	}
 	p = p.withDefaults()
 
-	wait := p.Interval - since(a.LastSent, a.Now) // until a probe is due
+	untilProbe := p.Interval - since(a.LastSent, a.Now)
 	action := None
-	if wait <= 0 {
-		action, wait = Probe, p.Interval
+	if untilProbe <= 0 {
+		action, untilProbe = Probe, p.Interval
 	}
 	if a.ReadPaused {
-		return action, wait
+		return action, untilProbe
 	}
-	patience := p.Timeout - since(max(a.LastReceived, a.ReadResumed), a.Now)
-	if patience <= 0 {
-		if !p.heldUp(a) {
+	untilGiveUp := p.Timeout - since(max(a.LastReceived, a.ReadResumed), a.Now)
+	if untilGiveUp <= 0 {
+		if !p.wasSuspended(a) {
 			return GiveUp, 0
 		}
-		patience = p.Interval
+		untilGiveUp = p.Interval
 	}
-	return action, min(wait, patience)
+	return action, min(untilProbe, untilGiveUp)
 }
 
-// since returns the time from then to now. What happened after the clock was read
-// happened now.
+// since returns the time from then to now, or 0 if then is later: it happened after the
+// clock was read.
 func since(then, now time.Duration) time.Duration { return max(0, now-then) }
 
-// heldUp reports whether this process cannot have read what came, because it did
-// not run when it was to.
-func (p Periodic) heldUp(a Activity) bool {
+// wasSuspended reports whether this process did not run when Next was due, so that what
+// the peer sent may still be unread.
+func (p Periodic) wasSuspended(a Activity) bool {
 	return a.Due > 0 && a.Now-a.Due >= p.Interval
 }
 

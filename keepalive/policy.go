@@ -5,61 +5,64 @@ import (
 	"time"
 )
 
-// A Policy decides about one session, or about several: sessions that are made with
-// one configuration share its policy, and may ask it at the same time. A policy that
-// has state must guard it then. It is not told which session asks, so one whose state
-// is about one peer needs a configuration for each session.
+// A Policy decides when a session sends a probe and when it gives up. [Periodic] and
+// [Off] are policies.
+//
+// Sessions that are made with one configuration share its policy, and may call it
+// concurrently, so a policy with state must guard it. A policy does not know which
+// session calls: if its state is about one peer, each session needs a configuration of
+// its own.
 type Policy interface {
-	// Next says what to do now, and after how long to ask again: 0 is never.
-	// A session asks from one goroutine at a time, at its start and then
-	// whenever the time is up; it may ask earlier. Next must not block. It may
-	// call the session.
+	// Next returns what to do now, and the time until the session should call
+	// Next again; 0 means never. A session calls Next from one goroutine at a
+	// time: at its start, and then whenever that time is over, or earlier. Next
+	// must not block. It may call the session.
 	Next(a Activity) (Action, time.Duration)
 }
 
-// Activity is what a policy knows of a session. All times are monotonic and
-// counted from the session's start, so the zero value describes a session at its
-// start.
+// Activity is what a [Policy] knows of a session. All times are monotonic and count from
+// the session's start, so the zero value describes a session at its start.
 type Activity struct {
-	// Now is the time of the question.
+	// Now is the time of the call of Next.
 	Now time.Duration
-	// LastSent is when the transport last took bytes from us, of whatever kind
-	// and be it a part of a frame. 0 if it never did.
+	// LastSent is when the transport last accepted bytes of any kind, also of a
+	// part of a frame. It is 0 if it never did.
 	LastSent time.Duration
-	// LastReceived is when bytes last came, of whatever kind and be it a part of
-	// a frame. 0 if none ever did.
+	// LastReceived is when bytes of any kind last arrived, also of a part of a
+	// frame. It is 0 if none ever did.
 	LastReceived time.Duration
 
-	// ReadPaused says that we do not read the transport, because as much as we
-	// may hold is waiting for the application: the peer may well be sending.
+	// ReadPaused reports whether the session has stopped reading the transport,
+	// because its receive budget is full of data that the application has not
+	// read. The peer may be sending.
 	ReadPaused bool
-	// ReadResumed is when reading last went on after a pause. 0 if it never
-	// paused.
+	// ReadResumed is when the session last read again after a pause. It is 0 if
+	// there was no pause.
 	ReadResumed time.Duration
 
-	// Due is when this question was to be asked, by the previous answer. A
-	// question that comes much later says that this process did not run
-	// meanwhile, so that what the peer sent is still unread. 0 if unknown.
+	// Due is when this call of Next was due by the previous answer, or 0 if
+	// unknown. If Now is much later, this process did not run meanwhile, and
+	// what the peer sent is still unread.
 	Due time.Duration
 
 	// Streams is the number of open streams.
 	Streams int
 }
 
-// Action is what a policy wants done.
+// An Action is what a session is to do.
 type Action uint8
 
 const (
-	// None is to do nothing.
+	// None means to do nothing.
 	None Action = iota
-	// Probe is to send something that the peer notices and ignores: a NOP. If an
-	// earlier one has not gone out yet, that one will do.
+	// Probe means to send a NOP, which the peer ignores. If an earlier NOP has
+	// not been sent yet, no other one is needed.
 	Probe
-	// GiveUp is to end the session, because its peer is taken for dead.
+	// GiveUp means to end the session: the peer is considered dead.
 	GiveUp
 )
 
-// String returns "none", "probe" or "give up".
+// String returns "none", "probe" or "give up", or "action 7" for an unknown Action.
 func (a Action) String() string {
 	switch a {
 	case None:
