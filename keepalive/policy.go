@@ -32,9 +32,9 @@ type Activity struct {
 	// frame. It is 0 if none ever did.
 	LastReceived time.Duration
 
-	// ReadPaused reports whether the session has stopped reading the transport,
-	// because its receive budget is full of data that the application has not
-	// read. The peer may be sending.
+	// ReadPaused reports whether the session has paused reading the transport:
+	// its receive budget or its receive rate is used up, or refusals of streams
+	// wait to be sent. The peer may be sending.
 	ReadPaused bool
 	// ReadResumed is when the session last read again after a pause. It is 0 if
 	// there was no pause.

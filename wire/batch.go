@@ -2,53 +2,58 @@ package wire
 
 import "encoding/binary"
 
-// A Batch collects frames for one write to a transport. It comes in two kinds.
+// A Batch collects frames for one write to a transport. There are two kinds.
 //
-// A vectored Batch refers to large payloads where they are: Parts returns the pieces, for
-// one vectored write. The owner of such a payload must leave it as it is until Release, and is
-// told of that by a [Releaser]. A copying Batch has all its bytes in one slice, which Bytes returns,
-// and refers to nothing.
+// A vectored Batch does not copy large payloads, it refers to them. [Batch.Parts] returns
+// all bytes as a list of slices, for one vectored write. The owner of a payload must not
+// change it before [Batch.Release], and can register a [Releaser] to learn of that.
 //
-// A Batch is used by one goroutine at a time. Once it has its size it allocates nothing.
+// A copying Batch has all bytes in one slice, which [Batch.Bytes] returns. It refers to no
+// payload.
+//
+// A Batch is not safe for concurrent use. Once its buffers have grown, it allocates nothing.
 type Batch struct {
 	vectored bool
-	full     bool     // what comes next does not fit well
+	full     bool     // by SetFull
 	scratch  []byte   // headers and copied payloads
-	parts    [][]byte // the bytes of a vectored batch, in order, in scratch or elsewhere
-	size     int
+	parts    [][]byte // all bytes of a vectored batch, in order: pieces of scratch, and payloads
+	size     int      // bytes in the batch
 
-	start   int // where the frame that Begin has begun begins in scratch
-	payload int // the bytes that it has so far
+	// The frame between Begin and End.
+	start   int // offset of its header in scratch
+	payload int // bytes of its payload so far
 
 	retained []Releaser
 }
 
-// A Releaser is told that a Batch refers no more to what it was retained for.
+// A Releaser is called when a [Batch] no longer refers to its payload. See [Batch.Retain].
 type Releaser interface {
 	// Release is called by [Batch.Release], once for each call of [Batch.Retain].
 	Release()
 }
 
 const (
-	// BatchSize is the most bytes in a batch. It is just below the 65,483 bytes (65,463 with IPv6)
-	// that one TCP segment holds on a loopback interface: there, the cost of a byte falls
-	// up to that size, and is three times as high where a few bytes more make a second, tiny
-	// segment (docs/performance.md). It makes no difference to any other path.
+	// BatchSize is the most bytes in a batch. On a loopback interface one TCP segment
+	// holds 65,483 bytes (65,463 with IPv6). The cost of a byte falls up to that size,
+	// and is three times as high if a few more bytes make a second, tiny segment
+	// (docs/performance.md). On other paths the size makes no difference.
 	BatchSize = 65400
-	// MaxBatchPayload is the most payload that a frame of a batch may have, beside a FIN or two.
+	// MaxBatchPayload is the largest payload of one frame in a batch. It leaves room
+	// for two FINs.
 	MaxBatchPayload = BatchSize - 3*HeaderSize
 
-	// minRoom is the least room that is worth filling.
+	// minRoom: a batch with less Room is full.
 	minRoom = 4 << 10
-	// maxParts bounds the parts of a vectored batch.
+	// maxParts is the most parts of a vectored batch.
 	maxParts = 48
-	// maxCopy is up to which size copying a payload is cheaper than a part of its own.
+	// maxCopy is the largest payload that a vectored batch copies: below that, copying
+	// is cheaper than another part.
 	maxCopy = 1 << 10
-	// scratchSize holds the headers and small payloads of a vectored batch.
+	// scratchSize is the size of a vectored batch's buffer for headers and small payloads.
 	scratchSize = 8 << 10
 )
 
-// NewBatch returns an empty batch: a vectored or a copying one.
+// NewBatch returns an empty vectored or copying batch.
 func NewBatch(vectored bool) *Batch {
 	if vectored {
 		return &Batch{vectored: true, scratch: make([]byte, 0, scratchSize), parts: make([][]byte, 0, maxParts)}
@@ -59,10 +64,11 @@ func NewBatch(vectored bool) *Batch {
 // Len returns the number of bytes in the batch.
 func (b *Batch) Len() int { return b.size }
 
-// Room returns how much payload one more frame may have, with a FIN or two behind it.
+// Room returns how many bytes of payload one more frame may have, with room for two FINs
+// behind it. It may be negative.
 func (b *Batch) Room() int { return MaxBatchPayload - b.size }
 
-// Full reports whether the batch should be sent before more is added.
+// Full reports whether the batch should be written before another frame is added.
 func (b *Batch) Full() bool {
 	if b.full || b.Room() < minRoom {
 		return true
@@ -70,16 +76,18 @@ func (b *Batch) Full() bool {
 	return b.vectored && (len(b.parts) > maxParts-4 || cap(b.scratch)-len(b.scratch) < 2*maxCopy+8*HeaderSize)
 }
 
-// SetFull makes the batch Full: its next frame would fit, but not well.
+// SetFull makes [Batch.Full] return true until Release. Use it when the next frame is better sent
+// in another batch.
 func (b *Batch) SetFull() { b.full = true }
 
-// Parts returns the bytes of a vectored batch, valid until Release.
+// Parts returns the bytes of a vectored batch. They are valid until Release.
 func (b *Batch) Parts() [][]byte { return b.parts }
 
-// Bytes returns the bytes of a copying batch, valid until Release.
+// Bytes returns the bytes of a copying batch. They are valid until Release.
 func (b *Batch) Bytes() []byte { return b.scratch }
 
-// AppendRest appends to dst the bytes of the batch without the first n.
+// AppendRest appends the bytes of the batch from offset n on to dst and returns the extended
+// slice.
 func (b *Batch) AppendRest(dst []byte, n int) []byte {
 	if !b.vectored {
 		return append(dst, b.scratch[n:]...)
@@ -95,10 +103,11 @@ func (b *Batch) AppendRest(dst []byte, n int) []byte {
 	return dst
 }
 
-// Retain has r.Release called by the next Release.
+// Retain registers r: the next call of [Batch.Release] calls r.Release once for each Retain.
 func (b *Batch) Retain(r Releaser) { b.retained = append(b.retained, r) }
 
-// Release ends the use of what the batch refers to, and empties it.
+// Release empties the batch, and calls all Releasers. After that the batch refers to no
+// payload.
 func (b *Batch) Release() {
 	for i, r := range b.retained {
 		r.Release()
@@ -109,39 +118,39 @@ func (b *Batch) Release() {
 	b.size, b.full = 0, false
 }
 
-// Frame adds a frame whose data is copied. It sets the header's Length.
+// Frame adds a frame of h and a copy of data. It sets the header's Length.
 func (b *Batch) Frame(h Header, data []byte) {
 	h.Length = uint16(len(data))
 	start := len(b.scratch)
 	b.scratch = append(h.Append(b.scratch), data...)
-	b.added(start)
+	b.addScratch(start)
 }
 
-// Update adds an UPD frame of a stream. It sets the header's Command and Length.
+// Update adds a [UPD] frame. It sets the header's Command and Length.
 func (b *Batch) Update(h Header, u WindowUpdate) {
 	h.Command, h.Length = UPD, UpdateSize
 	start := len(b.scratch)
 	b.scratch = u.Append(h.Append(b.scratch))
-	b.added(start)
+	b.addScratch(start)
 }
 
-// Begin adds the header of a frame whose payload follows by calls of Payload. End sets the
-// header's Length.
+// Begin begins a frame with header h. Calls of [Batch.Payload] add its payload, and
+// [Batch.End] sets the header's Length.
 func (b *Batch) Begin(h Header) {
 	b.start, b.payload = len(b.scratch), 0
 	b.scratch = h.Append(b.scratch)
-	b.added(b.start)
+	b.addScratch(b.start)
 }
 
-// TakesPayload reports whether there is room for another piece of payload of any size up to
-// Room's.
+// TakesPayload reports whether [Batch.Payload] may be called once more. All pieces of a frame together
+// must not exceed the Room there was before Begin.
 func (b *Batch) TakesPayload() bool {
-	// The scratch of a vectored batch must not grow: parts refer to it.
+	// The scratch of a vectored batch must not be reallocated: parts refer to it.
 	return !b.vectored || len(b.parts) <= maxParts-2 && cap(b.scratch)-len(b.scratch) >= maxCopy+2*HeaderSize
 }
 
-// Payload adds p to the frame that Begin has begun. It reports whether the batch refers to p: then p
-// must stay as it is until Release.
+// Payload adds p to the frame that Begin has begun. It reports whether the batch refers to
+// p instead of a copy. Then p must not change before Release.
 func (b *Batch) Payload(p []byte) (refers bool) {
 	b.payload += len(p)
 	if b.vectored && len(p) > maxCopy {
@@ -151,7 +160,7 @@ func (b *Batch) Payload(p []byte) (refers bool) {
 	}
 	start := len(b.scratch)
 	b.scratch = append(b.scratch, p...)
-	b.added(start)
+	b.addScratch(start)
 	return false
 }
 
@@ -160,14 +169,14 @@ func (b *Batch) End() {
 	binary.LittleEndian.PutUint16(b.scratch[b.start+2:], uint16(b.payload))
 }
 
-// added accounts for scratch bytes from start on.
-func (b *Batch) added(start int) {
+// addScratch adds the bytes of scratch from start on to size and parts.
+func (b *Batch) addScratch(start int) {
 	n := len(b.scratch) - start
 	b.size += n
 	if !b.vectored || n == 0 {
 		return
 	}
-	// Extend the last part if it ends where these bytes begin.
+	// If the last part ends where these bytes begin, extend it.
 	if k := len(b.parts) - 1; k >= 0 {
 		last := b.parts[k]
 		if end := len(last); end > 0 && start > 0 && &last[end-1] == &b.scratch[start-1] {

@@ -2,21 +2,19 @@ package wire
 
 import "strconv"
 
-// Command says what a frame is for.
+// A Command is the type of a frame.
 type Command uint8
 
-// The commands. All but [PSH] are control frames; of those, only [UPD] has a
-// payload.
+// The commands. All except [PSH] are control frames. Of these only [UPD] has a payload.
 const (
 	SYN Command = 0 // opens a stream
-	FIN Command = 1 // the sender writes no more on a stream
-	PSH Command = 2 // data of a stream; an empty one is legal and means nothing
+	FIN Command = 1 // the sender writes no more on the stream
+	PSH Command = 2 // data of a stream; may be empty
 	NOP Command = 3 // keep-alive; its stream id is 0
-	UPD Command = 4 // a stream's [WindowUpdate]; version 2 only
+	UPD Command = 4 // [WindowUpdate] of a stream; version 2 only
 )
 
-// String returns the command's name in capitals, or "Command(9)" for one that
-// is unknown.
+// String returns the command's name in capitals, or "Command(9)" for an unknown command.
 func (c Command) String() string {
 	switch c {
 	case SYN:

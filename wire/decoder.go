@@ -6,69 +6,66 @@ import (
 )
 
 const (
-	// maxEmptyReads is how often in a row an io.Reader may return nothing, not
-	// even an error, before that is io.ErrNoProgress. bufio allows as many.
+	// maxEmptyReads is how often in a row an io.Reader may return 0 bytes and no
+	// error before the Decoder returns io.ErrNoProgress. It is the same in bufio.
 	maxEmptyReads = 100
-	// skipSize is the most that is read at once of a payload nobody wants.
+	// skipSize is the most bytes that one Read of a skipped payload takes.
 	skipSize = 8 << 10
 )
 
-// Decoder reads the frames of one direction of a connection.
+// A Decoder reads the frames of one direction of a connection.
 //
-// [Decoder.Next] goes to the next frame and returns its header; after that the
-// Decoder is an io.Reader of that frame's payload, and what is not read of it,
-// the following Next skips.
+// [Decoder.Next] goes to the next frame and returns its header. After that the Decoder is
+// an [io.Reader] of the frame's payload. Next skips any unread remainder.
 //
-// It takes from its reader what the frames need and not a byte more, so that
-// between two frames the reader can be handed on. That makes at least one Read
-// for each header: where Reads are dear, as those of files and sockets are,
-// give it a bufio.Reader.
+// A Decoder takes no byte from its reader beyond the current frame, so between two frames
+// the reader can be used for something else. It calls Read at least once for each header:
+// if Reads are expensive, as with files and sockets, use a [bufio.Reader].
 //
-// A Decoder blocks as its reader does. An error of the reader is returned as it
-// is and loses nothing: the same call made again goes on where the input
-// stopped, for example after a deadline or when a file has grown. (Where it
-// comes along with the last byte that Next or AppendPayload needs it is dropped,
-// as io.ReadFull does: the reader will repeat it.) A reader that returns nothing
-// a hundred times in a row is [io.ErrNoProgress]. A frame that breaks the
-// protocol is final: from then on every call returns its [*HeaderError].
+// A Decoder blocks while its reader blocks. It returns the reader's errors unchanged, and
+// loses no byte: the same call made again continues where the input stopped, for example
+// after a deadline or when a file has grown. If an error comes with the last byte that
+// Next or AppendPayload needs, it is dropped, as by [io.ReadFull]; the reader will return
+// it again. If the reader returns 0 bytes and no error a hundred times in a row, the error
+// is [io.ErrNoProgress]. A frame that breaks the protocol is final: from then on every
+// call returns its [*HeaderError].
 //
-// A Decoder must not be used by several goroutines at once.
+// A Decoder is not safe for concurrent use.
 type Decoder struct {
 	r       io.Reader
 	offset  int64 // bytes taken from r
 	version Version
-	err     error // a *HeaderError, once there was one
+	err     error // the *HeaderError that ended the input, or nil
 
-	header [HeaderSize]byte // the header that Next collects
-	have   int              // bytes of it that have arrived
+	header [HeaderSize]byte // the header that Next is reading
+	have   int              // bytes of header that were read
 	last   Header           // the header that Next returned last
-	unread int              // bytes of payload still to come before the next header
+	unread int              // unread bytes of the current frame's payload
 
-	scratch []byte // where skipped payload goes; made at the first skip
+	scratch []byte // for skipped payload; allocated by the first skip
 }
 
 // NewDecoder returns a Decoder that reads from r. It reads nothing yet.
 func NewDecoder(r io.Reader) *Decoder { return &Decoder{r: r} }
 
-// Reset makes d as new, reading from r.
+// Reset makes d equal to a new Decoder that reads from r. It keeps d's buffer.
 func (d *Decoder) Reset(r io.Reader) { *d = Decoder{r: r, scratch: d.scratch} }
 
-// Version returns the version of the connection, and 0 before the first frame.
+// Version returns the version of the connection. It is 0 before the first frame.
 func (d *Decoder) Version() Version { return d.version }
 
-// InputOffset returns how many bytes the Decoder has taken from its reader.
-// Right after Next that is where the payload starts, [HeaderSize] after the
-// start of the frame; after an error it is where the input stopped.
+// InputOffset returns how many bytes the Decoder has taken from its reader. After Next
+// that is the start of the payload, [HeaderSize] bytes after the start of the frame. After
+// an error it is where the input stopped.
 func (d *Decoder) InputOffset() int64 { return d.offset }
 
-// Next skips what is unread of the current frame's payload and returns the
-// header of the next frame. It does not allocate, but for one buffer at the
-// first skip.
+// Next skips the unread payload of the current frame and returns the header of the next
+// frame. It allocates nothing except one buffer at the first skip.
 //
-// The error is [io.EOF] where the input ends between frames,
-// [io.ErrUnexpectedEOF] where it ends inside one, a [*HeaderError] for a frame
-// that breaks the protocol (then the header is returned too), which includes
-// [ErrVersionMismatch], and otherwise the reader's.
+// The error is [io.EOF] if the input ends between frames, and [io.ErrUnexpectedEOF] if it
+// ends inside a frame. For a frame that breaks the protocol it is a [*HeaderError], which
+// may wrap [ErrVersionMismatch]; the header is returned as well. Any other error is the
+// reader's.
 func (d *Decoder) Next() (Header, error) {
 	if d.err != nil {
 		return d.last, d.err
@@ -101,14 +98,13 @@ func (d *Decoder) Next() (Header, error) {
 	return d.last, nil
 }
 
-// Unread returns how many bytes of the current frame's payload are still to be
-// read.
+// Unread returns the number of unread bytes of the current frame's payload.
 func (d *Decoder) Unread() int { return d.unread }
 
-// Read reads payload of the current frame into p, at most to the end of the
-// frame. There it returns [io.EOF], as it does before the first Next; see
-// [Decoder.Next] for the other errors. Like any io.Reader it may return less
-// than there is, and an error together with the last bytes before it.
+// Read reads payload of the current frame into p. At the end of the frame, and before the
+// first Next, it returns [io.EOF]. See [Decoder.Next] for other errors. Like any
+// [io.Reader], Read may return fewer bytes than len(p), and may return bytes together with
+// an error.
 func (d *Decoder) Read(p []byte) (int, error) {
 	if d.err != nil {
 		return 0, d.err
@@ -122,8 +118,8 @@ func (d *Decoder) Read(p []byte) (int, error) {
 	n, err := d.read(p[:min(len(p), d.unread)])
 	d.unread -= n
 	if err == io.EOF {
-		// The end of the input is not the end of this payload, unless they
-		// coincide; then it is for the next call of Next to find.
+		// The end of the input inside a payload is an error. At the end of the
+		// payload the next call of Next finds it.
 		if err = nil; d.unread > 0 {
 			err = io.ErrUnexpectedEOF
 		}
@@ -131,11 +127,11 @@ func (d *Decoder) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// AppendPayload appends what is unread of the current frame's payload to b and
-// returns the extended slice. It allocates only if b has too little room, and
-// at most once; [MaxPayload] is always enough. With an error, which is one that
-// Read returns but never [io.EOF], the slice holds what arrived before it: give
-// it that slice to go on.
+// AppendPayload appends the unread payload of the current frame to b and returns the
+// extended slice. It allocates at most once, and only if b has too little room; room for
+// [MaxPayload] bytes is always enough. The errors are those of Read except [io.EOF]. With
+// an error the slice holds the bytes that were read before it; pass that slice to the next
+// call to continue.
 func (d *Decoder) AppendPayload(b []byte) ([]byte, error) {
 	if d.err != nil {
 		return b, d.err
@@ -151,7 +147,7 @@ func (d *Decoder) AppendPayload(b []byte) ([]byte, error) {
 	return b, nil
 }
 
-// skip reads what is unread of the payload and throws it away.
+// skip reads the rest of the payload and discards it.
 func (d *Decoder) skip() error {
 	if d.scratch == nil {
 		d.scratch = make([]byte, skipSize)
@@ -164,8 +160,8 @@ func (d *Decoder) skip() error {
 	return nil
 }
 
-// read reads at least one byte into p, which is not empty, or returns an error,
-// or both. It trusts the reader with nothing.
+// read reads at least one byte into p, which must not be empty, or returns an error, or
+// both. It does not trust the counts that the reader returns.
 func (d *Decoder) read(p []byte) (int, error) {
 	for range maxEmptyReads {
 		n, err := d.r.Read(p)

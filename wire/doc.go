@@ -1,20 +1,22 @@
 // Package wire is the frame codec of the smux protocol, versions 1 and 2.
 //
-// A connection is a sequence of frames in each direction, and nothing else: no
-// handshake, no trailer. A frame is a [Header] of 8 bytes and, for [PSH] and
-// [UPD] alone, a payload of as many bytes as the header's Length says:
+// In each direction a connection is a sequence of frames and nothing else: there is no
+// handshake and no trailer. A frame is a [Header] of 8 bytes, followed by a payload of
+// header.Length bytes. Only [PSH] and [UPD] frames have a payload.
 //
 //	VERSION(1) COMMAND(1) LENGTH(2) STREAMID(4) PAYLOAD(LENGTH)
 //
-// All integers are little-endian. [Header.Append], [ParseHeader] and their
-// namesakes of [WindowUpdate] work on slices, for those who own their buffers;
-// [Decoder] and [Encoder] work on an io.Reader and an io.Writer, for tools that
-// need the codec alone. None of them allocates for a frame that is right.
+// All integers are little-endian.
 //
-// Parsing is strict. What no conforming peer sends is a [*HeaderError] around
-// one of the Err values of this package; input that ends inside a frame is
-// [io.ErrUnexpectedEOF], and between frames [io.EOF]. What depends on more than
-// one frame (whose ids are odd, which streams are open, how much a window
-// allows) is not known here. The one exception is the version, which a Decoder
-// and an Encoder hold to that of their first frame.
+// [Header.Append], [ParseHeader], [WindowUpdate.Append] and [ParseWindowUpdate] work on
+// slices. [Decoder] and [Encoder] work on an [io.Reader] and an [io.Writer], for tools that
+// need the codec alone. None of them allocates for a valid frame. A [Batch] collects
+// frames for one write to a transport.
+//
+// Parsing is strict. A frame that no conforming peer sends is a [*HeaderError] that wraps
+// one of the Err values of this package. Input that ends inside a frame is
+// [io.ErrUnexpectedEOF], and input that ends between frames is [io.EOF]. This package
+// does not check what depends on more than one frame: which ids are odd, which streams
+// are open, how much a window allows. The exception is the version: a Decoder or Encoder
+// accepts only the version of its first frame.
 package wire

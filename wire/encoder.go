@@ -6,42 +6,40 @@ import (
 	"slices"
 )
 
-// Encoder writes the frames of one direction of a connection, each with exactly
-// one Write.
+// An Encoder writes the frames of one direction of a connection, each with exactly one
+// Write.
 //
-// It refuses to send what a [Decoder] would refuse to accept; then nothing is
-// written and it can be used on. An error of the writer is final if the writer
-// took any of the frame: the peer would take whatever follows for the rest of
-// it, so from then on every call returns the same error.
+// An Encoder refuses frames that a [Decoder] would not accept. Then it writes nothing and
+// can still be used. An error of the writer is final if the writer took a part of the
+// frame, because the peer would take the next bytes for the rest of that frame. From then
+// on every call returns the same error.
 //
-// An Encoder must not be used by several goroutines at once.
+// An Encoder is not safe for concurrent use.
 type Encoder struct {
 	w       io.Writer
 	version Version
-	err     error  // the writer's, once a frame was begun and failed
-	buf     []byte // one frame, as long as the longest so far
+	err     error  // of the writer, after a part of a frame was written
+	buf     []byte // one frame; its capacity is the longest frame so far
 }
 
 // NewEncoder returns an Encoder that writes to w. It writes nothing yet.
 func NewEncoder(w io.Writer) *Encoder { return &Encoder{w: w} }
 
-// Reset makes e as new, writing to w.
+// Reset makes e equal to a new Encoder that writes to w. It keeps e's buffer.
 func (e *Encoder) Reset(w io.Writer) { *e = Encoder{w: w, buf: e.buf} }
 
-// Version returns the version of the connection, and 0 before the first frame
-// of which anything was written.
+// Version returns the version of the connection. It is 0 before anything was written.
 func (e *Encoder) Version() Version { return e.version }
 
-// Encode writes a frame of h and payload, whose length must be h.Length. It
-// blocks as the writer does. The payload is copied before it is written and is
-// the caller's again when Encode returns. Encode does not allocate unless this
-// frame is the longest so far.
+// Encode writes a frame of h and payload. The payload's length must be h.Length. Encode
+// blocks while the writer blocks. It copies the payload first and keeps no reference to
+// it. It allocates only if this frame is the longest so far.
 //
-// A [*HeaderError] around [ErrPayloadLength], [ErrVersionMismatch] or what
-// [Header.Validate] finds means that nothing was written. Any other error is
-// the writer's, or [io.ErrShortWrite]. After that the same frame may be encoded
-// again, for example with a later deadline; if anything of it was written, that
-// fails with the same error.
+// A [*HeaderError] means that nothing was written. It wraps [ErrPayloadLength],
+// [ErrVersionMismatch] or an error of [Header.Validate]. Any other error is that of the
+// writer, or [io.ErrShortWrite]. Then the caller may encode the same frame again, for
+// example with a later deadline; if a part of the frame was written, that fails with the
+// same error.
 func (e *Encoder) Encode(h Header, payload []byte) error {
 	if e.err != nil {
 		return e.err

@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// What can be wrong with a frame by itself. They come wrapped in a
-// [*HeaderError], so match them with errors.Is.
+// The faults of a single frame. A [*HeaderError] wraps them, so match them with
+// [errors.Is].
 var (
 	ErrVersion       = errors.New("wire: version is neither 1 nor 2")
 	ErrCommand       = errors.New("wire: unknown command")
@@ -18,14 +18,14 @@ var (
 	ErrZeroStreamID  = errors.New("wire: stream id is 0")
 )
 
-// ErrVersionMismatch reports a frame whose version is spoken, but is not that
-// of the connection's first frame. It comes wrapped in a [*HeaderError]. It is
-// a kind of [ErrVersion]: errors.Is matches both.
+// ErrVersionMismatch means that the version of a frame is supported, but differs from the
+// version of the connection's first frame. A [*HeaderError] wraps it. It is a kind of
+// [ErrVersion]: [errors.Is] matches both.
 var ErrVersionMismatch error = mismatchError{}
 
-// ErrPayloadLength reports a payload that an [Encoder] was given with a header
-// that announces another length, as is always so for more than [MaxPayload]
-// bytes. It comes wrapped in a [*HeaderError].
+// ErrPayloadLength means that [Encoder.Encode] was called with a payload whose length is
+// not the header's Length. That is always so for more than [MaxPayload] bytes. A
+// [*HeaderError] wraps it.
 var ErrPayloadLength = errors.New("wire: payload is not as long as the header says")
 
 var (
@@ -33,15 +33,14 @@ var (
 	errWriteCount = errors.New("wire: io.Writer returned an impossible count")
 )
 
-// HeaderError is a frame that breaks the protocol: what is wrong with it, and
-// the header as it was received (or, from an [Encoder], as it was given).
+// A HeaderError describes a frame that breaks the protocol. Header is as received or, in
+// an error of an [Encoder], as passed to Encode.
 type HeaderError struct {
 	Header Header
 	Err    error // one of this package's Err values, or an error that wraps one
 }
 
-// Error says what is wrong and spells out the header, field by field and byte
-// by byte.
+// Error returns the fault, the header's fields and the header's bytes.
 func (e *HeaderError) Error() string {
 	var b [HeaderSize]byte
 	return fmt.Sprintf("%v: %v [%s]", e.Err, e.Header, hex.EncodeToString(e.Header.Append(b[:0])))

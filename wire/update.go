@@ -9,13 +9,13 @@ import (
 // UpdateSize is the size in bytes of the payload of a [UPD] frame.
 const UpdateSize = 8
 
-// WindowUpdate is the payload of a [UPD] frame: it tells the sender of a stream
-// how far it may go. The sender may have Window bytes outstanding past the
-// Consumed bytes that the receiver's application has read. Any pair of values
-// is well-formed; whether it makes sense, the stream's flow control knows.
+// A WindowUpdate is the payload of a [UPD] frame. It tells the sender of a stream how much
+// it may send: Window bytes beyond the Consumed bytes that the receiver's application has
+// read. Any pair of values is well-formed; flow control, not this package, judges the
+// values.
 type WindowUpdate struct {
-	Consumed uint32 // all bytes of the stream read so far, modulo 2^32
-	Window   uint32 // bytes allowed past Consumed; absolute, not a difference
+	Consumed uint32 // bytes of the stream that were read so far, modulo 2^32
+	Window   uint32 // bytes allowed beyond Consumed; absolute, not a difference
 }
 
 // Append appends the update's 8 bytes to b and returns the extended slice. It
@@ -24,10 +24,10 @@ func (u WindowUpdate) Append(b []byte) []byte {
 	return binary.LittleEndian.AppendUint64(b, uint64(u.Consumed)|uint64(u.Window)<<32)
 }
 
-// ParseWindowUpdate decodes b, the whole payload of a [UPD] frame and nothing
-// else. It keeps no reference to b and does not allocate unless b is of a wrong
-// length: less than [UpdateSize] is [io.ErrUnexpectedEOF], more wraps
-// [ErrUpdateLength].
+// ParseWindowUpdate decodes b, which must be the whole payload of a [UPD] frame. If b is
+// shorter than [UpdateSize] the error is [io.ErrUnexpectedEOF]; if it is longer the error
+// wraps [ErrUpdateLength]. ParseWindowUpdate keeps no reference to b, and allocates only
+// for an error.
 func ParseWindowUpdate(b []byte) (WindowUpdate, error) {
 	if len(b) != UpdateSize {
 		return WindowUpdate{}, errUpdateSize(len(b))

@@ -2,17 +2,17 @@ package wire
 
 import "strconv"
 
-// Version is the protocol version that every frame carries. There is no
-// negotiation: all frames of a connection, both ways, carry the same one.
+// A Version is a version of the protocol. Every frame carries it. There is no
+// negotiation: all frames of a connection, in both directions, carry the same version.
 type Version uint8
 
-// The versions that are spoken. Version 2 is version 1 with [UPD] frames.
+// The supported versions. Version 2 is version 1 with [UPD] frames.
 const (
 	V1 Version = 1
 	V2 Version = 2
 )
 
-// String returns "v1" or "v2", or "Version(7)" for a version that is neither.
+// String returns "v1" or "v2", or "Version(7)" for an unknown version.
 func (v Version) String() string {
 	switch v {
 	case V1:
@@ -23,6 +23,6 @@ func (v Version) String() string {
 	return "Version(" + strconv.Itoa(int(v)) + ")"
 }
 
-// known reports whether v is a version that is spoken. Wrapping below 0 makes
-// it one comparison.
+// known reports whether v is V1 or V2. Because the difference wraps below 0, one
+// comparison is enough.
 func (v Version) known() bool { return v-V1 <= V2-V1 }
