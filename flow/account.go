@@ -1,86 +1,164 @@
 package flow
 
-// An account counts the bytes of one stream, and what its peer was told of them. The
-// package documentation draws its offsets. They are counted modulo 2^32, and compared
-// by after: no two of them are 2^31 bytes apart.
+import (
+	"math"
+	"sync/atomic"
+)
+
+// An Account is one session's part of a [Budget]. It counts the bytes that the session
+// holds, and is the [Allocator] of its windows.
 //
-// The zero value is the account of a new stream, whose peer may send InitialWindow
-// bytes.
-type account struct {
-	received uint32
-	read     uint32
-	limit    biased // the end of the window that the last update told
-	edge     biased // the highest limit that was ever told
-	window   biased // the size of the window: what the next update adds to read
+// An Account is safe for concurrent use. Only [Account.Wait] blocks.
+type Account struct {
+	budget    *Budget
+	used      atomic.Int64 // bytes held; far below 0 after Close
+	committed atomic.Int64 // windows committed to peers; far below 0 after Close
+	waiters   atomic.Int32 // calls of Wait in budget.waiting
+	maxWindow atomic.Int64
+	pressure  atomic.Pointer[func()] // see OnPressure
+
+	// See SetWindowCap.
+	windowCap atomic.Int64 // bytes
+	capUntil  atomic.Int64 // nanoseconds
+
+	spare *waiter // guarded by budget.mu
 }
 
-// unread returns how many bytes arrived and were not read.
-func (a *account) unread() int { return int(a.received - a.read) }
+// closed is the value of both counters after Close. Any later change leaves them below 0,
+// and undoes itself.
+const closed = math.MinInt64 / 2
 
-// size returns the size of the window.
-func (a *account) size() int { return int(a.window.value()) }
-
-// overrun reports whether the peer has sent more than tolerated bytes beyond all
-// that it was ever granted.
-func (a *account) overrun(tolerated int) bool {
-	return after(a.received, a.edge.value()+uint32(tolerated))
+// Charge records that the session holds n more bytes, for example because they have
+// arrived. It never fails: a session checks [Account.Full] before it reads more.
+func (a *Account) Charge(n int) {
+	if a.used.Add(int64(n)) < 0 { // closed
+		a.used.Add(-int64(n))
+		return
+	}
+	if !a.budget.private {
+		a.budget.used.Add(int64(n))
+	}
 }
 
-// exhausted reports whether the peer has used all that it was granted, and the
-// application has read it: the peer waits for an update.
-func (a *account) exhausted() bool {
-	return a.read == a.received && (a.read == a.limit.value() || a.read == a.edge.value())
+// TryCharge does the same as Charge if the budget has room for n bytes, and reports
+// whether it had. It is for bytes that the session need not hold, such as copies of data
+// that waits to be sent.
+func (a *Account) TryCharge(n int) bool {
+	b := a.budget
+	used := &b.used
+	if b.private {
+		used = &a.used
+	}
+	for {
+		now := used.Load()
+		if now+int64(n) > b.size {
+			return false
+		}
+		if used.CompareAndSwap(now, now+int64(n)) {
+			break
+		}
+	}
+	switch {
+	case b.private && used.Load() < closed/2: // closed
+		used.Add(-int64(n))
+	case !b.private && a.used.Add(int64(n)) < 0: // closed
+		a.used.Add(-int64(n))
+		used.Add(-int64(n))
+	}
+	return true
 }
 
-// due reports whether the peer should be told, when updates are at least step bytes
-// apart.
+// Release records that the session no longer holds n of its bytes, and ends the calls of
+// Wait that have room now. It panics if the session holds fewer bytes.
+func (a *Account) Release(n int) {
+	own := a.used.Add(-int64(n))
+	if own < 0 {
+		a.used.Add(int64(n))
+		if own < closed/2 {
+			return
+		}
+		panic("flow: Release of more bytes than were charged")
+	}
+	b := a.budget
+	total := own
+	if !b.private {
+		total = b.used.Add(-int64(n))
+	}
+	if total <= b.wakeAt.Load() || a.waiters.Load() > 0 {
+		b.wake()
+	}
+}
+
+// Full reports whether the session should leave its transport unread for now. It costs a
+// few atomic loads. A session that holds no bytes is never full.
+func (a *Account) Full() bool {
+	own := a.used.Load()
+	if own <= 0 {
+		return false
+	}
+	b := a.budget
+	if b.private {
+		return own >= b.size
+	}
+	return b.used.Load() > a.maxTotal(own)
+}
+
+// maxTotal returns the highest use of the whole budget at which an account that itself
+// holds own bytes is not full.
+func (a *Account) maxTotal(own int64) int64 {
+	switch b := a.budget; {
+	case own <= 0:
+		return math.MaxInt64
+	case b.accountCount.Load() <= 1 || own <= a.committed.Load():
+		// It is alone, or it holds only bytes that were committed to its peers.
+		return b.size - 1
+	default:
+		// own > hogFactor*(size-used), solved for used.
+		return b.size - 1 - own/hogFactor
+	}
+}
+
+// MaxOverrun returns how many bytes the peer of one stream may send beyond its window: an
+// eighth of the budget, but at least 64 KiB and at most 256 MiB. It is meant for
+// [ReceiveWindow.AddReceived].
 //
-// Steps are a grid over the stream. If each began where the last update was sent,
-// which is a little beyond where it was due, three of them would leave less than a
-// quarter of the window, and a sender that stands still would wait for that in vain.
-func (a *account) due(step uint32) bool {
-	return a.gain() > 0 && a.read/step != (a.limit.value()-oddSize(a.size()))/step
+// Deployed peers overrun a window when several goroutines write to one stream, because
+// each of them uses the whole window. The session must charge these bytes as all others,
+// so that the budget bounds them.
+func (a *Account) MaxOverrun() int {
+	return int(min(max(a.budget.size/reservePart, minOverrun), maxOverrun))
 }
 
-// gain is how many bytes the peer could send more after an update. It has none of
-// those that it has sent beyond the limit already.
-func (a *account) gain() int32 {
-	gain := int32(a.read + a.window.value() - a.limit.value())
-	if beyond := int32(a.received - a.limit.value()); beyond > 0 {
-		gain -= beyond
+const (
+	minOverrun = 64 << 10 // more than a frame
+	// maxOverrun plus maxWindow is less than 2^31, as offsets requires.
+	maxOverrun = 256 << 20
+)
+
+// Used returns how many bytes the session holds.
+func (a *Account) Used() int { return int(max(0, a.used.Load())) }
+
+// Budget returns the budget that a is a part of.
+func (a *Account) Budget() *Budget { return a.budget }
+
+// Close takes the account out of its budget, and gives back all that it holds. Later calls
+// of its methods do not change the budget: Full returns false, Wait returns true, and
+// Resize commits nothing. Another Close does nothing.
+func (a *Account) Close() {
+	b := a.budget
+	b.mu.Lock()
+	if _, open := b.accounts[a]; !open {
+		b.mu.Unlock()
+		return
 	}
-	return gain
-}
+	delete(b.accounts, a)
+	b.accountCount.Add(-1)
+	b.mu.Unlock()
 
-// next returns what an update says now: the size of the window, and the limit that
-// follows from it.
-func (a *account) next() (size, limit uint32) {
-	size = oddSize(a.size())
-	if a.read+size+1 == a.limit.value() {
-		size++ // rounding alone takes nothing back
+	held := a.used.Swap(closed)
+	if !b.private {
+		b.used.Add(-held)
 	}
-	return size, a.read + size
+	b.committed.Add(-a.committed.Swap(closed))
+	b.wake()
 }
-
-// tell notes that the peer is told this limit.
-func (a *account) tell(limit uint32) {
-	a.limit = bias(limit)
-	if after(limit, a.edge.value()) {
-		a.edge = bias(limit)
-	}
-}
-
-// after reports whether position a lies beyond b, modulo 2^32.
-func after(a, b uint32) bool { return int32(a-b) > 0 }
-
-// A biased is a number that is stored less InitialWindow: the zero value stands for
-// InitialWindow.
-type biased uint32
-
-func bias(n uint32) biased     { return biased(n - InitialWindow) }
-func (b biased) value() uint32 { return uint32(b) + InitialWindow }
-func oddSize(n int) uint32     { return uint32(odd(n)) }
-
-// odd makes the size of a window odd, so that no limit falls where frames of a usual
-// size end by themselves. See roundTrip.
-func odd(n int) int { return (n - 1) | 1 }

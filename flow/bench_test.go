@@ -18,17 +18,17 @@ func BenchmarkReceiveWindow(b *testing.B) {
 	for _, n := range []int{256, benchFrame} {
 		b.Run(fmt.Sprintf("frame=%d", n), func(b *testing.B) {
 			b.ReportAllocs()
-			share := flow.NewShare(32 << 20)
+			account := flow.NewAccount(32 << 20)
 			var w flow.ReceiveWindow
-			w.Open(share)
+			w.Open(account)
 			now := time.Duration(0)
 			for b.Loop() {
 				now += 6 * time.Microsecond
-				if err := w.Received(n, now, 0); err != nil {
+				if err := w.AddReceived(n, now, 0); err != nil {
 					b.Fatal(err)
 				}
-				if w.Read(n, now) {
-					w.Update(share, now)
+				if w.AddRead(n, now) {
+					w.Update(account, now)
 				}
 			}
 		})
@@ -39,11 +39,11 @@ func BenchmarkReceiveWindow(b *testing.B) {
 // is asked for and given back.
 func BenchmarkReceiveWindowOpenFinish(b *testing.B) {
 	b.ReportAllocs()
-	share := flow.NewShare(32 << 20)
+	account := flow.NewAccount(32 << 20)
 	for b.Loop() {
 		var w flow.ReceiveWindow
-		w.Open(share)
-		w.Finish(share)
+		w.Open(account)
+		w.Finish(account)
 	}
 }
 
@@ -55,7 +55,7 @@ func BenchmarkSendWindow(b *testing.B) {
 	total, frames := uint32(0), 0
 	for b.Loop() {
 		n := min(w.Available(), benchFrame)
-		w.Sent(n)
+		w.AddSent(n)
 		total += uint32(n)
 		if frames++; frames%8 == 0 {
 			if err := w.Update(total, flow.InitialWindow); err != nil {
@@ -65,17 +65,17 @@ func BenchmarkSendWindow(b *testing.B) {
 	}
 }
 
-// BenchmarkShare is what a frame costs its session: Full, Take and Return. The share is all of
-// its budget or a part of one; or 4 goroutines use one share or budget at once.
-func BenchmarkShare(b *testing.B) {
-	frame := func(b *testing.B, s *flow.Share) {
+// BenchmarkAccount is what a frame costs its session: Full, Charge and Release. The account is all of
+// its budget or a part of one; or 4 goroutines use one account or budget at once.
+func BenchmarkAccount(b *testing.B) {
+	frame := func(b *testing.B, s *flow.Account) {
 		if s.Full() {
 			b.Error("a budget that is hardly used is full")
 		}
-		s.Take(benchFrame)
-		s.Return(benchFrame)
+		s.Charge(benchFrame)
+		s.Release(benchFrame)
 	}
-	alone := func(s *flow.Share) func(b *testing.B) {
+	alone := func(s *flow.Account) func(b *testing.B) {
 		return func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
@@ -83,16 +83,16 @@ func BenchmarkShare(b *testing.B) {
 			}
 		}
 	}
-	b.Run("own", alone(flow.NewShare(32<<20)))
-	b.Run("joined", alone(flow.NewBudget(32<<20).Join()))
+	b.Run("own", alone(flow.NewAccount(32<<20)))
+	b.Run("joined", alone(flow.NewBudget(32<<20).NewAccount()))
 
 	// b.Loop is for one goroutine, and RunParallel has as many as there are cores.
-	atOnce := func(b *testing.B, share func() *flow.Share) {
+	atOnce := func(b *testing.B, open func() *flow.Account) {
 		b.ReportAllocs()
 		const goroutines = 4
 		var running sync.WaitGroup
 		for i := range goroutines {
-			s := share()
+			s := open()
 			n := (b.N + i) / goroutines
 			running.Go(func() {
 				for range n {
@@ -103,11 +103,11 @@ func BenchmarkShare(b *testing.B) {
 		running.Wait()
 	}
 	b.Run("own/goroutines=4", func(b *testing.B) {
-		s := flow.NewShare(32 << 20)
-		atOnce(b, func() *flow.Share { return s })
+		s := flow.NewAccount(32 << 20)
+		atOnce(b, func() *flow.Account { return s })
 	})
 	b.Run("joined/goroutines=4", func(b *testing.B) {
-		atOnce(b, flow.NewBudget(32<<20).Join)
+		atOnce(b, flow.NewBudget(32<<20).NewAccount)
 	})
 }
 

@@ -6,84 +6,80 @@ import (
 	"sync/atomic"
 )
 
-// A Budget bounds the bytes that sessions hold unread, and the windows that they
-// promise to their peers. Any number of sessions may share one: each joins it and
-// gets a [Share].
+// A Budget bounds the bytes that one or more sessions hold, such as unread data, and the
+// windows that they commit to their peers. Each session has an [Account] of the budget.
 //
-// A session goes on receiving while the budget is not used up. If other sessions have
-// joined, it stops as well when it holds more than four times what is free. So a
-// session that nobody reads takes at most four fifths of the budget, and leaves room
-// for those that are read. A session that holds nothing may always take one frame. All
-// sessions together hold at most the budget, and one frame each.
+// A session may receive while the budget is not used up. If other sessions have accounts,
+// it must also stop when it holds more than four times what is free. So a session that
+// nobody reads takes at most four fifths of the budget and leaves room for the others. A
+// session that holds nothing may always take one frame. All sessions together hold at
+// most the budget and one frame each.
 //
-// What they promise is described at [Share.Grant].
+// [Account.Resize] says how windows are committed.
 //
 // A Budget is safe for concurrent use. It starts no goroutine and no timer.
 type Budget struct {
-	size    int64
-	private bool         // made by NewShare: has one share, and used is not kept
-	members atomic.Int32 // shares that joined and have not left
-	used    atomic.Int64 // unread bytes of all shares
-	wakeAt  atomic.Int64 // a waiter may go on when used falls to this
+	size         int64
+	private      bool         // made by NewAccount: has one account, which alone counts used bytes
+	accountCount atomic.Int32 // open accounts
+	used         atomic.Int64 // bytes that all accounts hold
+	wakeAt       atomic.Int64 // Release wakes waiters when used is at most this
 
-	promised atomic.Int64  // windows promised by all shares
-	refused  atomic.Uint32 // grants that were cut since promises are scarce
+	committed atomic.Int64  // windows of all accounts
+	refused   atomic.Uint32 // requests that were refused or cut since the budget is under pressure
 
-	mu      sync.Mutex
-	shares  map[*Share]struct{} // guarded by mu
-	waiting []*waiter           // guarded by mu
+	mu       sync.Mutex
+	accounts map[*Account]struct{} // open ones; guarded by mu
+	waiting  []*waiter             // guarded by mu
 }
 
-// hogFactor bounds a session that shares a budget: it stops taking when it holds
-// more than hogFactor times what is free. At 4 one unread session leaves a fifth
-// of the budget to the others, two leave a ninth.
+// hogFactor bounds a session that shares a budget: it stops receiving when it holds more
+// than hogFactor times what is free. With 4, one unread session leaves a fifth of the
+// budget to the others, two leave a ninth.
 const hogFactor = 4
 
-// NewBudget returns a Budget of this many bytes. A budget below one byte is one byte:
-// each of its sessions holds at most one frame.
+// NewBudget returns a Budget of this many bytes. A budget of less than one byte counts as
+// one byte: each of its sessions holds at most one frame.
 func NewBudget(bytes int) *Budget {
-	b := &Budget{size: max(1, int64(bytes)), shares: make(map[*Share]struct{})}
+	b := &Budget{size: max(1, int64(bytes)), accounts: make(map[*Account]struct{})}
 	b.wakeAt.Store(math.MinInt64)
 	return b
 }
 
-// NewShare returns the only [Share] of a new [Budget]. It costs less per frame than
-// NewBudget(bytes).Join().
-func NewShare(bytes int) *Share {
+// NewAccount returns the only [Account] of a new [Budget], for a session that shares its
+// budget with no other one. It costs less per frame than NewBudget(bytes).NewAccount().
+func NewAccount(bytes int) *Account {
 	b := NewBudget(bytes)
 	b.private = true
-	return b.Join()
+	return b.NewAccount()
 }
 
-// Join adds a session to the budget. [Share.Leave] takes it off again.
-func (b *Budget) Join() *Share {
-	s := &Share{budget: b}
-	s.maxWindow.Store(DefaultMaxWindow)
+// NewAccount adds an account for one session to the budget. [Account.Close] removes it.
+func (b *Budget) NewAccount() *Account {
+	a := &Account{budget: b}
+	a.maxWindow.Store(DefaultMaxWindow)
 	b.mu.Lock()
-	b.shares[s] = struct{}{}
-	b.members.Add(1)
+	b.accounts[a] = struct{}{}
+	b.accountCount.Add(1)
 	b.mu.Unlock()
-	return s
+	return a
 }
 
 // Size returns the size of the budget in bytes.
 func (b *Budget) Size() int { return int(b.size) }
 
-// Used returns how many bytes all sessions hold unread.
+// Used returns how many bytes all sessions hold.
 func (b *Budget) Used() int {
 	if !b.private {
 		return int(b.used.Load())
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for s := range b.shares {
-		return s.Used()
+	for a := range b.accounts {
+		return a.Used()
 	}
 	return 0
 }
 
-// Promised returns the sum of the windows that are promised to peers.
-func (b *Budget) Promised() int { return int(b.promised.Load()) }
-
-// Budget returns the budget that s is a share of.
-func (s *Share) Budget() *Budget { return s.budget }
+// Committed returns the sum of the windows that are committed to peers.
+func (b *Budget) Committed() int { return int(b.committed.Load()) }

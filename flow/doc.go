@@ -1,92 +1,112 @@
-// Package flow decides who may send and who may keep how many bytes. It has the two
-// windows of a stream, budgets for the unread data and the windows of sessions, and
-// rate limits.
+// Package flow implements flow control: windows for streams, memory budgets for sessions,
+// and rate limits.
 //
-// A [SendWindow] counts what a peer allows, a [ReceiveWindow] what this side allows. A
-// receive window finds its size without configuration. A [Budget] bounds what
-// sessions hold unread, and the sum of the windows that they promise to their peers.
-// Each session has a [Share] of it, which is the [Granter] that its windows ask. A
-// [Limiter] is a rate limit.
+//   - A [SendWindow] counts how many bytes a peer allows this side to send on a stream.
+//   - A [ReceiveWindow] counts how many bytes this side allows its peer to send. It finds
+//     its size without configuration.
+//   - A [Budget] bounds the bytes that sessions hold, and the sum of the windows that they
+//     commit to their peers. Each session has an [Account] of a budget. The account is the
+//     [Allocator] that the session's windows ask for their size.
+//   - A [Limiter] limits bytes to a [Rate].
 //
-// Nothing here starts a goroutine, reads a transport or knows a wire format, and
-// windows are told the time. So each part can serve another protocol; see the
-// examples. Only [Share.Wait] and [Limiter.Wait] block.
+// The package starts no goroutine, reads no transport and knows no wire format, and the
+// caller passes the time to windows. So each part can serve another protocol; see the
+// examples. Only [Account.Wait] and [Limiter.Wait] block.
 //
 // # Offsets
 //
-// Both ends count the bytes of a stream from its first one, modulo 2^32. The receiver
-// has these offsets:
+// Both ends count the bytes of a stream from the first one, modulo 2^32. The receiver has
+// these offsets:
 //
-//	0            read           received           limit            edge
-//	|-------------|----------------|-----------------|----------------|
-//	  read by the   unread           the peer may      granted once and
-//	  application                    send these        taken back; legal
+//	0           read          received          limit             edge
+//	|------------|---------------|-----------------|-----------------|
+//	 read by the   unread          the peer may      the peer may have
+//	 application                   send these        sent these
 //
-// An update tells read and the size of the window. It moves the limit to their sum.
-// The limit moves back if the window was lowered by more than was read; edge is the
-// highest limit there ever was. A peer that sends beyond edge overruns its window. The
-// sender has these offsets:
+// An update carries read and the size of the window. It sets limit to their sum. limit
+// moves back if the window shrinks by more bytes than were read. edge is the highest limit
+// of all updates. Bytes up to edge are legal, as the peer may not have received the last
+// update yet. A peer that sends beyond edge overruns its window. At all times
 //
-//	0          consumed           sent          consumed + window
-//	|-------------|-----------------|------------------|
-//	  read by the   sent, and not     may be sent:
-//	  peer          yet read          Available
+//	read <= received,  limit <= edge
+//
+// The sender has these offsets:
+//
+//	0         consumed          sent        consumed + window
+//	|------------|---------------|-----------------|
+//	 read by      sent, and not    may be sent:
+//	 the peer     read yet         Available
 //
 // consumed and window are those of the last update that arrived. Available is 0 while
-// a lowered window ends before sent.
+// consumed + window is less than sent.
 //
 // # How a window finds its size
 //
-// The round trip is measured without a ping. An update that moves the limit from L0 to
-// L1 is timed until the first byte beyond L0 arrives: that byte could not be sent
-// before. The sample is exact if a frame ended right at L0, for then the peer stood
-// still there. Sizes of windows are odd so that this does not happen by chance. A
-// sender that does not use its window to the last byte is thus never taken for a
-// blocked one, and its window does not grow. The least exact sample is the round trip.
-// It is raised only by many exact samples in a row with a pause that no queue explains.
+// The receiver measures the round trip without a ping. An update moves the limit from L0
+// to L1. The sender cannot send a byte beyond L0 before it has received the update. So the
+// time from the update to the arrival of that byte is a sample of the round trip:
 //
-// When the reader has read up to L0 earlier than a round trip after that update, both
-// reader and sender wait, and the window is the limit. It grows to the double; if they
-// wait for half the round trip or more, to four times and at least 512 KiB. Growth is
-// told at once. A reader that lags behind never reads up to L0 in time, and a sender
-// with little to send never stops there: neither makes the window grow. A reader that
-// lags all the time makes it shrink. A reader that was away while bytes lay there for
-// an eighth of a round trip, and then takes them all at once, was not held up either.
+//	receiver  --- update (L0 -> L1) ------------------ first byte beyond L0 --->
+//	                       \                           /
+//	sender    ------------- blocked at L0 -- receives it, sends -------------->
 //
-// Before a round trip is known the window grows to 512 KiB at most. Below a round trip
-// of 10 ms what is measured may be work and not distance: two processes that take turns
-// on a core look like a short path. There each growth beyond 512 KiB is a trial, and is
-// undone unless the rate rises by a fifth. In no case is the window larger than what
-// 32 Gbit/s fill in a round trip, if that is more than 512 KiB.
+//	                read                 L0                        L1
+//	stream    ---------|------------------|-------------------------|---------->
+//	                    may be sent        may be sent
+//	                    without the update because of it
 //
-// An update is due each time the reader passes a multiple of a quarter of the window,
-// or of half of it if the round trip is less than 1 ms. A path is thus filled by a
-// window of 4/3 of what it holds.
+// A sample is exact if a frame ended at L0: then the sender was blocked there. The sizes
+// of windows are odd, so that frames do not end there by chance. A sender that does not
+// use its whole window never looks blocked, and its window does not grow. The smallest
+// exact sample is the round trip. It rises only after 32 exact samples in a row that are
+// longer and contain a pause that no queue explains.
 //
-// Within a machine a path holds next to nothing, and what a stream may send waits in
-// the transport. Where short messages that somebody waits for go beside bulk data,
-// [Share.SetWindowCap] lowers the windows of such paths for a while.
+// The window grows if it is the limit. That is so if the application has read all bytes up
+// to L0 earlier than a round trip after the update: then both reader and sender wait.
 //
-// # Promises
+//   - The window doubles. If they wait for half of the round trip or more, it grows to four
+//     times its size and at least 512 KiB. An update is sent at once.
+//   - If the reader lags behind, it does not read up to L0 in time. If the sender has
+//     little to send, it is not blocked at L0. In both cases the window does not grow.
+//   - If the reader did other work for an eighth of the round trip (at least 1.25 ms) while
+//     bytes were unread, and then reads all of them at once, the window does not grow
+//     either.
+//   - If the reader always lags behind, the window shrinks.
 //
-// Every window is a promise, and the sum of all promises on a budget stays within
-// seven eighths of it. New streams share a quarter of that; each gets less than the
-// one before once it runs low. The rest is for streams that show a need. Each of these
-// gets up to half of what is left at a time. When less than a quarter is left,
-// promises are scarce ([Share.Pressed]): windows of streams that work shrink to twice
-// their need, and the owner may offer its idle ones to [ReceiveWindow.Reclaim]
-// ([Share.OnPressure] says when).
+// There are three bounds. Until the round trip is known, the window grows to 512 KiB at
+// most. If the round trip is below 10 ms, it may be processing time and not distance: two
+// processes that take turns on a core look like a short path. Then each growth beyond
+// 512 KiB is a trial, which is undone unless the rate rises by a fifth. And no window is
+// larger than the bytes that 32 Gbit/s carry in a round trip, or 512 KiB if that is more.
 //
-// Four things are not promised, and are what the last eighth is for:
+// An update is due when the reader passes a multiple of a quarter of the window, or of half
+// of the window if the round trip is below 1 ms. So a window of 4/3 of the bytes that a
+// path holds fills the path.
 //
-//   - A window is never below 16 KiB, promised or not, as a stream without one could
-//     not show that it needs one.
-//   - A peer may send its first 262,144 bytes before it hears that the window was
-//     lowered. Bytes that it was ever granted stay legal.
-//   - A peer may overrun the window of a stream by [Share.MaxOverrun].
+// Within one machine a path holds next to no data. What a window allows waits in the
+// transport. If short messages share the transport with bulk data, [Account.SetWindowCap]
+// lowers the windows of such paths for a while.
+//
+// # Committed windows
+//
+// Each window commits memory to a peer. The sum of all windows of a budget is at most
+// seven eighths of the budget. New streams share a quarter of that; each gets less than
+// the one before when little of it is left. The rest is for streams that need more. Such a
+// stream gets up to half of what is left at a time.
+//
+// When less than a quarter is left, the budget is under pressure ([Account.UnderPressure]).
+// Then windows of streams in use shrink to twice their need, and a session may offer its
+// idle streams to [ReceiveWindow.Reclaim]; [Account.OnPressure] says when.
+//
+// Four things are not committed. The last eighth is for them:
+//
+//   - A window is never below 16 KiB, committed or not, because a stream without a window
+//     could not show that it needs one.
+//   - A peer may send its first 262,144 bytes before it learns that the window is smaller,
+//     and may always send up to edge.
+//   - A peer may overrun the window of a stream by [Account.MaxOverrun].
 //   - Version 1 of the protocol has no windows.
 //
-// If all this together is more than the budget holds, because thousands of streams are
-// unread at once, [Share.Full] stops the whole session, so that the bound on memory
-// holds in any case.
+// If thousands of streams are unread at once, all this together can exceed the budget. Then
+// [Account.Full] stops the whole session, so memory stays bounded in any case.
 package flow

@@ -25,7 +25,7 @@ func Example_underAnotherProtocol() {
 			n := min(left, out.Available(), 16<<10)
 			block := binary.BigEndian.AppendUint16(nil, uint16(n))
 			toReader.Write(append(block, make([]byte, n)...))
-			out.Sent(n)
+			out.AddSent(n)
 			left -= n
 		}
 	}
@@ -37,12 +37,12 @@ func Example_underAnotherProtocol() {
 	read := func() error {
 		for toReader.Len() > 0 {
 			n := int(binary.BigEndian.Uint16(toReader.Next(2)))
-			if err := in.Received(n, time.Since(start), 0); err != nil {
+			if err := in.AddReceived(n, time.Since(start), 0); err != nil {
 				return err // the peer ignores its window
 			}
 			io.CopyN(io.Discard, &toReader, int64(n)) // the application reads
 			total += n
-			if in.Read(n, time.Since(start)) {
+			if in.AddRead(n, time.Since(start)) {
 				consumed, window := in.Update(granter, time.Since(start))
 				binary.Write(&toWriter, binary.BigEndian, []uint32{consumed, window})
 				updates++
@@ -71,11 +71,11 @@ func Example_underAnotherProtocol() {
 }
 
 // A peer that sends more than it may is found out. Some of that can be tolerated.
-func ExampleReceiveWindow_Received() {
+func ExampleReceiveWindow_AddReceived() {
 	var w flow.ReceiveWindow
-	fmt.Println(w.Received(flow.InitialWindow, 0, 0))
-	fmt.Println(w.Received(100, 0, 100))
-	fmt.Println(w.Received(1, 0, 100))
+	fmt.Println(w.AddReceived(flow.InitialWindow, 0, 0))
+	fmt.Println(w.AddReceived(100, 0, 100))
+	fmt.Println(w.AddReceived(1, 0, 100))
 	// Output:
 	// <nil>
 	// <nil>
@@ -85,12 +85,12 @@ func ExampleReceiveWindow_Received() {
 // Two connections share a megabyte of memory for what is not yet read.
 func ExampleBudget() {
 	budget := flow.NewBudget(1 << 20)
-	unread, read := budget.Join(), budget.Join()
-	defer unread.Leave()
-	defer read.Leave()
+	unread, read := budget.NewAccount(), budget.NewAccount()
+	defer unread.Close()
+	defer read.Close()
 
 	for !unread.Full() {
-		unread.Take(32 << 10) // data arrives, and nobody reads it
+		unread.Charge(32 << 10) // data arrives, and nobody reads it
 	}
 	fmt.Println("unread:", unread.Used()>>10, "KiB")
 	fmt.Println("the other one must wait:", read.Full())
@@ -98,7 +98,7 @@ func ExampleBudget() {
 	done := make(chan struct{})
 	close(done) // as when the connection ends meanwhile
 	fmt.Println("room:", unread.Wait(done))
-	unread.Return(512 << 10)
+	unread.Release(512 << 10)
 	fmt.Println("room:", unread.Wait(done))
 	// Output:
 	// unread: 832 KiB

@@ -10,11 +10,11 @@ import (
 	"github.com/smuxkit/smuxkit/internal/testutil"
 )
 
-// moody is a Granter that grants by a byte string: at times little, at times
+// moody is a Allocator that grants by a byte string: at times little, at times
 // nothing, and at times less than there was.
 type moody struct{ moods []byte }
 
-func (m *moody) Grant(have, want int) int {
+func (m *moody) Resize(have, want int) int {
 	if len(m.moods) == 0 {
 		return want
 	}
@@ -23,7 +23,7 @@ func (m *moody) Grant(have, want int) int {
 	return want * int(mood) / 255
 }
 
-func (m *moody) Pressed() bool { return len(m.moods)%3 == 1 }
+func (m *moody) UnderPressure() bool { return len(m.moods)%3 == 1 }
 
 func (m *moody) WindowCap(time.Duration) int {
 	if len(m.moods)%2 == 0 {
@@ -36,7 +36,7 @@ func (m *moody) WindowCap(time.Duration) int {
 // are under way for any time, as script says: two bytes a step. It fails if the
 // receiver ever sees more than it granted, or if in the end the stream is stuck. The
 // sender may overrun its window by so many bytes.
-func converse(t *testing.T, g flow.Granter, script []byte, overrun int) {
+func converse(t *testing.T, g flow.Allocator, script []byte, overrun int) {
 	var (
 		in      flow.ReceiveWindow
 		out     flow.SendWindow
@@ -59,28 +59,28 @@ func converse(t *testing.T, g flow.Granter, script []byte, overrun int) {
 	}
 	send := func(n int) {
 		if n = min(n, out.Available(), 65535); n > 0 {
-			out.Sent(n)
+			out.AddSent(n)
 			sent += n
 			frames = append(frames, n)
 		}
 	}
 	sendBeyond := func(n int) {
 		if n = min(n, granted+overrun-sent, 65535); n > 0 {
-			out.Sent(n)
+			out.AddSent(n)
 			sent += n
 			frames = append(frames, n)
 		}
 	}
 	arrive := func() {
 		if len(frames) > 0 {
-			must(t, in.Received(frames[0], now, overrun))
+			must(t, in.AddReceived(frames[0], now, overrun))
 			frames = frames[1:]
 		}
 	}
 	take := func(n int) {
 		n = min(n, in.Unread())
 		read += n
-		if in.Read(n, now) != in.Due() {
+		if in.AddRead(n, now) != in.UpdateDue() {
 			t.Fatal("Read and Due disagree")
 		}
 	}
@@ -120,7 +120,7 @@ func converse(t *testing.T, g flow.Granter, script []byte, overrun int) {
 		case 8:
 			take(1 << 30)
 		case 9:
-			if in.Due() || n == 0 {
+			if in.UpdateDue() || n == 0 {
 				update()
 			}
 		case 10:
@@ -149,7 +149,7 @@ func converse(t *testing.T, g flow.Granter, script []byte, overrun int) {
 			arrive()
 		}
 		take(1 << 30)
-		if in.Due() {
+		if in.UpdateDue() {
 			update()
 		}
 		for len(updates) > 0 {
@@ -186,11 +186,11 @@ func TestAnyInterleavingKeepsTheWindowAndNeverGetsStuck(t *testing.T) {
 		converse(t, nil, script, 1<<20)
 		converse(t, flow.MaxWindow(int(1000+seed*seed)), script, 0)
 		converse(t, &moody{script[:seed%100]}, script, 0)
-		share := flow.NewShare(int(1 << (seed % 26)))
-		converse(t, share, script, 0)
-		converse(t, share, script, share.MaxOverrun())
-		if got := share.Budget().Promised(); got != 0 {
-			t.Fatalf("seed %d: %d promised after Finish", seed, got)
+		account := flow.NewAccount(int(1 << (seed % 26)))
+		converse(t, account, script, 0)
+		converse(t, account, script, account.MaxOverrun())
+		if got := account.Budget().Committed(); got != 0 {
+			t.Fatalf("seed %d: %d committed after Finish", seed, got)
 		}
 	}
 }
@@ -204,8 +204,8 @@ func FuzzConversation(f *testing.F) {
 			return
 		}
 		converse(t, &moody{moods}, script, 0)
-		converse(t, flow.NewShare(1<<20), script, 0)
-		converse(t, flow.NewShare(1<<20), script, 100_000)
+		converse(t, flow.NewAccount(1<<20), script, 0)
+		converse(t, flow.NewAccount(1<<20), script, 100_000)
 	})
 }
 
@@ -229,7 +229,7 @@ func FuzzSendWindow(f *testing.F) {
 			if n < 0 {
 				t.Fatalf("%d bytes available", n)
 			}
-			w.Sent(n)
+			w.AddSent(n)
 			sent += uint32(n)
 		}
 	})
@@ -240,7 +240,7 @@ func FuzzSendWindow(f *testing.F) {
 func FuzzReceiveWindow(f *testing.F) {
 	f.Add(randomScript(3, 300))
 	f.Fuzz(func(t *testing.T, script []byte) {
-		share := flow.NewShare(1 << 20)
+		account := flow.NewAccount(1 << 20)
 		failed := false
 		var w flow.ReceiveWindow
 		for ; len(script) >= 4; script = script[4:] {
@@ -248,24 +248,24 @@ func FuzzReceiveWindow(f *testing.F) {
 			n := int(script[3]) << (script[0] >> 4)
 			switch script[0] % 5 {
 			case 0, 1:
-				if err := w.Received(n, now, share.MaxOverrun()); err != nil {
+				if err := w.AddReceived(n, now, account.MaxOverrun()); err != nil {
 					failed = true
 					if err != flow.ErrWindow {
 						t.Fatal(err)
 					}
 				}
 			case 2, 3:
-				w.Read(min(n, w.Unread()), now)
+				w.AddRead(min(n, w.Unread()), now)
 			case 4:
-				w.Update(share, now)
+				w.Update(account, now)
 			}
 			if !failed {
 				must(t, w.Check())
 			}
 		}
-		w.Finish(share)
-		if got := share.Budget().Promised(); got != 0 {
-			t.Fatalf("%d promised after Finish", got)
+		w.Finish(account)
+		if got := account.Budget().Committed(); got != 0 {
+			t.Fatalf("%d committed after Finish", got)
 		}
 	})
 }

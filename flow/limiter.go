@@ -8,14 +8,14 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// A Limiter keeps to a Rate: it is a token bucket for bytes. It is safe for concurrent use. A nil
-// *Limiter is no limit: its methods return at once.
+// A Limiter limits bytes to a [Rate]. It is a token bucket. A nil *Limiter is no limit: its
+// methods return at once. A Limiter is safe for concurrent use.
 type Limiter struct {
 	bucket *rate.Limiter
 }
 
-// NewLimiter returns a Limiter of rate r. A Burst below 1 counts as 0. A BytesPerSecond that is not
-// positive, or is infinite, is no limit: NewLimiter then returns nil.
+// NewLimiter returns a Limiter of rate r. It returns nil, which is no limit, if
+// BytesPerSecond is not positive or is infinite. A Burst below 1 means the default.
 func NewLimiter(r Rate) *Limiter {
 	if !(r.BytesPerSecond > 0) || math.IsInf(r.BytesPerSecond, 1) {
 		return nil
@@ -27,8 +27,8 @@ func NewLimiter(r Rate) *Limiter {
 	return &Limiter{bucket: rate.NewLimiter(rate.Limit(r.BytesPerSecond), burst)}
 }
 
-// Burst returns how many bytes may go at once, or math.MaxInt if there is no limit. A
-// sender that cuts its writes to Burst keeps to the limit in every interval.
+// Burst returns how many bytes may pass at once, or [math.MaxInt] if there is no limit. A
+// sender whose writes are at most Burst bytes stays within the limit in every interval.
 func (l *Limiter) Burst() int {
 	if l == nil {
 		return math.MaxInt
@@ -36,7 +36,7 @@ func (l *Limiter) Burst() int {
 	return l.bucket.Burst()
 }
 
-// Rate returns the rate with its burst, or the zero Rate if there is no limit.
+// Rate returns the limit with its actual Burst, or the zero Rate if there is no limit.
 func (l *Limiter) Rate() Rate {
 	if l == nil {
 		return Rate{}
@@ -44,10 +44,10 @@ func (l *Limiter) Rate() Rate {
 	return Rate{BytesPerSecond: float64(l.bucket.Limit()), Burst: l.bucket.Burst()}
 }
 
-// Reserve takes n bytes from the bucket at the time now, and returns how long to wait
-// before they may go; 0 means now. It does not block. The bytes are taken even if the
-// caller then sends nothing. More than Burst bytes are taken in pieces of that size,
-// and the result is the wait for the last piece.
+// Reserve takes n bytes from the bucket at the time now, and returns how long the caller
+// must wait before they may pass; 0 means now. It does not block. The bytes are taken
+// even if the caller sends nothing. More than Burst bytes are taken in pieces of that
+// size, and the result is the wait for the last piece.
 func (l *Limiter) Reserve(n int, now time.Time) time.Duration {
 	if l == nil || n <= 0 {
 		return 0
@@ -59,9 +59,9 @@ func (l *Limiter) Reserve(n int, now time.Time) time.Duration {
 	return wait
 }
 
-// Wait takes n bytes from the bucket and blocks until they may go. If ctx is done
-// before, it puts back those that may not go yet and returns ctx.Err(). It waits for
-// more than Burst bytes in pieces of that size.
+// Wait takes n bytes from the bucket and blocks until they may pass. It takes more than
+// Burst bytes in pieces of that size. If ctx is done first, Wait puts back the bytes of
+// the piece that it waits for, and returns ctx.Err().
 func (l *Limiter) Wait(ctx context.Context, n int) error {
 	if err := ctx.Err(); err != nil || l == nil {
 		return err
@@ -85,8 +85,8 @@ func (l *Limiter) Wait(ctx context.Context, n int) error {
 	return nil
 }
 
-// Delay returns how long to wait until n bytes may go at once, if nobody takes any
-// meanwhile. More than Burst bytes count as Burst. It takes nothing.
+// Delay returns how long to wait until n bytes may pass at once, if no bytes are taken
+// meanwhile. More than Burst bytes count as Burst. Delay takes no bytes.
 func (l *Limiter) Delay(n int, now time.Time) time.Duration {
 	if l == nil {
 		return 0

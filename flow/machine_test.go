@@ -104,7 +104,7 @@ type loopback struct {
 	sendRate  float64 // bytes a second that the sender's core makes
 	recvRate  float64 // bytes a second that the receiver's core takes in
 	appRate   float64 // the same for the reading application; 0: the receiver reads itself
-	g         flow.Granter
+	g         flow.Allocator
 	maxWindow int
 	updates   int
 	window    flow.ReceiveWindow
@@ -127,7 +127,7 @@ func (l *loopback) run(t testing.TB) {
 	take := func(n int) time.Duration {
 		l.read += n
 		l.elapsed = m.sim.now
-		if !l.window.Read(n, m.sim.now) {
+		if !l.window.AddRead(n, m.sim.now) {
 			return 0
 		}
 		consumed, size := l.window.Update(l.g, m.sim.now)
@@ -150,7 +150,7 @@ func (l *loopback) run(t testing.TB) {
 		if n == 0 || queued+n > socketBuffer {
 			return 0, false
 		}
-		out.Sent(n)
+		out.AddSent(n)
 		left -= n
 		queued += n
 		socket = append(socket, n)
@@ -167,7 +167,7 @@ func (l *loopback) run(t testing.TB) {
 		if queued < socketBuffer/2 {
 			sender.unblock()
 		}
-		if err := l.window.Received(n, m.sim.now, 0); err != nil {
+		if err := l.window.AddReceived(n, m.sim.now, 0); err != nil {
 			t.Fatal(err)
 		}
 		spent := cost(n, l.recvRate)
@@ -213,11 +213,11 @@ func TestTheWindowStaysSmallWithinOneMachine(t *testing.T) {
 			sendRate: speed * pick(0.5, 1, 2),
 			recvRate: speed * pick(0.5, 1, 2),
 			appRate:  speed * pick(0, 1, 4),
-			g:        flow.NewShare(32 << 20),
+			g:        flow.NewAccount(32 << 20),
 		}
 		wake := time.Duration(pick(5, 20, 60)) * time.Microsecond
 		outages := pick(0, 10, 100)
-		run := func(g flow.Granter) *loopback {
+		run := func(g flow.Allocator) *loopback {
 			l := model
 			l.g = g
 			l.m = &machine{
@@ -227,7 +227,7 @@ func TestTheWindowStaysSmallWithinOneMachine(t *testing.T) {
 			l.run(t)
 			return &l
 		}
-		tuned := run(flow.NewShare(32 << 20))
+		tuned := run(flow.NewAccount(32 << 20))
 		largest = max(largest, tuned.maxWindow)
 		if tuned.maxWindow >= 1<<20 {
 			t.Errorf("machine %d: the window grew to %d (round trip %v)", seed, tuned.maxWindow, tuned.window.RTT())

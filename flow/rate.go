@@ -1,10 +1,11 @@
 package flow
 
-// Rate limits how many bytes go: at most BytesPerSecond in the long run, and at most Burst at
-// once. In any interval go at most the bytes that the rate brings in that time, and Burst
-// more. The zero value is no limit.
+// A Rate configures a token bucket for bytes: over any interval at most BytesPerSecond x
+// duration + Burst bytes pass. The zero value is no limit.
 type Rate struct {
+	// BytesPerSecond is the average rate. 0 is no limit.
 	BytesPerSecond float64
-	// Burst is in bytes. 0 is what the rate brings in a tenth of a second.
+	// Burst is how many bytes may pass at once. The default is the bytes of a tenth of a
+	// second.
 	Burst int
 }

@@ -2,111 +2,111 @@ package flow
 
 import "time"
 
-// A ReceiveWindow counts what arrived and what was read on one stream, tells when the
-// peer should hear of it, and sizes the window as the path and the reader need it. The
-// package documentation has the model. The zero value is the window of a new stream.
-// It must not be copied after its first use.
+// A ReceiveWindow counts what arrives and what is read on one stream, decides when the peer
+// needs an update, and sizes the window to what the path and the reader need. The package
+// documentation explains how. The zero value is the window of a new stream. It must not be
+// copied after its first use.
 //
-// All calls for a stream must give the time since one and the same origin, from a
-// monotonic clock. Each n is at least 0 and less than 2^30.
+// The parameter now is a time on a monotonic clock, with the same origin in all calls for a
+// stream. The parameter n is at least 0 and less than 2^30.
 //
-// A ReceiveWindow is not safe for concurrent use. No method blocks. Update allocates
-// once, what it takes to measure the path; no other method allocates.
+// A ReceiveWindow is not safe for concurrent use. No method blocks. No method allocates,
+// except that Update allocates once per stream.
 type ReceiveWindow struct {
-	account account
+	offsets offsets
 	phase   phase
-	lowered bool // the window was lowered, and an update must say so
-	idle    bool // nothing has arrived since the last Reclaim
-	tuner   *tuner
+	lowered bool   // the window was lowered, and an update must tell the peer
+	idle    bool   // no bytes have arrived since the last Reclaim
+	tuner   *tuner // nil until an update is due because of data that was read
 }
 
-// phase is what the Granter knows of a window.
+// phase is what the Allocator knows of a window.
 //
 //	phaseNew --- Open, or the first Update --> phaseOpen --- Finish --> phaseFinished
 type phase uint8
 
 const (
-	phaseNew      phase = iota
-	phaseOpen           // the Granter has the window on account
-	phaseFinished       // and has it back: no update is due any more
+	phaseNew      phase = iota // the Allocator does not know the stream
+	phaseOpen                  // the Allocator has committed the window
+	phaseFinished              // the window was given back, and no update is due
 )
 
-// A tuner is what a window learns of the path and the reader. It exists from the first
-// update on that is due to data which was read: a stream that carries little, or nothing,
-// costs no more memory if its window is lowered.
+// A tuner is what a window knows of the path and of the reader. It is allocated by the
+// first update that is due because of data that was read. So a stream that carries little
+// data costs no more memory, also if its window is lowered.
 type tuner struct {
 	path roundTrip
 	size sizer
 }
 
-func newTuner(a *account, now time.Duration) *tuner {
-	t := &tuner{path: roundTrip{turned: now}}
-	if a.limit != a.edge {
-		t.path.state = withdrawn // by an update that came before
+func newTuner(o *offsets, now time.Duration) *tuner {
+	t := &tuner{path: roundTrip{waitChanged: now}}
+	if o.limit != o.edge {
+		t.path.state = withdrawn // an earlier update lowered the limit
 	}
 	return t
 }
 
-// Open registers the stream's first window with g. If g grants less than
-// InitialWindow, due is true, and an update should follow the stream's SYN (or the
-// peer's) at once. Without Open the first Update registers it. A nil g grants
-// InitialWindow and no more, here and everywhere.
-func (w *ReceiveWindow) Open(g Granter) (due bool) {
+// Open asks g for the first window of the stream. If g grants less than InitialWindow, due
+// is true: an update should follow the SYN of the stream at once, whichever side sent it.
+// Without Open the first Update asks g. A nil g grants InitialWindow and no more, here and
+// in the other methods.
+func (w *ReceiveWindow) Open(g Allocator) (due bool) {
 	if w.phase != phaseNew {
 		return false
 	}
 	w.phase = phaseOpen
-	if got := grant(g, 0, InitialWindow); got < InitialWindow {
-		w.resize(g, got)
+	if got := resize(g, 0, InitialWindow); got < InitialWindow {
+		w.setSize(g, got)
 		w.lowered = true
 	}
 	return w.lowered
 }
 
-// Received counts n payload bytes that arrived. ErrWindow means that the peer has
-// sent more than overrun bytes beyond the highest limit it was ever told. Such bytes
-// are counted all the same, and the peer gets no room for more until they are read. See
-// [Share.MaxOverrun]; with 0 the window is strict.
-func (w *ReceiveWindow) Received(n int, now time.Duration, overrun int) error {
-	before := w.account.received
-	w.account.received += uint32(n)
+// AddReceived records that n bytes of payload arrived. The error is ErrWindow if the peer
+// has sent more than overrun bytes beyond the highest limit of all updates. Such bytes
+// count all the same, and the peer gets no room for more until they are read. See
+// [Account.MaxOverrun]; with 0 no overrun is tolerated.
+func (w *ReceiveWindow) AddReceived(n int, now time.Duration, overrun int) error {
+	before := w.offsets.received
+	w.offsets.received += uint32(n)
 	w.idle = false
 	if w.tuner != nil {
-		w.tuner.received(&w.account, before, now)
+		w.tuner.onReceived(&w.offsets, before, now)
 	}
-	if w.account.overrun(overrun) {
+	if w.offsets.overrun(overrun) {
 		return ErrWindow
 	}
 	return nil
 }
 
-// Read counts n bytes that the application took out of those that arrived. If due is
-// true an update should be sent: call Update when it can be. It stays true in later
-// calls until then.
-func (w *ReceiveWindow) Read(n int, now time.Duration) (due bool) {
-	w.account.read += uint32(n)
+// AddRead records that the application read n of the bytes that arrived. It reports whether
+// an update is due, as UpdateDue does. The caller then sends the result of Update when it
+// can.
+func (w *ReceiveWindow) AddRead(n int, now time.Duration) (due bool) {
+	w.offsets.read += uint32(n)
 	if w.tuner != nil {
-		w.tuner.read(&w.account, n, now)
+		w.tuner.onRead(&w.offsets, n, now)
 	}
-	return w.Due()
+	return w.UpdateDue()
 }
 
-// Due reports whether an update should be sent, as the last Read did.
-func (w *ReceiveWindow) Due() bool {
+// UpdateDue reports whether an update is due. It stays due until Update is called.
+func (w *ReceiveWindow) UpdateDue() bool {
 	switch {
 	case w.phase == phaseFinished:
 		return false
 	case w.lowered || w.tuner != nil && w.tuner.size.wantsMore():
 		return true
 	}
-	return w.account.due(w.step())
+	return w.offsets.updateDue(w.step())
 }
 
-// step is how far apart in the stream updates are due: a quarter of the window, so that
-// a path that holds three quarters of it never runs dry; half of it where there is
-// hardly any path.
+// step returns the distance in bytes between two updates: a quarter of the window, so that
+// a path that holds three quarters of it never runs dry. With a very short round trip it
+// is half of the window.
 func (w *ReceiveWindow) step() uint32 {
-	size := w.account.window.value()
+	size := w.offsets.window.value()
 	if rtt := w.rtt(); rtt != 0 && rtt < shortRTT {
 		return size / 2
 	}
@@ -114,164 +114,176 @@ func (w *ReceiveWindow) step() uint32 {
 }
 
 // Unread returns how many bytes arrived and were not read.
-func (w *ReceiveWindow) Unread() int { return w.account.unread() }
+func (w *ReceiveWindow) Unread() int { return w.offsets.unread() }
 
-// Window returns the stream's present window: what the last update said, or the next
-// will say if it was lowered since.
-func (w *ReceiveWindow) Window() int { return w.account.size() }
+// Window returns the size of the stream's window in bytes. It is the window of the last
+// update or, if it was lowered since, of the next one.
+func (w *ReceiveWindow) Window() int { return w.offsets.size() }
 
-// RTT returns the round-trip time that was measured so far; 0 if none was. It includes
-// what the peer took to send.
+// RTT returns the round-trip time that was measured so far, or 0 if none was. It includes
+// the time that the peer takes to send.
 func (w *ReceiveWindow) RTT() time.Duration { return w.rtt().duration() }
 
 func (w *ReceiveWindow) rtt() micros {
 	if w.tuner == nil {
 		return 0
 	}
-	return w.tuner.path.least
+	return w.tuner.path.minRTT
 }
 
-// Update returns what a window update of this stream says now. Call it right before
-// the update is encoded: it assumes that the update is sent, at the time now. It is
-// the only call that changes the window's size, by asking g, except for Open and
-// Reclaim. After Finish it says what the last update said.
-func (w *ReceiveWindow) Update(g Granter, now time.Duration) (consumed, window uint32) {
-	a := &w.account
+// Update returns the fields of a window update. The update counts as sent at the time now,
+// so call Update right before the update is encoded. Only Open, Update and Reclaim ask g
+// for another window. After Finish, Update returns the limit of the last update.
+func (w *ReceiveWindow) Update(g Allocator, now time.Duration) (consumed, window uint32) {
+	o := &w.offsets
 	if w.phase == phaseFinished {
-		return a.read, uint32(max(0, int32(a.limit.value()-a.read)))
+		return o.read, uint32(max(0, int32(o.limit.value()-o.read)))
 	}
 	w.Open(g)
-	if w.tuner == nil && (!w.lowered || a.exhausted()) {
-		w.tuner = newTuner(a, now)
+	if w.tuner == nil && (!w.lowered || o.exhausted()) {
+		w.tuner = newTuner(o, now)
 	}
 	if w.tuner != nil {
 		w.tune(g, now)
 	}
-	size, limit := a.next()
+	size, limit := o.nextUpdate()
 	if w.tuner != nil {
-		w.tuner.path.update(a, limit, now)
+		w.tuner.path.onUpdate(o, limit, now)
 	}
-	a.tell(limit)
+	o.setLimit(limit)
 	w.lowered = false
-	return a.read, size
+	return o.read, size
 }
 
-// tune gives the window the size that it should have, if it can be had.
-func (w *ReceiveWindow) tune(g Granter, now time.Duration) {
-	a, z, rtt := &w.account, &w.tuner.size, w.tuner.path.least
-	size := a.size()
-	if a.exhausted() {
-		z.grow(growFourfold, rtt, size)
+// tune asks g for the window that the sizer wants.
+func (w *ReceiveWindow) tune(g Allocator, now time.Duration) {
+	o, z, rtt := &w.offsets, &w.tuner.size, w.tuner.path.minRTT
+	size := o.size()
+	if o.exhausted() {
+		z.requestGrowth(growFourfold, rtt, size)
 	}
-	if want := z.next(size, rtt, g, now); want != size {
-		got := grant(g, w.promise(), want)
-		z.granted(size, want, got, rtt)
-		w.resize(g, got)
+	if want := z.nextSize(size, rtt, g, now); want != size {
+		got := resize(g, w.committed(), want)
+		z.onResized(size, want, got, rtt)
+		w.setSize(g, got)
 	}
 	z.readerDrained = false
 }
 
-// Reclaim is how an owner takes windows back from streams that do not use them, when
-// [Share.Pressed] says that promises are scarce. Of a stream that nothing has arrived
-// on since the last call it lowers the window to the least and gives back its promise;
-// due then says that an update must tell the peer. The stream grows again once it is
-// used. Bytes that the peer sends before it sees that update stay legal.
-//
-// later says that bytes had arrived since the last call, so that the next one may
-// lower the window. If neither is true, no call does anything until bytes arrive, or
-// until those that lie there have been read.
-func (w *ReceiveWindow) Reclaim(g Granter) (due, later bool) {
+// A ReclaimResult is the result of [ReceiveWindow.Reclaim].
+type ReclaimResult uint8
+
+const (
+	// NothingToReclaim: no call does anything until bytes arrive, or until the unread
+	// bytes have been read.
+	NothingToReclaim ReclaimResult = iota
+	// ReclaimLater: bytes had arrived since the last call. The next call may lower the
+	// window.
+	ReclaimLater
+	// Reclaimed: the window was lowered. An update is due.
+	Reclaimed
+)
+
+// Reclaim takes back the window of an idle stream. A session calls it for its streams when
+// [Account.UnderPressure] returns true. If no bytes have arrived since the last call, and
+// none are unread, Reclaim lowers the window to the minimum and gives back what g had
+// committed. The window grows again when the stream is used. Bytes that the peer sends
+// before it receives the update are not an overrun.
+func (w *ReceiveWindow) Reclaim(g Allocator) ReclaimResult {
 	if w.phase == phaseFinished || w.Window() == minWindow {
-		return false, false
+		return NothingToReclaim
 	}
 	if !w.idle {
 		w.idle = true
-		return false, w.phase == phaseOpen
+		if w.phase == phaseOpen {
+			return ReclaimLater
+		}
+		return NothingToReclaim
 	}
 	if w.phase != phaseOpen || w.Unread() != 0 {
-		return false, false
+		return NothingToReclaim
 	}
-	w.resize(g, grant(g, w.promise(), 0))
+	w.setSize(g, resize(g, w.committed(), 0))
 	if w.tuner != nil {
 		w.tuner.size.growth = noGrowth
 	}
 	w.lowered = true
-	return true, false
+	return Reclaimed
 }
 
-// Finish ends the stream's updates and gives its promise back to g: its FIN has come,
-// or nobody will read it any more.
-func (w *ReceiveWindow) Finish(g Granter) {
-	if have := w.promise(); have > 0 {
-		grant(g, have, 0)
+// Finish ends the stream's updates and gives its window back to g. Call it when the peer's
+// FIN has arrived, or when the application will read no more.
+func (w *ReceiveWindow) Finish(g Allocator) {
+	if have := w.committed(); have > 0 {
+		resize(g, have, 0)
 	}
 	w.phase = phaseFinished
 }
 
-// resize makes got, which the Granter has promised, the window.
-func (w *ReceiveWindow) resize(g Granter, got int) {
+// setSize makes got bytes, which the Allocator has committed, the size of the window.
+func (w *ReceiveWindow) setSize(g Allocator, got int) {
 	if got != InitialWindow && got&1 == 0 && got > 0 {
-		got = grant(g, got, got-1)
+		got = resize(g, got, got-1)
 	}
 	if got <= minWindow {
 		if got > 0 {
-			grant(g, got, 0)
+			resize(g, got, 0)
 		}
 		got = minWindow
 	}
-	w.account.window = bias(uint32(got))
+	w.offsets.window = bias(uint32(got))
 }
 
-// promise is what the Granter has on account for this stream.
-func (w *ReceiveWindow) promise() int {
+// committed returns how many bytes the Allocator has committed for this stream.
+func (w *ReceiveWindow) committed() int {
 	if w.phase != phaseOpen || w.Window() == minWindow {
 		return 0
 	}
 	return w.Window()
 }
 
-func grant(g Granter, have, want int) int {
+func resize(g Allocator, have, want int) int {
 	if g == nil {
 		return min(want, InitialWindow)
 	}
-	return max(0, min(want, g.Grant(have, want)))
+	return max(0, min(want, g.Resize(have, want)))
 }
 
-// received is called when bytes have arrived from position before on.
-func (t *tuner) received(a *account, before uint32, now time.Duration) {
-	resumed := before == a.read && a.received != before
+// onReceived is called when bytes from position before on have arrived.
+func (t *tuner) onReceived(o *offsets, before uint32, now time.Duration) {
+	resumed := before == o.read && o.received != before
 	if resumed {
-		t.path.resume(now)
+		t.path.onResumed(now)
 	}
-	if t.path.timing() && after(a.received, t.path.mark) {
-		read := a.read - (t.path.mark - t.path.credit) // since the update was sent
-		s := t.path.cross(a, before, now)
+	if t.path.timing() && after(o.received, t.path.mark) {
+		read := o.read - (t.path.mark - t.path.headroom) // since the update was sent
+		s := t.path.takeSample(o, before, now)
 		if s.exact {
-			t.size.count(a.read, t.path.least, now)
-			t.path.learn(s)
+			t.size.countSample(o.read, t.path.minRTT, now)
+			t.path.addExact(s)
 		}
-		t.size.measure(a.read, read, s.took, t.path.least, now)
+		t.size.measureNeed(o.read, read, s.took, t.path.minRTT, now)
 	}
 	if resumed {
-		t.path.turned = now
+		t.path.waitChanged = now
 		t.size.unreadSinceArrival = true
 	}
 }
 
-// read is called when the application has read n bytes.
-func (t *tuner) read(a *account, n int, now time.Duration) {
-	rtt := t.path.least
+// onRead is called when the application has read n bytes.
+func (t *tuner) onRead(o *offsets, n int, now time.Duration) {
+	rtt := t.path.minRTT
 	if n > 0 {
-		t.size.attend(since(t.path.turned, now), rtt)
+		t.size.onRead(since(t.path.waitChanged, now), rtt)
 	}
-	if a.read != a.received {
+	if o.read != o.received {
 		return
 	}
 	t.size.readerDrained = true
 	if n > 0 {
-		t.path.turned = now
+		t.path.waitChanged = now
 	}
-	if elapsed, waiting := t.path.drain(a.read, now); waiting {
-		t.size.starve(elapsed, rtt, a.size())
+	if elapsed, blocked := t.path.onDrained(o.read, now); blocked {
+		t.size.onBlocked(elapsed, rtt, o.size())
 	}
 }

@@ -19,8 +19,8 @@ func must(t testing.TB, err error) {
 
 func TestAPeerMaySendTheFirstWindowBeforeAnyUpdate(t *testing.T) {
 	var w flow.ReceiveWindow
-	must(t, w.Received(flow.InitialWindow, 0, 0))
-	if err := w.Received(3, 0, 0); !errors.Is(err, flow.ErrWindow) {
+	must(t, w.AddReceived(flow.InitialWindow, 0, 0))
+	if err := w.AddReceived(3, 0, 0); !errors.Is(err, flow.ErrWindow) {
 		t.Fatalf("three more bytes: error %v", err)
 	}
 	if w.Unread() != flow.InitialWindow+3 {
@@ -34,15 +34,15 @@ func TestReceiveWindowHoldsAnOverrunAgainstThePeer(t *testing.T) {
 	const overrun = 2 * flow.InitialWindow
 	var w flow.ReceiveWindow
 	var out flow.SendWindow
-	must(t, w.Received(flow.InitialWindow+overrun, 0, overrun))
-	out.Sent(flow.InitialWindow + overrun)
+	must(t, w.AddReceived(flow.InitialWindow+overrun, 0, overrun))
+	out.AddSent(flow.InitialWindow + overrun)
 	probe := w
-	if err := probe.Received(1, 0, overrun); !errors.Is(err, flow.ErrWindow) {
+	if err := probe.AddReceived(1, 0, overrun); !errors.Is(err, flow.ErrWindow) {
 		t.Fatalf("a byte more than is tolerated: error %v", err)
 	}
 	updates := 0
 	for read := 0; read < flow.InitialWindow+overrun; read += 4096 {
-		if !w.Read(4096, 0) {
+		if !w.AddRead(4096, 0) {
 			continue
 		}
 		updates++
@@ -54,7 +54,7 @@ func TestReceiveWindowHoldsAnOverrunAgainstThePeer(t *testing.T) {
 	if n := out.Available(); n < flow.InitialWindow*3/4 || updates > 5 {
 		t.Errorf("then it may send %d bytes, after %d updates", n, updates)
 	}
-	must(t, w.Received(out.Available(), 0, 0))
+	must(t, w.AddReceived(out.Available(), 0, 0))
 }
 
 // What is tolerated is an eighth of the budget, shared or not.
@@ -64,7 +64,7 @@ func TestShareMaxOverrunIsAnEighthOfTheBudget(t *testing.T) {
 		{1, 64 * kib}, {64 * kib, 64 * kib}, {512 * kib, 64 * kib}, {32 * mib, 4 * mib}, {math.MaxInt, min(256*mib, math.MaxInt/8)},
 	} {
 		shared := flow.NewBudget(tt.budget)
-		for _, s := range []*flow.Share{flow.NewShare(tt.budget), shared.Join(), shared.Join()} {
+		for _, s := range []*flow.Account{flow.NewAccount(tt.budget), shared.NewAccount(), shared.NewAccount()} {
 			if got := s.MaxOverrun(); got != tt.want {
 				t.Errorf("of %d bytes: %d, want %d", tt.budget, got, tt.want)
 			}
@@ -82,29 +82,29 @@ func TestBytesThatWereOnceGrantedStayLegal(t *testing.T) {
 	if consumed != 0 || window > 50_000 || window < 49_999 {
 		t.Fatalf("update says %d, %d", consumed, window)
 	}
-	must(t, w.Received(flow.InitialWindow, 0, 0))
-	if err := w.Received(1, 0, 0); !errors.Is(err, flow.ErrWindow) {
+	must(t, w.AddReceived(flow.InitialWindow, 0, 0))
+	if err := w.AddReceived(1, 0, 0); !errors.Is(err, flow.ErrWindow) {
 		t.Fatalf("beyond the first window: error %v", err)
 	}
 
 	// The window is taken back from a stream that was granted more.
 	w = flow.ReceiveWindow{}
-	share := flow.NewShare(32 << 20)
-	must(t, w.Received(200_000, 0, 0))
-	w.Read(200_000, 0)
-	consumed, window = w.Update(share, 0)
+	account := flow.NewAccount(32 << 20)
+	must(t, w.AddReceived(200_000, 0, 0))
+	w.AddRead(200_000, 0)
+	consumed, window = w.Update(account, 0)
 	limit := int(consumed + window)
-	if due, later := w.Reclaim(share); due || !later {
-		t.Errorf("the first Reclaim returns %v, %v; want only that a later one may", due, later)
+	if got := w.Reclaim(account); got != flow.ReclaimLater {
+		t.Errorf("the first Reclaim returns %v, want ReclaimLater", got)
 	}
-	if due, later := w.Reclaim(share); !due || later {
-		t.Fatal("the second visit took nothing back")
+	if got := w.Reclaim(account); got != flow.Reclaimed {
+		t.Fatalf("the second Reclaim returns %v, want Reclaimed", got)
 	}
-	if _, window := w.Update(share, 0); window > 16<<10 {
+	if _, window := w.Update(account, 0); window > 16<<10 {
 		t.Fatalf("the window is still %d", window)
 	}
-	must(t, w.Received(limit-200_000, 0, 0))
-	if err := w.Received(1, 0, 0); !errors.Is(err, flow.ErrWindow) {
+	must(t, w.AddReceived(limit-200_000, 0, 0))
+	if err := w.AddReceived(1, 0, 0); !errors.Is(err, flow.ErrWindow) {
 		t.Fatalf("beyond everything ever granted: error %v", err)
 	}
 }
@@ -112,21 +112,21 @@ func TestBytesThatWereOnceGrantedStayLegal(t *testing.T) {
 func TestAnUpdateIsDueAfterAQuarterOfTheWindow(t *testing.T) {
 	var w flow.ReceiveWindow
 	for round := range 100 {
-		must(t, w.Received(flow.InitialWindow/2, 0, 0))
-		if w.Read(flow.InitialWindow/4-2, 0) {
+		must(t, w.AddReceived(flow.InitialWindow/2, 0, 0))
+		if w.AddRead(flow.InitialWindow/4-2, 0) {
 			t.Fatalf("round %d: due before a quarter was read", round)
 		}
-		if !w.Read(2, 0) || !w.Due() {
+		if !w.AddRead(2, 0) || !w.UpdateDue() {
 			t.Fatalf("round %d: not due after a quarter", round)
 		}
 		consumed, window := w.Update(nil, 0)
 		if int(consumed) != (2*round+1)*flow.InitialWindow/4 || window < flow.InitialWindow-1 {
 			t.Fatalf("round %d: update says %d, %d", round, consumed, window)
 		}
-		if w.Due() {
+		if w.UpdateDue() {
 			t.Fatalf("round %d: due right after an update", round)
 		}
-		if !w.Read(flow.InitialWindow/4, 0) {
+		if !w.AddRead(flow.InitialWindow/4, 0) {
 			t.Fatalf("round %d: not due after another quarter", round)
 		}
 		w.Update(nil, 0)
@@ -135,44 +135,41 @@ func TestAnUpdateIsDueAfterAQuarterOfTheWindow(t *testing.T) {
 
 func TestAShortStreamCausesNoUpdate(t *testing.T) {
 	var w flow.ReceiveWindow
-	w.Open(flow.NewShare(32 << 20))
+	w.Open(flow.NewAccount(32 << 20))
 	for range 60 {
-		must(t, w.Received(1000, 0, 0))
-		if w.Read(1000, 0) {
+		must(t, w.AddReceived(1000, 0, 0))
+		if w.AddRead(1000, 0) {
 			t.Fatal("an update is due")
 		}
 	}
 }
 
 func TestNoUpdateIsDueAfterFinish(t *testing.T) {
-	share := flow.NewShare(32 << 20)
+	account := flow.NewAccount(32 << 20)
 	for _, open := range []bool{false, true} {
 		var w flow.ReceiveWindow
 		if open {
-			w.Open(share)
+			w.Open(account)
 		}
-		must(t, w.Received(flow.InitialWindow, 0, 0))
-		w.Read(100_000, 0)
-		w.Finish(share)
-		w.Finish(share)
-		reclaim := func() bool {
-			due, later := w.Reclaim(share)
-			return due || later
-		}
-		if w.Due() || w.Read(flow.InitialWindow-100_000, 0) || w.Open(share) || reclaim() || reclaim() {
+		must(t, w.AddReceived(flow.InitialWindow, 0, 0))
+		w.AddRead(100_000, 0)
+		w.Finish(account)
+		w.Finish(account)
+		reclaim := func() bool { return w.Reclaim(account) != flow.NothingToReclaim }
+		if w.UpdateDue() || w.AddRead(flow.InitialWindow-100_000, 0) || w.Open(account) || reclaim() || reclaim() {
 			t.Errorf("open=%v: an update is due", open)
 		}
-		if consumed, window := w.Update(share, 0); consumed != flow.InitialWindow || window != 0 {
+		if consumed, window := w.Update(account, 0); consumed != flow.InitialWindow || window != 0 {
 			t.Errorf("open=%v: a late update says %d, %d", open, consumed, window)
 		}
-		if got := share.Budget().Promised(); got != 0 {
-			t.Errorf("open=%v: %d bytes are still promised", open, got)
+		if got := account.Budget().Committed(); got != 0 {
+			t.Errorf("open=%v: %d bytes are still committed", open, got)
 		}
 	}
 }
 
 func TestReceiveWindowCountsAcrossTheWrap(t *testing.T) {
-	for _, g := range []flow.Granter{nil, flow.MaxWindow(16 << 20)} {
+	for _, g := range []flow.Allocator{nil, flow.MaxWindow(16 << 20)} {
 		var in flow.ReceiveWindow
 		var out flow.SendWindow
 		now := time.Duration(0)
@@ -182,17 +179,17 @@ func TestReceiveWindowCountsAcrossTheWrap(t *testing.T) {
 			if n == 0 {
 				t.Fatalf("stuck at %d", total)
 			}
-			must(t, in.Received(n, now, 0))
-			if err := in.Received(0, now, -1); !errors.Is(err, flow.ErrWindow) {
+			must(t, in.AddReceived(n, now, 0))
+			if err := in.AddReceived(0, now, -1); !errors.Is(err, flow.ErrWindow) {
 				t.Fatalf("at %d: a window with a byte less: error %v", total, err)
 			}
 			must(t, in.Check())
-			out.Sent(n)
+			out.AddSent(n)
 			total += uint64(n)
 			if in.Unread() != n {
 				t.Fatalf("at %d: %d unread, want %d", total, in.Unread(), n)
 			}
-			if !in.Read(n, now) {
+			if !in.AddRead(n, now) {
 				t.Fatalf("at %d: no update due", total)
 			}
 			consumed, window := in.Update(g, now)

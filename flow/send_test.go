@@ -61,7 +61,7 @@ func TestSendWindow(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var w flow.SendWindow
 			for i, s := range tt.steps {
-				w.Sent(s.sent)
+				w.AddSent(s.sent)
 				if s.update {
 					if err := w.Update(s.consumed, s.window); !errors.Is(err, s.err) {
 						t.Fatalf("step %d: error %v, want %v", i, err, s.err)
@@ -77,7 +77,7 @@ func TestSendWindow(t *testing.T) {
 
 func TestAConsumedErrorCarriesTheFigures(t *testing.T) {
 	var w flow.SendWindow
-	w.Sent(7)
+	w.AddSent(7)
 	err := w.Update(9, 100)
 	var got *flow.ConsumedError
 	_ = errors.As(err, &got)
@@ -98,7 +98,7 @@ func TestSendWindowCountsAcrossTheWrap(t *testing.T) {
 		if want := int(consumed + window - sent); n != want {
 			t.Fatalf("sent %d, consumed %d: %d available, want %d", sent, consumed, n, want)
 		}
-		w.Sent(n)
+		w.AddSent(n)
 		sent += uint64(n)
 		if err := w.Update(uint32(sent+1), window); !errors.Is(err, flow.ErrConsumed) {
 			t.Fatalf("sent %d: consumed one more: error %v", sent, err)
@@ -122,19 +122,19 @@ func TestWindowsAreSmall(t *testing.T) {
 	if n := unsafe.Sizeof(flow.ReceiveWindow{}); n > 32 {
 		t.Errorf("a ReceiveWindow has %d bytes", n)
 	}
-	share := flow.NewShare(32 << 20)
+	account := flow.NewAccount(32 << 20)
 	for updates, most := range []float64{0, 1, 1, 1} {
 		n := testing.AllocsPerRun(10, func() {
 			var w flow.ReceiveWindow
-			w.Open(share)
-			must(t, w.Received(1000, 0, 0))
-			w.Read(1000, 0)
+			w.Open(account)
+			must(t, w.AddReceived(1000, 0, 0))
+			w.AddRead(1000, 0)
 			for range updates {
-				must(t, w.Received(100_000, 0, 0))
-				w.Read(100_000, 0)
-				w.Update(share, 0)
+				must(t, w.AddReceived(100_000, 0, 0))
+				w.AddRead(100_000, 0)
+				w.Update(account, 0)
 			}
-			w.Finish(share)
+			w.Finish(account)
 		})
 		if n > most {
 			t.Errorf("a stream with %d updates makes %v allocations, want %v", updates, n, most)
@@ -146,10 +146,10 @@ func TestWindowsAreSmall(t *testing.T) {
 			if w.Open(flow.MaxWindow(50_000)) {
 				w.Update(flow.MaxWindow(50_000), 0)
 			}
-			must(t, w.Received(1000, 0, 0))
-			w.Read(1000, 0)
+			must(t, w.AddReceived(1000, 0, 0))
+			w.AddRead(1000, 0)
 			w.Reclaim(nil)
-			if due, _ := w.Reclaim(nil); due {
+			if w.Reclaim(nil) == flow.Reclaimed {
 				w.Update(flow.MaxWindow(50_000), 0)
 			}
 		}

@@ -119,7 +119,7 @@ type transfer struct {
 	sim  *simulation
 	link *link
 	back *link
-	g    flow.Granter
+	g    flow.Allocator
 
 	left    int // bytes the sending application has yet to write
 	frame   int // largest payload; 0: framePayload
@@ -139,7 +139,7 @@ type transfer struct {
 	times     []time.Duration // when each MiB had been read
 }
 
-func newTransfer(t testing.TB, sim *simulation, rate float64, rtt time.Duration, g flow.Granter) *transfer {
+func newTransfer(t testing.TB, sim *simulation, rate float64, rtt time.Duration, g flow.Allocator) *transfer {
 	x := &transfer{
 		t: t, sim: sim, g: g,
 		link: &link{sim: sim, rate: rate, delay: rtt / 2, buffer: 64 << 10},
@@ -178,14 +178,14 @@ func (x *transfer) sendFrame() {
 		most = framePayload
 	}
 	if n := min(x.left, x.out.Available(), most); n > 0 {
-		x.out.Sent(n)
+		x.out.AddSent(n)
 		x.left -= n
 		x.link.send(n+frameHeader, func() { x.arrive(n) })
 	}
 }
 
 func (x *transfer) arrive(n int) {
-	if err := x.in.Received(n, x.sim.now, 0); err != nil {
+	if err := x.in.AddReceived(n, x.sim.now, 0); err != nil {
 		x.t.Fatalf("at %v: %v", x.sim.now, err)
 	}
 	must(x.t, x.in.Check())
@@ -224,7 +224,7 @@ func (x *transfer) take() {
 		x.times = append(x.times, x.sim.now)
 	}
 	x.read += n
-	if x.in.Read(n, x.sim.now) {
+	if x.in.AddRead(n, x.sim.now) {
 		x.update()
 	}
 	must(x.t, x.in.Check())

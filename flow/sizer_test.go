@@ -43,12 +43,12 @@ func TestAStreamUsesThePathWithoutConfiguration(t *testing.T) {
 				name := fmt.Sprintf("%gMbit/s,%v/buffer=%dK,read=%dK", tt.rate/mbit, tt.rtt, buffer>>10, piece>>10)
 				t.Run(name, func(t *testing.T) {
 					sim := &simulation{}
-					x := newTransfer(t, sim, tt.rate, tt.rtt, flow.NewShare(32<<20))
+					x := newTransfer(t, sim, tt.rate, tt.rtt, flow.NewAccount(32<<20))
 					x.link.buffer = buffer
 					x.piece = piece
 					x.write(tt.size)
 					sim.run(24 * time.Hour)
-					whole, second := x.share(tt.rate, tt.size)
+					whole, second := x.rateShare(tt.rate, tt.size)
 					t.Logf("%.3f of the rate, %.3f in the second half; window %d, round trip %v, %d updates",
 						whole, second, x.in.Window(), x.in.RTT(), x.updates)
 					if whole < tt.whole || second < tt.secondHalf {
@@ -60,8 +60,8 @@ func TestAStreamUsesThePathWithoutConfiguration(t *testing.T) {
 	}
 }
 
-// share is what part of a rate the transfer reached, in all and in its second half.
-func (x *transfer) share(rate float64, size int) (whole, second float64) {
+// rateShare is what part of a rate the transfer reached, in all and in its second half.
+func (x *transfer) rateShare(rate float64, size int) (whole, second float64) {
 	x.t.Helper()
 	if x.read != size {
 		x.t.Fatalf("%d bytes of %d were read", x.read, size)
@@ -73,11 +73,11 @@ func (x *transfer) share(rate float64, size int) (whole, second float64) {
 func TestThePathIsUsedWhateverTheSizeOfFrames(t *testing.T) {
 	for _, frame := range some(16384, 1000, 4096, 32760, 32768, 65535) {
 		sim := &simulation{}
-		x := newTransfer(t, sim, gbit, 100*time.Millisecond, flow.NewShare(32<<20))
+		x := newTransfer(t, sim, gbit, 100*time.Millisecond, flow.NewAccount(32<<20))
 		x.frame = frame
 		x.write(64 << 20)
 		sim.run(time.Hour)
-		if _, second := x.share(gbit, 64<<20); second < 0.80 {
+		if _, second := x.rateShare(gbit, 64<<20); second < 0.80 {
 			t.Errorf("frames of %d bytes: %.2f of the rate", frame, second)
 		}
 	}
@@ -88,7 +88,7 @@ func TestASlowReaderKeepsTheWindowSmall(t *testing.T) {
 		for _, rate := range []float64{20 * mbit, gbit, 40 * gbit} {
 			for _, piece := range []int{4 << 10, 32 << 10, 128 << 10} {
 				sim := &simulation{}
-				x := newTransfer(t, sim, rate, rtt, flow.NewShare(32<<20))
+				x := newTransfer(t, sim, rate, rtt, flow.NewAccount(32<<20))
 				x.piece = piece
 				x.readTime = time.Duration(piece) * time.Second / 1e6 // 1 MB/s
 				x.write(1 << 30)
@@ -106,8 +106,8 @@ func TestASlowReaderKeepsTheWindowSmall(t *testing.T) {
 
 func TestTheWindowShrinksWhenTheReaderSlowsDown(t *testing.T) {
 	sim := &simulation{}
-	share := flow.NewShare(32 << 20)
-	x := newTransfer(t, sim, gbit, 100*time.Millisecond, share)
+	account := flow.NewAccount(32 << 20)
+	x := newTransfer(t, sim, gbit, 100*time.Millisecond, account)
 	x.write(1 << 30)
 	sim.run(3 * time.Second)
 	if x.in.Window() < 8<<20 {
@@ -118,8 +118,8 @@ func TestTheWindowShrinksWhenTheReaderSlowsDown(t *testing.T) {
 	if x.in.Window() >= 1<<20 {
 		t.Errorf("the window is still %d", x.in.Window())
 	}
-	if got := share.Budget().Promised(); got != x.in.Window() {
-		t.Errorf("%d promised for a window of %d", got, x.in.Window())
+	if got := account.Budget().Committed(); got != x.in.Window() {
+		t.Errorf("%d committed for a window of %d", got, x.in.Window())
 	}
 	x.readTime = 0
 	before := x.read
@@ -138,7 +138,7 @@ func TestASenderThatHasLittleToSendDoesNotGrowTheWindow(t *testing.T) {
 					continue // the first window is indeed too small
 				}
 				sim := &simulation{}
-				x := newTransfer(t, sim, gbit, rtt, flow.NewShare(32<<20))
+				x := newTransfer(t, sim, gbit, rtt, flow.NewAccount(32<<20))
 				left := min(10_000, 16<<20/size)
 				var tick func()
 				tick = func() {
@@ -159,7 +159,7 @@ func TestASenderThatHasLittleToSendDoesNotGrowTheWindow(t *testing.T) {
 
 func TestTheWindowFollowsAPathThatGetsLonger(t *testing.T) {
 	sim := &simulation{}
-	x := newTransfer(t, sim, gbit, 20*time.Millisecond, flow.NewShare(32<<20))
+	x := newTransfer(t, sim, gbit, 20*time.Millisecond, flow.NewAccount(32<<20))
 	x.write(math.MaxInt)
 	sim.run(2 * time.Second)
 	x.link.delay, x.back.delay = 50*time.Millisecond, 50*time.Millisecond
@@ -174,7 +174,7 @@ func TestTheWindowFollowsAPathThatGetsLonger(t *testing.T) {
 func TestAQueueInThePathIsNotTakenForDistance(t *testing.T) {
 	for _, rtt := range []time.Duration{time.Millisecond, 30 * time.Millisecond, 100 * time.Millisecond} {
 		sim := &simulation{}
-		x := newTransfer(t, sim, 10*mbit, rtt, flow.NewShare(32<<20))
+		x := newTransfer(t, sim, 10*mbit, rtt, flow.NewAccount(32<<20))
 		x.link.buffer = 64 << 20 // the sender is never told to wait
 		x.write(1 << 30)
 		sim.run(10 * time.Minute)
@@ -217,10 +217,10 @@ func TestAWindowThatCannotGrowIsUsedInFull(t *testing.T) {
 	}
 }
 
-// raised is a Granter that at some time grants more.
+// raised is a Allocator that at some time grants more.
 type raised struct{ flow.MaxWindow }
 
-func (r *raised) Grant(have, want int) int { return r.MaxWindow.Grant(have, want) }
+func (r *raised) Resize(have, want int) int { return r.MaxWindow.Resize(have, want) }
 
 func TestAWindowThatWasHeldDownGrowsOnceItMay(t *testing.T) {
 	for _, size := range some(3_129_751, 600_001, 1<<20, 2_000_001, 4<<20, 5_000_001, 7_340_051) {
@@ -246,7 +246,7 @@ func TestAReaderThatTakesGulpsKeepsTheWindowSmall(t *testing.T) {
 	for _, rtt := range []time.Duration{time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond} {
 		for _, piece := range []int{256 << 10, 512 << 10, 1 << 20, 2 << 20} {
 			sim := &simulation{}
-			x := newTransfer(t, sim, gbit, rtt, flow.NewShare(32<<20))
+			x := newTransfer(t, sim, gbit, rtt, flow.NewAccount(32<<20))
 			x.piece = piece
 			x.readTime = time.Duration(piece) * time.Second / 1e6 // at most 1 MB/s
 			x.write(1 << 30)
@@ -279,7 +279,7 @@ func TestWindowCapBoundsWindowsOfShortPaths(t *testing.T) {
 		t.Run(fmt.Sprintf("%gGbit/s,%v,read=%v", tt.rate/gbit, tt.rtt, tt.readTime), func(t *testing.T) {
 			run := func(limited bool) (window int, took time.Duration) {
 				sim := &simulation{}
-				g := flow.NewShare(32 << 20)
+				g := flow.NewAccount(32 << 20)
 				if limited {
 					g.SetWindowCap(limit, time.Hour)
 				}
@@ -311,7 +311,7 @@ func TestWindowCapBoundsWindowsOfShortPaths(t *testing.T) {
 // A cap holds until its time however old the session is.
 func TestWindowCapHoldsUntilItsTime(t *testing.T) {
 	const day = 24 * time.Hour
-	s := flow.NewShare(32 << 20)
+	s := flow.NewAccount(32 << 20)
 	for _, until := range []time.Duration{90 * time.Minute, 51 * day, 3653 * day} {
 		for _, tt := range []struct {
 			limit int
@@ -332,7 +332,7 @@ func TestWindowCapHoldsUntilItsTime(t *testing.T) {
 			}
 		}
 	}
-	if got := flow.NewShare(1).WindowCap(0); got != 0 {
+	if got := flow.NewAccount(1).WindowCap(0); got != 0 {
 		t.Errorf("WindowCap = %d without one", got)
 	}
 }
@@ -344,7 +344,7 @@ func TestReceiveWindowKeepsItsSizeOverSilence(t *testing.T) {
 	for _, silence := range []time.Duration{wrap / 2, wrap, 73_500 * wrap} { // the last is ten years
 		for more := -rtt; more < rtt; more += 10 * time.Millisecond {
 			sim := &simulation{}
-			x := newTransfer(t, sim, gbit, rtt, flow.NewShare(32<<20))
+			x := newTransfer(t, sim, gbit, rtt, flow.NewAccount(32<<20))
 			x.write(math.MaxInt)
 			sim.run(5 * time.Second)
 			window, measured := x.in.Window(), x.in.RTT()

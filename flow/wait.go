@@ -2,53 +2,53 @@ package flow
 
 import "math"
 
-// A waiter is one blocked call of Wait. Its channel is made by that call, so that
-// in a testing/synctest bubble it belongs to the bubble.
+// A waiter is one blocked call of Wait. The call makes its channel, so that in a
+// testing/synctest bubble the channel belongs to the bubble.
 type waiter struct {
-	share *Share
-	ready chan struct{} // holds one signal
+	account *Account
+	ready   chan struct{} // holds one signal
 }
 
-// Wait blocks until the session is not Full, and returns true, or until done is
-// closed, and returns false. If both hold it returns true. A nil done never ends it.
-func (s *Share) Wait(done <-chan struct{}) bool {
-	for s.Full() {
-		w := s.enqueue()
-		// Look again now that every Return sees the waiter.
-		if s.Full() {
+// Wait blocks until the session is not Full, and then returns true. If done is closed
+// first it returns false. A nil done is never closed.
+func (a *Account) Wait(done <-chan struct{}) bool {
+	for a.Full() {
+		w := a.enqueue()
+		// Check again, as only now every Release sees the waiter.
+		if a.Full() {
 			select {
 			case <-w.ready:
 			case <-done:
-				s.dequeue(w)
-				return !s.Full()
+				a.dequeue(w)
+				return !a.Full()
 			}
 		}
-		s.dequeue(w)
+		a.dequeue(w)
 	}
 	return true
 }
 
-func (s *Share) enqueue() *waiter {
-	b := s.budget
+func (a *Account) enqueue() *waiter {
+	b := a.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w := s.spare
-	if s.spare = nil; w == nil {
-		w = &waiter{share: s, ready: make(chan struct{}, 1)}
+	w := a.spare
+	if a.spare = nil; w == nil {
+		w = &waiter{account: a, ready: make(chan struct{}, 1)}
 	}
 	b.waiting = append(b.waiting, w)
-	s.waiters.Add(1)
-	b.wakeAt.Store(max(b.wakeAt.Load(), s.ceiling(s.used.Load())))
+	a.waiters.Add(1)
+	b.wakeAt.Store(max(b.wakeAt.Load(), a.maxTotal(a.used.Load())))
 	return w
 }
 
-func (s *Share) dequeue(w *waiter) {
-	b := s.budget
+func (a *Account) dequeue(w *waiter) {
+	b := a.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i := range b.waiting {
 		if b.waiting[i] == w {
-			b.drop(i)
+			b.removeWaiter(i)
 			break
 		}
 	}
@@ -59,23 +59,23 @@ func (s *Share) dequeue(w *waiter) {
 	case <-w.ready:
 	default:
 	}
-	s.spare = w
+	a.spare = w
 }
 
-// drop takes waiter i from the list. The caller holds mu.
-func (b *Budget) drop(i int) {
-	b.waiting[i].share.waiters.Add(-1)
+// removeWaiter removes waiter i from the list. The caller holds mu.
+func (b *Budget) removeWaiter(i int) {
+	b.waiting[i].account.waiters.Add(-1)
 	last := len(b.waiting) - 1
 	b.waiting[i], b.waiting[last] = b.waiting[last], nil
 	b.waiting = b.waiting[:last]
 }
 
-// wake ends the waits of all shares that are no longer full.
+// wake ends the calls of Wait of all accounts that are no longer full.
 //
-// No wake-up is missed: wakeAt covers every waiter's ceiling before the waiter
-// looks at Full for the last time, here as in enqueue. A Return that changes the
-// outcome after that look finds wakeAt high enough and calls wake; what raises a
-// ceiling itself (the share's own Return or Grant, somebody's Leave) always does.
+// No wake-up is lost. Both enqueue and wake raise wakeAt to the waiter's maxTotal before
+// the last check of Full. A Release that makes Full false after that check finds a wakeAt
+// that is high enough, and calls wake. Whatever raises maxTotal itself always calls wake:
+// a Release or Resize of the account's own, or the Close of another one.
 func (b *Budget) wake() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -84,13 +84,13 @@ func (b *Budget) wake() {
 	}
 	at := int64(math.MinInt64)
 	for _, w := range b.waiting {
-		at = max(at, w.share.ceiling(w.share.used.Load()))
+		at = max(at, w.account.maxTotal(w.account.used.Load()))
 	}
 	b.wakeAt.Store(at)
 	for i := len(b.waiting) - 1; i >= 0; i-- {
-		if w := b.waiting[i]; !w.share.Full() {
-			b.drop(i)
-			w.ready <- struct{}{} // has room: a waiter is signalled once per entry
+		if w := b.waiting[i]; !w.account.Full() {
+			b.removeWaiter(i)
+			w.ready <- struct{}{} // does not block: a waiter is signalled once per enqueue
 		}
 	}
 	if len(b.waiting) == 0 {

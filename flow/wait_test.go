@@ -15,7 +15,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // waiting starts a Wait and returns where its result will be.
-func waiting(s *flow.Share, done <-chan struct{}) <-chan bool {
+func waiting(s *flow.Account, done <-chan struct{}) <-chan bool {
 	result := make(chan bool, 1)
 	go func() { result <- s.Wait(done) }()
 	synctest.Wait()
@@ -23,14 +23,14 @@ func waiting(s *flow.Share, done <-chan struct{}) <-chan bool {
 }
 
 func TestWaitReturnsAtOnceUnlessFull(t *testing.T) {
-	s := flow.NewShare(100)
-	s.Take(99)
+	s := flow.NewAccount(100)
+	s.Charge(99)
 	done := make(chan struct{})
 	close(done)
 	if !s.Wait(nil) || !s.Wait(done) {
 		t.Error("it waited, or did not say that there is room")
 	}
-	s.Take(1)
+	s.Charge(1)
 	if s.Wait(done) {
 		t.Error("it says that there is room")
 	}
@@ -39,24 +39,24 @@ func TestWaitReturnsAtOnceUnlessFull(t *testing.T) {
 func TestWaitEndsWhenThereIsRoom(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		room func(own, other *flow.Share)
+		room func(own, other *flow.Account)
 	}{
-		{"the session's own bytes are read", func(own, _ *flow.Share) { own.Return(790) }},
-		{"those of another one are read", func(_, other *flow.Share) { other.Return(200) }},
-		{"another one leaves", func(_, other *flow.Share) { other.Leave() }},
-		{"the session itself leaves", func(own, _ *flow.Share) { own.Leave() }},
-		{"what it holds is promised", func(own, _ *flow.Share) {
+		{"the session's own bytes are read", func(own, _ *flow.Account) { own.Release(790) }},
+		{"those of another one are read", func(_, other *flow.Account) { other.Release(200) }},
+		{"another one leaves", func(_, other *flow.Account) { other.Close() }},
+		{"the session itself leaves", func(own, _ *flow.Account) { own.Close() }},
+		{"what it holds is committed", func(own, _ *flow.Account) {
 			for range 40 {
-				own.Grant(0, 299)
+				own.Resize(0, 299)
 			}
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := flow.NewBudget(1000)
-				own, other := b.Join(), b.Join()
-				own.Take(790)
-				other.Take(200)
+				own, other := b.NewAccount(), b.NewAccount()
+				own.Charge(790)
+				other.Charge(200)
 				result := waiting(own, nil)
 				select {
 				case <-result:
@@ -72,7 +72,7 @@ func TestWaitEndsWhenThereIsRoom(t *testing.T) {
 					}
 				default:
 					t.Error("it still waits")
-					own.Leave()
+					own.Close()
 				}
 			})
 		})
@@ -81,8 +81,8 @@ func TestWaitEndsWhenThereIsRoom(t *testing.T) {
 
 func TestWaitEndsWhenDoneIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := flow.NewShare(10)
-		s.Take(10)
+		s := flow.NewAccount(10)
+		s.Charge(10)
 		done := make(chan struct{})
 		result := waiting(s, done)
 		time.Sleep(time.Hour)
@@ -90,9 +90,9 @@ func TestWaitEndsWhenDoneIsClosed(t *testing.T) {
 		if <-result {
 			t.Error("it says that there is room")
 		}
-		// The share can be waited for again, by several at once.
+		// The account can be waited for again, by several at once.
 		a, b := waiting(s, nil), waiting(s, nil)
-		s.Return(1)
+		s.Release(1)
 		if !<-a || !<-b {
 			t.Error("it says that there is no room")
 		}
@@ -102,11 +102,11 @@ func TestWaitEndsWhenDoneIsClosed(t *testing.T) {
 func TestBudgetsOfDifferentBubblesAreIndependent(t *testing.T) {
 	for range 3 {
 		synctest.Test(t, func(t *testing.T) {
-			s := flow.NewShare(10)
-			s.Take(10)
+			s := flow.NewAccount(10)
+			s.Charge(10)
 			result := waiting(s, nil)
 			time.Sleep(time.Second)
-			s.Return(10)
+			s.Release(10)
 			if !<-result {
 				t.Error("it says that there is no room")
 			}
@@ -118,9 +118,9 @@ func TestBudgetsOfDifferentBubblesAreIndependent(t *testing.T) {
 // that return bytes one frame at a time: if a wake-up is missed, it hangs.
 func TestNoWakeUpIsMissed(t *testing.T) {
 	const sessions, frames = 6, 3000
-	for name, join := range map[string]func(b *flow.Budget) *flow.Share{
-		"shared": (*flow.Budget).Join,
-		"own":    func(b *flow.Budget) *flow.Share { return flow.NewShare(b.Size()) },
+	for name, join := range map[string]func(b *flow.Budget) *flow.Account{
+		"shared": (*flow.Budget).NewAccount,
+		"own":    func(b *flow.Budget) *flow.Account { return flow.NewAccount(b.Size()) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := flow.NewBudget(3000)
@@ -135,14 +135,14 @@ func TestNoWakeUpIsMissed(t *testing.T) {
 							t.Error("there is no room")
 						}
 						n := 1 + rng.IntN(999)
-						s.Take(n)
+						s.Charge(n)
 						queue <- n
 					}
 					close(queue)
 				})
 				wg.Go(func() {
 					for n := range queue {
-						s.Return(n)
+						s.Release(n)
 					}
 				})
 			}

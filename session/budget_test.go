@@ -210,15 +210,15 @@ func TestBudgetIsGivenBackAtTheSessionsEnd(t *testing.T) {
 		for i := range all {
 			<-all[i].Done()
 		}
-		if budget.Used() != 0 || budget.Promised() != 0 {
-			t.Errorf("with all sessions ended %d bytes are used, %d promised", budget.Used(), budget.Promised())
+		if budget.Used() != 0 || budget.Committed() != 0 {
+			t.Errorf("with all sessions ended %d bytes are used, %d promised", budget.Used(), budget.Committed())
 		}
 		for _, st := range streams { // reading the rest changes nothing
 			_, _ = io.Copy(io.Discard, st)
 			_ = st.Close()
 		}
-		if budget.Used() != 0 || budget.Promised() != 0 {
-			t.Errorf("after reading %d bytes are used, %d promised", budget.Used(), budget.Promised())
+		if budget.Used() != 0 || budget.Committed() != 0 {
+			t.Errorf("after reading %d bytes are used, %d promised", budget.Used(), budget.Committed())
 		}
 	})
 }

@@ -210,8 +210,8 @@ func (s *Session) end(reason error) error {
 
 	s.keepalive.stop()
 	s.out.watch.stop()
-	s.budget.Leave()
-	s.sendBudget.Leave()
+	s.budget.Close()
+	s.sendBudget.Close()
 	cerr := s.closeConn()
 	s.log("session ends", "reason", err)
 	if errors.Is(cerr, net.ErrClosed) {

@@ -110,10 +110,10 @@ func TestCloseReadsToTheEndWithAFullBudget(t *testing.T) {
 		ca, cb := testutil.SimPair(t, simnet.Link{})
 		s, p := scriptedOver(t, ca, cb, &session.Config{Version: version, Budget: budget, KeepAlive: off})
 		st := openWide(t, s, p, version)
-		other := budget.Join()
-		defer other.Leave()
-		other.Take(size)
-		defer other.Return(size)
+		other := budget.NewAccount()
+		defer other.Close()
+		other.Charge(size)
+		defer other.Release(size)
 		for range 10 {
 			p.Send(t, testutil.PSH(v, st.ID(), make([]byte, 1000)))
 		}

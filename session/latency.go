@@ -56,7 +56,7 @@ import (
 // windows of bulk data. A nil latency does none of it.
 type latency struct {
 	clock     *activityClock
-	windows   *flow.Share
+	windows   *flow.Account
 	transport transport
 	inline    bool   // the transport never waits in a write
 	oneHost   bool   // as far as is known, the transport does not leave this machine
@@ -94,7 +94,7 @@ const (
 var inlineAfter = 15 * time.Microsecond // a variable for tests
 
 // newLatency returns nil if all of it is left out.
-func newLatency(clock *activityClock, windows *flow.Share, oneHost bool) *latency {
+func newLatency(clock *activityClock, windows *flow.Account, oneHost bool) *latency {
 	if !withLatency {
 		return nil
 	}

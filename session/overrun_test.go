@@ -24,7 +24,7 @@ const (
 // overrunConfigs returns Configs with a budget of that size: one of the session's own, and one that it shares.
 func overrunConfigs() map[string]session.Config {
 	shared := flow.NewBudget(overrunBudget)
-	shared.Join()
+	shared.NewAccount()
 	return map[string]session.Config{
 		"own budget":    {MaxReceiveBuffer: overrunBudget},
 		"shared budget": {Budget: shared},

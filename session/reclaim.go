@@ -82,7 +82,7 @@ func (r *reclaimer) tryStop(before reclaimInput, again bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if again || now != before {
-		r.running = r.s.budget.Pressed()
+		r.running = r.s.budget.UnderPressure()
 	} else {
 		r.running = false
 		r.exhausted = now

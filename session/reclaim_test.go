@@ -17,15 +17,15 @@ import (
 // A wanter is a member of a budget that holds four fifths of what the budget may promise. This makes windows
 // scarce.
 type wanter struct {
-	share *flow.Share
+	share *flow.Account
 	held  int
 }
 
 func newWanter(b *flow.Budget) *wanter {
-	w := &wanter{share: b.Join()}
+	w := &wanter{share: b.NewAccount()}
 	w.share.SetMaxWindow(b.Size())
 	for w.held < b.Size()*7/10 {
-		w.held = w.share.Grant(w.held, b.Size()*7/10)
+		w.held = w.share.Resize(w.held, b.Size()*7/10)
 	}
 	return w
 }
@@ -33,7 +33,7 @@ func newWanter(b *flow.Budget) *wanter {
 // want asks for more until the budget has told its sessions, and then gives it back.
 func (w *wanter) want() {
 	for range 64 {
-		w.share.Grant(w.share.Grant(w.held, 1<<30), w.held)
+		w.share.Resize(w.share.Resize(w.held, 1<<30), w.held)
 	}
 	synctest.Wait()
 }
@@ -62,7 +62,7 @@ func TestIdleSessionHoldsNoGoroutineForScarceWindows(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
-		held := budget.Promised()
+		held := budget.Committed()
 		w := newWanter(budget)
 
 		w.want()
@@ -70,12 +70,12 @@ func TestIdleSessionHoldsNoGoroutineForScarceWindows(t *testing.T) {
 			t.Errorf("%d goroutines take windows back, want one", n)
 		}
 		time.Sleep(time.Second)
-		kept := budget.Promised() - w.held
+		kept := budget.Committed() - w.held
 		t.Logf("of %d KiB, %d KiB are left", held/testutil.KiB, kept/testutil.KiB)
 		if kept == 0 || kept > flow.InitialWindow {
 			t.Errorf("%d bytes are promised, want no more than the window of the stream that is not read", kept)
 		}
-		if !w.share.Pressed() {
+		if !w.share.UnderPressure() {
 			t.Fatal("windows are not scarce")
 		}
 		for range 100 {
@@ -121,18 +121,18 @@ func TestWindowsAreTakenBackWhenStreamsBecomeIdle(t *testing.T) {
 				w := newWanter(budget)
 				w.want()
 				time.Sleep(time.Second)
-				if reclaimers() != 0 || budget.Promised() == w.held {
+				if reclaimers() != 0 || budget.Committed() == w.held {
 					t.Fatal("the stream that holds unread bytes has lost its window")
 				}
 
 				tt.use(t, c, s, out, in)
 				time.Sleep(time.Second)
-				if budget.Promised() == w.held {
+				if budget.Committed() == w.held {
 					t.Fatal("nothing is promised")
 				}
 				w.want()
 				time.Sleep(time.Second)
-				if got := budget.Promised() - w.held; got != 0 {
+				if got := budget.Committed() - w.held; got != 0 {
 					t.Errorf("%d bytes are still promised to streams that are idle", got)
 				}
 				if n := reclaimers(); n != 0 {

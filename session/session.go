@@ -28,8 +28,8 @@ type Session struct {
 
 	ver        atomic.Uint32 // wire.Version; 0 until a server has learned it
 	shared     stream.Shared // what all streams have in common; Version is set together with ver
-	budget     *flow.Share   // for unread data
-	sendBudget *flow.Share   // for data that Writes have copied and that was not sent yet
+	budget     *flow.Account // for unread data
+	sendBudget *flow.Account // for data that Writes have copied and that was not sent yet
 	transport  transport     // how conn is used
 	in         *reader
 	out        *writer
@@ -179,11 +179,11 @@ func newSession(conn io.ReadWriteCloser, config Config, client bool) *Session {
 }
 
 // joinBudget returns a share of b, or if b is nil, the share of a new budget of size bytes.
-func joinBudget(b *flow.Budget, size int) *flow.Share {
+func joinBudget(b *flow.Budget, size int) *flow.Account {
 	if b != nil {
-		return b.Join()
+		return b.NewAccount()
 	}
-	return flow.NewShare(size)
+	return flow.NewAccount(size)
 }
 
 // begin starts the session's goroutine and timers.
@@ -192,8 +192,8 @@ func (s *Session) begin() {
 	defer func() {
 		if !begun { // a callback has panicked
 			s.keepalive.stop()
-			s.budget.Leave()
-			s.sendBudget.Leave()
+			s.budget.Close()
+			s.sendBudget.Close()
 		}
 	}()
 	if c, ok := s.conn.(interface{ SetDeadline(time.Time) error }); ok {

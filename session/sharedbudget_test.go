@@ -138,7 +138,7 @@ func TestSessionThatEndsGivesItsBudgetBack(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if used, promised := budget.Used(), budget.Promised(); used != 0 || promised != 0 {
+		if used, promised := budget.Used(), budget.Committed(); used != 0 || promised != 0 {
 			t.Errorf("%d bytes are in use and %d promised after all sessions have ended", used, promised)
 		}
 	})

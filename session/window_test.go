@@ -40,7 +40,7 @@ func TestOneStreamFillsAPathOfAnyRateAndRoundTrip(t *testing.T) {
 				var half time.Duration
 				window := 0
 				readN(t, in, size, func(read int64) {
-					window = max(window, budget.Promised())
+					window = max(window, budget.Committed())
 					if half == 0 && read >= size/2 {
 						half = elapsed()
 					}
@@ -81,7 +81,7 @@ func TestReaderOf1MBPerSecondKeepsTheWindowUnder1MiB(t *testing.T) {
 							t.Fatal(err)
 						}
 						read += int64(n)
-						window = max(window, budget.Promised())
+						window = max(window, budget.Committed())
 						time.Sleep(time.Duration(n) * time.Second / rate)
 					}
 					got := share(read, elapsed(), rate)
@@ -107,7 +107,7 @@ func TestWindowDoesNotGrowByTimeAlone(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(100 * time.Millisecond)
-			if window := budget.Promised(); window > flow.InitialWindow {
+			if window := budget.Committed(); window > flow.InitialWindow {
 				t.Fatalf("the window has grown to %d bytes", window)
 			}
 		}
@@ -221,7 +221,7 @@ func TestNewStreamsAreGrantedLessOfASharedBudget(t *testing.T) {
 				t.Fatal(err)
 			}
 			accept(t, s)
-			if n := budget.Promised(); n > budget.Size() {
+			if n := budget.Committed(); n > budget.Size() {
 				t.Fatalf("%d bytes are promised of a budget of %d", n, budget.Size())
 			}
 		}
@@ -247,7 +247,7 @@ func TestIdleStreamsGiveBackTheirWindows(t *testing.T) {
 			go writeN(open(t, c), size/4, 64*testutil.KiB)
 			readN(t, accept(t, s), size/4, nil)
 		}
-		held := budget.Promised()
+		held := budget.Committed()
 		go writeN(open(t, c), size, 64*testutil.KiB)
 		in := accept(t, s)
 		elapsed := testutil.Clock()
@@ -272,7 +272,7 @@ func TestWindowOnLoopbackStaysUnder1MiB(t *testing.T) {
 	size := scaled(256*testutil.MiB, 8)
 	go writeN(open(t, c), size, 64*testutil.KiB)
 	window := 0
-	readN(t, accept(t, s), size, func(int64) { window = max(window, budget.Promised()) })
+	readN(t, accept(t, s), size, func(int64) { window = max(window, budget.Committed()) })
 	t.Logf("largest window %d KiB", window/testutil.KiB)
 	if window >= testutil.MiB {
 		t.Errorf("the window grew to %d bytes, want less than 1 MiB", window)

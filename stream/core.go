@@ -28,11 +28,11 @@ type Shared struct {
 	// MaxFrame is the largest payload of the frames that this side sends, in bytes, from 1 to [wire.MaxPayload].
 	MaxFrame int
 	// Budget is charged for unread data.
-	Budget *flow.Share
+	Budget *flow.Account
 	// SendBudget is charged for the buffers of data that Write has copied and that was not sent yet. If it is used up,
 	// Write does not copy: it returns when the data has been sent from the caller's buffer. A nil SendBudget is
 	// no limit.
-	SendBudget *flow.Share
+	SendBudget *flow.Account
 	// Linger is how long a stream that was closed on this side keeps its unsent data although it cannot send any of
 	// it, if the peer may have closed both directions: its FIN has arrived, and no window update after that.
 	// For other peers, closed streams keep their data for longer, as long as they all keep at most half of

@@ -21,7 +21,7 @@ func (s *Stream) unlock() {
 		return
 	}
 	if due.returned > 0 {
-		s.shared.Budget.Return(due.returned)
+		s.shared.Budget.Release(due.returned)
 	}
 	if due.opened {
 		s.notifier.Opened()

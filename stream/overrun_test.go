@@ -41,7 +41,7 @@ func TestStreamClosesWhenItsWindowIsOverrun(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFake(t, wire.V2, false)
-				budget := flow.NewShare(1)
+				budget := flow.NewAccount(1)
 				f.cfg.Budget = budget
 				// No update is sent, so that the window stays where it is.
 				p := make([]byte, flow.InitialWindow+budget.MaxOverrun())

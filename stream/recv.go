@@ -96,7 +96,7 @@ const (
 // Deliver hands the stream data that has arrived, and copies it. more says that the next data follows at once, so that a
 // Read which waits may wait for that as well.
 //
-// If the peer has sent further beyond the stream's window than [flow.Share.MaxOverrun] allows, the stream is closed:
+// If the peer has sent further beyond the stream's window than [flow.Account.MaxOverrun] allows, the stream is closed:
 // Read and Write fail with [flow.ErrWindow]. The same holds for Commit.
 func (c *Core) Deliver(data []byte, more bool) Delivery {
 	s := &c.s
@@ -144,7 +144,7 @@ func (s *Stream) addUnread(n int) {
 		s.noteActive()
 	}
 	s.recv.unread += n
-	s.shared.Budget.Take(n)
+	s.shared.Budget.Charge(n)
 }
 
 // noteActive notes that in this round the reader has taken data, or there was none.
@@ -292,11 +292,12 @@ func (c *Core) Reclaim() (later bool) {
 	if !s.needsUpdates() {
 		return false
 	}
-	due, later := s.recv.window.Reclaim(s.shared.Budget)
-	if !due {
-		return later
+	switch s.recv.window.Reclaim(s.shared.Budget) {
+	case flow.ReclaimLater:
+		return true
+	case flow.Reclaimed:
+		s.queueUpdate(SendSoon)
 	}
-	s.queueUpdate(SendSoon)
 	return false
 }
 
@@ -306,7 +307,7 @@ func (s *Stream) noteReceived(n int, now time.Duration) (overrun bool) {
 	if n == 0 || !s.needsWindow() {
 		return false
 	}
-	err := s.recv.window.Received(n, now, s.shared.Budget.MaxOverrun())
+	err := s.recv.window.AddReceived(n, now, s.shared.Budget.MaxOverrun())
 	return err != nil && s.closed == notClosed && s.session.receives()
 }
 
@@ -322,7 +323,7 @@ func (s *Stream) needsUpdates() bool { return s.needsWindow() && s.session == se
 
 // noteRead tells the receive window that n bytes were read or thrown away, and queues an UPD if one is due.
 func (s *Stream) noteRead(n int, now time.Duration, u Urgency) {
-	if s.needsUpdates() && s.recv.window.Read(n, now) && !s.send.frames.has(frameUPD) {
+	if s.needsUpdates() && s.recv.window.AddRead(n, now) && !s.send.frames.has(frameUPD) {
 		s.queueUpdate(u)
 	}
 }

@@ -222,7 +222,7 @@ func (s *Stream) appendFrame(b *wire.Batch, n int) {
 	if left > 0 {
 		b.SetFull() // the batch cannot take more parts
 	}
-	h.window.Sent(n - left)
+	h.window.AddSent(n - left)
 }
 
 // appendPending adds at most n pending bytes, from one buffer, and returns how many.
@@ -325,7 +325,7 @@ func (s *Stream) dropUnsent() {
 func (s *Stream) uncharge(n int32) {
 	s.send.charged -= n
 	if b := s.shared.SendBudget; b != nil {
-		b.Return(int(n))
+		b.Release(int(n))
 	}
 }
 

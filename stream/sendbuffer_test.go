@@ -75,7 +75,7 @@ func TestPendingBytesTakeTwoBytesOfMemoryEach(t *testing.T) {
 			both(t, func(t *testing.T, v wire.Version) {
 				f := newFake(t, v, true)
 				f.cfg.MaxFrame = maxFrame
-				budget := flow.NewShare(1 << 30)
+				budget := flow.NewAccount(1 << 30)
 				f.cfg.SendBudget = budget
 				f.core.HandleUpdate(wire.WindowUpdate{Window: 1 << 30})
 				s := f.stream()
@@ -128,7 +128,7 @@ func TestPendingBytesTakeTwoBytesOfMemoryEach(t *testing.T) {
 func TestWriteBeyondTheSendBudgetIsSentFromItsBuffer(t *testing.T) {
 	both(t, func(t *testing.T, v wire.Version) {
 		const size = 8 << 10
-		budget := flow.NewShare(size)
+		budget := flow.NewAccount(size)
 		idle, busy := newFake(t, v, true), newFake(t, v, true)
 		for _, f := range []*fake{idle, busy} {
 			f.cfg.SendBudget = budget
@@ -188,7 +188,7 @@ func TestSendBudgetCountsClosedStreams(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				testutil.LeakCheck(t)
 				f := newFake(t, wire.V2, true)
-				f.cfg.SendBudget = flow.NewShare(1 << 20)
+				f.cfg.SendBudget = flow.NewAccount(1 << 20)
 				f.core.HandleUpdate(wire.WindowUpdate{Window: 1})
 				s := f.stream()
 				s.Write(make([]byte, 3000))

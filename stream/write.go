@@ -278,7 +278,7 @@ func (s *Stream) newPending(n int) *buffer.Buf {
 	for size > buffer.Min && size > limit {
 		size /= 2
 	}
-	if b := s.shared.SendBudget; b != nil && !b.TryTake(size) {
+	if b := s.shared.SendBudget; b != nil && !b.TryCharge(size) {
 		return nil
 	}
 	h.charged += int32(size)

@@ -282,8 +282,8 @@ func feed(t *testing.T, client bool, version int, shared bool, plan plan, data [
 			closeAll(s)
 		}
 	}
-	if shared && (cfg.Budget.Used() != 0 || cfg.Budget.Promised() != 0) {
-		t.Errorf("of the budget %d bytes are used and %d promised in the end", cfg.Budget.Used(), cfg.Budget.Promised())
+	if shared && (cfg.Budget.Used() != 0 || cfg.Budget.Committed() != 0) {
+		t.Errorf("of the budget %d bytes are used and %d promised in the end", cfg.Budget.Used(), cfg.Budget.Committed())
 	}
 }
 

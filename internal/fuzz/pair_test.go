@@ -646,7 +646,7 @@ func (p *pair) finish() {
 		if n := s.NumStreams(); n != 0 {
 			p.t.Errorf("side %d: %d streams are left", i, n)
 		}
-		if used, promised := s.receive.Used(), s.receive.Promised(); used != 0 || promised != 0 {
+		if used, promised := s.receive.Used(), s.receive.Committed(); used != 0 || promised != 0 {
 			p.t.Errorf("side %d: of its budget %d bytes are used and %d promised in the end", i, used, promised)
 		}
 		if s.send != nil && s.send.Used() != 0 {

@@ -9,39 +9,39 @@ import (
 	"github.com/smuxkit/smuxkit/flow"
 )
 
-// promisable is what a budget promises at most.
-func promisable(b *flow.Budget) int { return b.Size() - b.Size()/8 }
+// committable is what a budget promises at most.
+func committable(b *flow.Budget) int { return b.Size() - b.Size()/8 }
 
 func TestALoneStreamGetsTheWindowItNeeds(t *testing.T) {
-	share := flow.NewShare(32 << 20)
-	if got := share.Grant(0, flow.InitialWindow); got != flow.InitialWindow {
+	account := flow.NewAccount(32 << 20)
+	if got := account.Resize(0, flow.InitialWindow); got != flow.InitialWindow {
 		t.Fatalf("first window %d", got)
 	}
 	have := flow.InitialWindow
 	for _, want := range []int{1 << 20, 4 << 20, 16 << 20} {
-		if have = share.Grant(have, want); have != want {
+		if have = account.Resize(have, want); have != want {
 			t.Fatalf("asked for %d, got %d", want, have)
 		}
 	}
-	if got := share.Grant(have, 64<<20); got != flow.DefaultMaxWindow {
+	if got := account.Resize(have, 64<<20); got != flow.DefaultMaxWindow {
 		t.Errorf("beyond the largest window: got %d", got)
 	}
-	share.SetMaxWindow(1 << 20)
-	if got := share.Grant(have, have); got != 1<<20 {
+	account.SetMaxWindow(1 << 20)
+	if got := account.Resize(have, have); got != 1<<20 {
 		t.Errorf("with a smaller largest window: got %d", got)
 	}
-	if got := share.Grant(1<<20, 0); got != 0 || share.Budget().Promised() != 0 {
-		t.Errorf("gave all back: %d, %d still promised", got, share.Budget().Promised())
+	if got := account.Resize(1<<20, 0); got != 0 || account.Budget().Committed() != 0 {
+		t.Errorf("gave all back: %d, %d still committed", got, account.Budget().Committed())
 	}
 }
 
 func TestNewStreamsGetLessWhenMuchIsPromised(t *testing.T) {
-	share := flow.NewShare(32 << 20)
-	share.OnPressure(func() { t.Error("a stream that only opens asks for idle windows") })
+	account := flow.NewAccount(32 << 20)
+	account.OnPressure(func() { t.Error("a stream that only opens asks for idle windows") })
 	last, full, least := flow.InitialWindow, 0, 0
 	for i := range 100_000 {
 		var w flow.ReceiveWindow
-		due := w.Open(share)
+		due := w.Open(account)
 		if w.Window() > last+1 {
 			t.Fatalf("stream %d gets %d, more than the one before", i, w.Window())
 		}
@@ -61,52 +61,52 @@ func TestNewStreamsGetLessWhenMuchIsPromised(t *testing.T) {
 	if full < 20 || least < 99_900 {
 		t.Errorf("%d streams of 100,000 got the first window, %d the least", full, least)
 	}
-	b := share.Budget()
-	if b.Promised() > promisable(b)/4 {
-		t.Errorf("streams that only opened were promised %d", b.Promised())
+	b := account.Budget()
+	if b.Committed() > committable(b)/4 {
+		t.Errorf("streams that only opened were committed %d", b.Committed())
 	}
 	// A stream that works finds room to grow all the same, and others still open.
-	if got := share.Grant(0, 8<<20); got < 6<<20 {
+	if got := account.Resize(0, 8<<20); got < 6<<20 {
 		t.Errorf("a stream that needs 8 MiB got %d", got)
 	}
 	var w flow.ReceiveWindow
-	if !w.Open(share) || w.Window() != 16<<10-1 {
+	if !w.Open(account) || w.Window() != 16<<10-1 {
 		t.Errorf("a new stream gets %d", w.Window())
 	}
 }
 
 func TestIdleWindowsComeBackWhenPromisesAreScarce(t *testing.T) {
 	b := flow.NewBudget(32 << 20)
-	idleShare, busyShare := b.Join(), b.Join()
+	idleAccount, busyAccount := b.NewAccount(), b.NewAccount()
 	rang := 0
-	idleShare.OnPressure(func() { rang++ })
+	idleAccount.OnPressure(func() { rang++ })
 
 	// Two streams of one session have grown, and fallen silent.
 	sim := &simulation{}
 	idle := make([]*transfer, 2)
 	for i := range idle {
-		idle[i] = newTransfer(t, sim, gbit, 100*time.Millisecond, idleShare)
+		idle[i] = newTransfer(t, sim, gbit, 100*time.Millisecond, idleAccount)
 		idle[i].write(128 << 20)
 	}
 	sim.run(20 * time.Second)
-	held := b.Promised()
+	held := b.Committed()
 	if held < 20<<20 {
-		t.Fatalf("only %d promised", held)
+		t.Fatalf("only %d committed", held)
 	}
 	// A stream of another one needs a window, and cannot have it.
-	busy := newTransfer(t, sim, gbit, 100*time.Millisecond, busyShare)
+	busy := newTransfer(t, sim, gbit, 100*time.Millisecond, busyAccount)
 	busy.write(math.MaxInt)
 	sim.run(30 * time.Second)
-	if !idleShare.Pressed() || rang == 0 {
-		t.Errorf("pressed=%v, rang %d times", idleShare.Pressed(), rang)
+	if !idleAccount.UnderPressure() || rang == 0 {
+		t.Errorf("pressed=%v, rang %d times", idleAccount.UnderPressure(), rang)
 	}
-	if busy.in.Window() > promisable(b)-held+64<<10 {
+	if busy.in.Window() > committable(b)-held+64<<10 {
 		t.Errorf("the busy stream got %d", busy.in.Window())
 	}
 	// The first visit spares a stream that was used since the last one.
 	for range 2 {
 		for _, x := range idle {
-			if due, _ := x.in.Reclaim(idleShare); due {
+			if x.in.Reclaim(idleAccount) == flow.Reclaimed {
 				x.update()
 			}
 		}
@@ -117,12 +117,12 @@ func TestIdleWindowsComeBackWhenPromisesAreScarce(t *testing.T) {
 	if rate := float64(busy.read-before) / 10 / gbit; rate < 0.95 {
 		t.Errorf("the busy stream then got %.2f of the rate, window %d", rate, busy.in.Window())
 	}
-	if got := b.Promised(); got != busy.in.Window() {
-		t.Errorf("%d promised for a window of %d", got, busy.in.Window())
+	if got := b.Committed(); got != busy.in.Window() {
+		t.Errorf("%d committed for a window of %d", got, busy.in.Window())
 	}
 	// And a stream whose window was taken grows again.
 	busy.left = 0
-	busy.in.Finish(busyShare)
+	busy.in.Finish(busyAccount)
 	idle[0].write(64 << 20)
 	sim.run(60 * time.Second)
 	if idle[0].read != 192<<20 {
@@ -135,8 +135,8 @@ func TestIdleWindowsComeBackWhenPromisesAreScarce(t *testing.T) {
 
 func TestAStreamThatWorksGivesUpWhatItDoesNotNeedUnderPressure(t *testing.T) {
 	sim := &simulation{}
-	share := flow.NewShare(32 << 20)
-	x := newTransfer(t, sim, gbit, 100*time.Millisecond, share)
+	account := flow.NewAccount(32 << 20)
+	x := newTransfer(t, sim, gbit, 100*time.Millisecond, account)
 	x.write(512 << 20)
 	sim.run(10 * time.Second)
 	big := x.in.Window()
@@ -153,13 +153,13 @@ func TestAStreamThatWorksGivesUpWhatItDoesNotNeedUnderPressure(t *testing.T) {
 	if x.in.Window() != big {
 		t.Errorf("without need the window went from %d to %d", big, x.in.Window())
 	}
-	share.Grant(0, 11<<20)
-	if !share.Pressed() {
+	account.Resize(0, 11<<20)
+	if !account.UnderPressure() {
 		t.Fatal("promises are not scarce")
 	}
 	trickle(60*time.Second, 120*time.Second)
-	if x.in.Window() > big/2 || share.Pressed() {
-		t.Errorf("the window is still %d, pressed=%v", x.in.Window(), share.Pressed())
+	if x.in.Window() > big/2 || account.UnderPressure() {
+		t.Errorf("the window is still %d, pressed=%v", x.in.Window(), account.UnderPressure())
 	}
 }
 
@@ -168,18 +168,18 @@ func TestSixtyFourUnreadStreamsDoNotStopAnother(t *testing.T) {
 	for _, rtt := range []time.Duration{50 * time.Microsecond, 10 * time.Millisecond, 100 * time.Millisecond} {
 		run := func(unread int) float64 {
 			sim := &simulation{}
-			share := flow.NewShare(32 << 20)
+			account := flow.NewAccount(32 << 20)
 			var streams []*transfer
 			line := &link{sim: sim, rate: gbit, delay: rtt / 2, buffer: 64 << 10}
 			for range unread {
-				x := newTransfer(t, sim, gbit, rtt, share)
+				x := newTransfer(t, sim, gbit, rtt, account)
 				x.link = line
 				x.readEvery = 24 * time.Hour
 				x.write(1 << 30)
 				streams = append(streams, x)
 			}
 			sim.run(time.Second)
-			x := newTransfer(t, sim, gbit, rtt, share)
+			x := newTransfer(t, sim, gbit, rtt, account)
 			x.link = line
 			start := sim.now
 			x.write(size)
@@ -191,8 +191,8 @@ func TestSixtyFourUnreadStreamsDoNotStopAnother(t *testing.T) {
 			for _, x := range streams {
 				held += x.in.Unread()
 			}
-			if b := share.Budget(); held > b.Size() || b.Promised() > promisable(b) {
-				t.Errorf("%v: %d bytes unread, %d promised", rtt, held, b.Promised())
+			if b := account.Budget(); held > b.Size() || b.Committed() > committable(b) {
+				t.Errorf("%v: %d bytes unread, %d committed", rtt, held, b.Committed())
 			}
 			return size / (x.times[len(x.times)-1] - start).Seconds()
 		}
@@ -212,7 +212,7 @@ func TestManyStreamsShareABudgetAndFillThePath(t *testing.T) {
 		line := &link{sim: sim, rate: gbit, delay: 25 * time.Millisecond, buffer: 64 << 10}
 		var streams []*transfer
 		for range n {
-			x := newTransfer(t, sim, gbit, 50*time.Millisecond, b.Join())
+			x := newTransfer(t, sim, gbit, 50*time.Millisecond, b.NewAccount())
 			x.link = line
 			x.write(math.MaxInt)
 			streams = append(streams, x)
@@ -231,8 +231,8 @@ func TestManyStreamsShareABudgetAndFillThePath(t *testing.T) {
 		if rate := float64(after-before) / 2 / gbit; rate < 0.95 {
 			t.Errorf("%d streams: %.2f of the rate", n, rate)
 		}
-		if b.Promised() > promisable(b) || b.Promised() > windows+n {
-			t.Errorf("%d streams: %d promised, windows of %d", n, b.Promised(), windows)
+		if b.Committed() > committable(b) || b.Committed() > windows+n {
+			t.Errorf("%d streams: %d committed, windows of %d", n, b.Committed(), windows)
 		}
 	}
 }
@@ -241,33 +241,33 @@ func TestPromisesNeverExceedTheBudget(t *testing.T) {
 	for seed := range uint64(20) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		b := flow.NewBudget(1 << (16 + rng.IntN(10)))
-		shares := []*flow.Share{b.Join(), b.Join(), b.Join()}
+		accounts := []*flow.Account{b.NewAccount(), b.NewAccount(), b.NewAccount()}
 		type stream struct {
-			w     flow.ReceiveWindow
-			share *flow.Share
+			w       flow.ReceiveWindow
+			account *flow.Account
 		}
 		var streams []*stream
 		now := time.Duration(0)
 		for range 20_000 {
 			now += time.Duration(rng.IntN(30_000)) * time.Microsecond
 			if len(streams) == 0 || rng.IntN(20) == 0 {
-				s := &stream{share: shares[rng.IntN(len(shares))]}
-				s.w.Open(s.share)
+				s := &stream{account: accounts[rng.IntN(len(accounts))]}
+				s.w.Open(s.account)
 				streams = append(streams, s)
 			}
 			i := rng.IntN(len(streams))
 			s := streams[i]
 			switch rng.IntN(20) {
 			case 0:
-				s.w.Finish(s.share)
+				s.w.Finish(s.account)
 				streams[i] = streams[len(streams)-1]
 				streams = streams[:len(streams)-1]
 			case 1:
-				s.w.Reclaim(s.share)
+				s.w.Reclaim(s.account)
 			default:
 				n := rng.IntN(s.w.Window() + 1)
-				if s.w.Received(n, now, 0) != nil {
-					s.w.Finish(s.share)
+				if s.w.AddReceived(n, now, 0) != nil {
+					s.w.Finish(s.account)
 					streams[i] = streams[len(streams)-1]
 					streams = streams[:len(streams)-1]
 					break
@@ -277,20 +277,20 @@ func TestPromisesNeverExceedTheBudget(t *testing.T) {
 				} else {
 					n = rng.IntN(s.w.Unread() + 1)
 				}
-				if s.w.Read(n, now) {
-					s.w.Update(s.share, now)
+				if s.w.AddRead(n, now) {
+					s.w.Update(s.account, now)
 				}
 				must(t, s.w.Check())
 			}
-			if got := b.Promised(); got < 0 || got > promisable(b) {
-				t.Fatalf("seed %d: %d promised of %d", seed, got, b.Size())
+			if got := b.Committed(); got < 0 || got > committable(b) {
+				t.Fatalf("seed %d: %d committed of %d", seed, got, b.Size())
 			}
 		}
 		for _, s := range streams {
-			s.w.Finish(s.share)
+			s.w.Finish(s.account)
 		}
-		if got := b.Promised(); got != 0 {
-			t.Errorf("seed %d: %d promised when all streams have finished", seed, got)
+		if got := b.Committed(); got != 0 {
+			t.Errorf("seed %d: %d committed when all streams have finished", seed, got)
 		}
 	}
 }

@@ -1,0 +1,46 @@
+package flow
+
+import "time"
+
+// An Allocator decides how large the receive windows of streams may be. [*Account] is one;
+// [MaxWindow] is the simplest. An Allocator may also implement [PressureReporter] and
+// [WindowCapper].
+//
+// A [ReceiveWindow] calls its Allocator only from Open, Update, Reclaim and Finish. So the
+// methods may run with the lock of a stream held: they must not block. They must be safe
+// for concurrent use if several streams use the Allocator.
+type Allocator interface {
+	// Resize changes the window that is committed to the peer of one stream from
+	// have bytes to the result, which is at most want. The result may be less
+	// than have. A new stream asks with (0, InitialWindow), a finished one gives
+	// its window back with (have, 0).
+	Resize(have, want int) int
+}
+
+// A PressureReporter is an [Allocator] that may ask streams to give up the part of their
+// windows that they do not need.
+type PressureReporter interface {
+	// UnderPressure reports whether windows that are larger than needed should
+	// shrink. [ReceiveWindow.Update] calls it.
+	UnderPressure() bool
+}
+
+// A WindowCapper is an [Allocator] that limits windows for a while, whatever was committed.
+type WindowCapper interface {
+	// WindowCap returns the largest window in bytes at the time now for streams
+	// with a round trip below a millisecond; 0 means no limit.
+	// [ReceiveWindow.Update] calls it. See [Account.SetWindowCap].
+	WindowCap(now time.Duration) int
+}
+
+var (
+	_ PressureReporter = (*Account)(nil)
+	_ WindowCapper     = (*Account)(nil)
+)
+
+// MaxWindow is an [Allocator] that gives each stream the window that it asks for, up to
+// this many bytes. The streams share no budget.
+type MaxWindow int
+
+// Resize returns the smaller of want and m.
+func (m MaxWindow) Resize(have, want int) int { return min(want, int(m)) }
