@@ -17,10 +17,6 @@ type Account struct {
 	maxWindow atomic.Int64
 	pressure  atomic.Pointer[func()] // see OnPressure
 
-	// See SetWindowCap.
-	windowCap atomic.Int64 // bytes
-	capUntil  atomic.Int64 // nanoseconds
-
 	spare *waiter // guarded by budget.mu
 }
 

@@ -1,7 +1,5 @@
 package flow
 
-import "time"
-
 // DefaultMaxWindow is the largest window that an [Account] commits to one stream, unless
 // [Account.SetMaxWindow] was called.
 const DefaultMaxWindow = 16 << 20
@@ -129,27 +127,4 @@ func (b *Budget) signalPressure() {
 	for _, f := range signals {
 		f()
 	}
-}
-
-// SetWindowCap limits the windows of the account's streams until the time until, which
-// has the same origin as in [ReceiveWindow.Update]. A limit of 0 is no limit. At its next
-// update a stream lowers a larger window to limit, but not below 16 KiB, and not below
-// what its application reads in two round trips. Streams with a round trip of a
-// millisecond or more ignore the limit.
-//
-// It is for short messages that share a path within one machine with bulk data. Such a
-// path holds next to no data, so what a window allows waits in the transport, in front of
-// the messages. Small windows cost some of the rate.
-func (a *Account) SetWindowCap(limit int, until time.Duration) {
-	a.windowCap.Store(int64(max(limit, 0)))
-	a.capUntil.Store(int64(until)) // last, so that until does not extend an earlier limit
-}
-
-// WindowCap implements [WindowCapper]. It returns the limit of the last SetWindowCap if
-// that is in force at the time now, and 0 otherwise.
-func (a *Account) WindowCap(now time.Duration) int {
-	if int64(now) >= a.capUntil.Load() {
-		return 0
-	}
-	return int(a.windowCap.Load())
 }

@@ -25,18 +25,20 @@ type PressureReporter interface {
 	UnderPressure() bool
 }
 
-// A WindowCapper is an [Allocator] that limits windows for a while, whatever was committed.
+// A WindowCapper is an [Allocator] that limits windows for a while.
+//
+// It is for short messages that share a path within one machine with bulk data. Such a
+// path holds next to no data, so what a window allows waits in the transport, in front of
+// the messages. Small windows cost some of the rate.
 type WindowCapper interface {
-	// WindowCap returns the largest window in bytes at the time now for streams
-	// with a round trip below a millisecond; 0 means no limit.
-	// [ReceiveWindow.Update] calls it. See [Account.SetWindowCap].
+	// WindowCap returns the largest window in bytes at the time now, or 0 for no
+	// limit. [ReceiveWindow.Update] calls it and lowers a larger window, but not
+	// below 16 KiB, and not below what the application reads in two round trips.
+	// Streams with a round trip of a millisecond or more ignore the limit.
 	WindowCap(now time.Duration) int
 }
 
-var (
-	_ PressureReporter = (*Account)(nil)
-	_ WindowCapper     = (*Account)(nil)
-)
+var _ PressureReporter = (*Account)(nil)
 
 // MaxWindow is an [Allocator] that gives each stream the window that it asks for, up to
 // this many bytes. The streams share no budget.

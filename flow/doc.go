@@ -84,8 +84,8 @@
 // path holds fills the path.
 //
 // Within one machine a path holds next to no data. What a window allows waits in the
-// transport. If short messages share the transport with bulk data, [Account.SetWindowCap]
-// lowers the windows of such paths for a while.
+// transport. If short messages share the transport with bulk data, an Allocator that is a
+// [WindowCapper] can lower the windows of such paths for a while.
 //
 // # Committed windows
 //

@@ -258,8 +258,16 @@ func TestAReaderThatTakesGulpsKeepsTheWindowSmall(t *testing.T) {
 	}
 }
 
-// While a cap is in force windows hold no more than it says or than is needed. Where the round
-// trip is a millisecond or more it changes nothing.
+// A capped Allocator limits windows.
+type capped struct {
+	*flow.Account
+	limit int
+}
+
+func (c capped) WindowCap(time.Duration) int { return c.limit }
+
+// A window is no larger than its cap, or than what is needed. With a round trip of a millisecond
+// or more the cap changes nothing.
 func TestWindowCapBoundsWindowsOfShortPaths(t *testing.T) {
 	const limit, size = 24 << 10, 64 << 20
 	for _, tt := range []struct {
@@ -279,9 +287,9 @@ func TestWindowCapBoundsWindowsOfShortPaths(t *testing.T) {
 		t.Run(fmt.Sprintf("%gGbit/s,%v,read=%v", tt.rate/gbit, tt.rtt, tt.readTime), func(t *testing.T) {
 			run := func(limited bool) (window int, took time.Duration) {
 				sim := &simulation{}
-				g := flow.NewAccount(32 << 20)
+				g := capped{Account: flow.NewAccount(32 << 20)}
 				if limited {
-					g.SetWindowCap(limit, time.Hour)
+					g.limit = limit
 				}
 				x := newTransfer(t, sim, tt.rate, tt.rtt, g)
 				x.readTime = tt.readTime
@@ -305,35 +313,6 @@ func TestWindowCapBoundsWindowsOfShortPaths(t *testing.T) {
 				t.Error("it takes more than twice the time")
 			}
 		})
-	}
-}
-
-// A cap holds until its time however old the session is.
-func TestWindowCapHoldsUntilItsTime(t *testing.T) {
-	const day = 24 * time.Hour
-	s := flow.NewAccount(32 << 20)
-	for _, until := range []time.Duration{90 * time.Minute, 51 * day, 3653 * day} {
-		for _, tt := range []struct {
-			limit int
-			now   time.Duration
-			want  int
-		}{
-			{24 << 10, 0, 24 << 10},
-			{24<<10 + 1023, until - 1, 24<<10 + 1023},
-			{24 << 10, until, 0},
-			{24 << 10, until + time.Hour, 0},
-			{0, 0, 0},
-			{-1, 0, 0},
-			{math.MaxInt, 0, math.MaxInt},
-		} {
-			s.SetWindowCap(tt.limit, until)
-			if got := s.WindowCap(tt.now); got != tt.want {
-				t.Errorf("SetWindowCap(%d, %v); WindowCap(%v) = %d, want %d", tt.limit, until, tt.now, got, tt.want)
-			}
-		}
-	}
-	if got := flow.NewAccount(1).WindowCap(0); got != 0 {
-		t.Errorf("WindowCap = %d without one", got)
 	}
 }
 

@@ -56,7 +56,7 @@ import (
 // windows of bulk data. A nil latency does none of it.
 type latency struct {
 	clock     *activityClock
-	windows   *flow.Account
+	windows   cappedWindows
 	transport transport
 	inline    bool   // the transport never waits in a write
 	oneHost   bool   // as far as is known, the transport does not leave this machine
@@ -94,11 +94,13 @@ const (
 var inlineAfter = 15 * time.Microsecond // a variable for tests
 
 // newLatency returns nil if all of it is left out.
-func newLatency(clock *activityClock, windows *flow.Account, oneHost bool) *latency {
+func newLatency(clock *activityClock, budget *flow.Account, oneHost bool) *latency {
 	if !withLatency {
 		return nil
 	}
-	return &latency{clock: clock, windows: windows, oneHost: oneHost, gosched: runtime.Gosched, traffic: newTrafficClassifier()}
+	l := &latency{clock: clock, oneHost: oneHost, gosched: runtime.Gosched, traffic: newTrafficClassifier()}
+	l.windows.Account = budget
+	return l
 }
 
 // use says which transport the session uses.

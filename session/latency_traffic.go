@@ -114,7 +114,7 @@ func (l *latency) noteBulk(st *streamTraffic) {
 		l.giveWay(now + 2*epochLength)
 	}
 	if l.traffic.steadySince == now && l.windows.WindowCap(now) > 0 {
-		l.windows.SetWindowCap(0, 0)
+		l.windows.setCap(0, 0)
 	}
 }
 
@@ -127,6 +127,6 @@ func (l *latency) noteMessage(st *streamTraffic) {
 	}
 	l.giveWay(now + messageCounts)
 	if n := l.traffic.bulkStreams(); n > 0 && l.oneHost && now-l.traffic.steadySince >= steadyFor {
-		l.windows.SetWindowCap(max(sumOfWindows/n, minCappedWindow), now+messageCounts)
+		l.windows.setCap(max(sumOfWindows/n, minCappedWindow), now+messageCounts)
 	}
 }

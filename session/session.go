@@ -170,6 +170,9 @@ func newSession(conn io.ReadWriteCloser, config Config, client bool) *Session {
 		RemoteAddr: remote,
 	}
 	s.latency = newLatency(&s.clock, s.budget, onOneHost(local, remote))
+	if s.latency != nil {
+		s.shared.Windows = &s.latency.windows
+	}
 	s.accepting.L = &s.mu
 	s.opening.L = &s.mu
 	s.reclaim.s = s

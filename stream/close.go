@@ -41,7 +41,7 @@ func (s *Stream) close(by closure, now time.Duration) {
 	s.closeSending()
 	s.noteRead(dropped, now, SendSoon)
 	if !s.needsUpdates() {
-		s.recv.window.Finish(s.shared.Budget)
+		s.recv.window.Finish(s.shared.windows())
 	}
 	if s.extras != nil {
 		s.extras.readLimit.stop()

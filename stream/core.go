@@ -29,6 +29,8 @@ type Shared struct {
 	MaxFrame int
 	// Budget is charged for unread data.
 	Budget *flow.Account
+	// Windows decides how large the receive windows of streams may be. If it is nil, Budget does.
+	Windows flow.Allocator
 	// SendBudget is charged for the buffers of data that Write has copied and that was not sent yet. If it is used up,
 	// Write does not copy: it returns when the data has been sent from the caller's buffer. A nil SendBudget is
 	// no limit.
@@ -44,6 +46,14 @@ type Shared struct {
 	round        atomic.Uint64         // see NextRound
 	closedUnsent atomic.Int64          // unsent bytes of closed streams
 	err          atomic.Pointer[error] // that of the first Abort
+}
+
+// windows returns what decides about windows.
+func (c *Shared) windows() flow.Allocator {
+	if c.Windows != nil {
+		return c.Windows
+	}
+	return c.Budget
 }
 
 // NextRound begins a new round, and returns its number. [Core.Stalled] then tells which streams hold unread data of
@@ -120,7 +130,7 @@ func (c *Core) Init(shared *Shared, n Notifier, id uint32, opens bool) {
 	if opens {
 		s.send.frames |= frameSYN
 	}
-	if s.isWindowed() && s.recv.window.Open(shared.Budget) {
+	if s.isWindowed() && s.recv.window.Open(shared.windows()) {
 		s.send.frames |= frameUPD
 	}
 }

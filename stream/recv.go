@@ -242,7 +242,7 @@ func (c *Core) HandleFIN() {
 	s.mu.Lock()
 	defer s.unlock()
 	s.recv.handleFIN()
-	s.recv.window.Finish(s.shared.Budget)
+	s.recv.window.Finish(s.shared.windows())
 	s.recv.readers.wake()
 	if s.send.peer.handleFIN(); s.send.peer == readerGone {
 		s.dropUnsent()
@@ -292,7 +292,7 @@ func (c *Core) Reclaim() (later bool) {
 	if !s.needsUpdates() {
 		return false
 	}
-	switch s.recv.window.Reclaim(s.shared.Budget) {
+	switch s.recv.window.Reclaim(s.shared.windows()) {
 	case flow.ReclaimLater:
 		return true
 	case flow.Reclaimed:

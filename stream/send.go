@@ -106,7 +106,7 @@ func (c *Core) AppendControl(b *wire.Batch) {
 	if s.send.frames.has(frameUPD) {
 		s.send.frames &^= frameUPD
 		if s.needsWindow() {
-			consumed, window := s.recv.window.Update(s.shared.Budget, now)
+			consumed, window := s.recv.window.Update(s.shared.windows(), now)
 			b.Update(s.header(wire.UPD), wire.WindowUpdate{Consumed: consumed, Window: window})
 		}
 	}
@@ -189,7 +189,7 @@ func (s *Stream) appendFIN(b *wire.Batch) {
 		if !s.recv.hasFIN() {
 			b.Frame(fin, nil)
 		}
-		s.recv.window.Finish(s.shared.Budget)
+		s.recv.window.Finish(s.shared.windows())
 	}
 }
 
@@ -407,5 +407,5 @@ func (c *Core) GiveUp() bool {
 func (s *Stream) giveUp() {
 	s.dropUnsent()
 	s.send.state = sendDone
-	s.recv.window.Finish(s.shared.Budget)
+	s.recv.window.Finish(s.shared.windows())
 }
