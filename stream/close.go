@@ -76,7 +76,7 @@ func (s *Stream) closeSending() {
 		urgency = SendSoon // the caller is the session's reader, which must not write
 	case h.wroteSinceRead:
 		urgency = SendNow
-	case s.recv.hasFIN() && h.peer != readerGone:
+	case s.recv.hasFIN() && h.peer != peerClosed:
 		urgency = SendSoon
 	}
 	s.queueData(urgency)

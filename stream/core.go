@@ -35,10 +35,10 @@ type Shared struct {
 	// Write does not copy: it returns when the data has been sent from the caller's buffer. A nil SendBudget is
 	// no limit.
 	SendBudget *flow.Account
-	// Linger is how long a stream that was closed on this side keeps its unsent data although it cannot send any of
-	// it, if the peer may have closed both directions: its FIN has arrived, and no window update after that.
-	// For other peers, closed streams keep their data for longer, as long as they all keep at most half of
-	// SendBudget, or 16 MiB without one. The default is 5 s, and the least is 10 ms.
+	// Linger is how long a stream that was closed on this side keeps data that it cannot send, if the peer may have
+	// closed both directions as well: its FIN has arrived, and no window update after that. Otherwise the stream
+	// keeps the data for longer, unless all closed streams together keep more than half of SendBudget, or 16 MiB
+	// without one. The default is 5 s, and the least is 10 ms.
 	Linger time.Duration
 	// LocalAddr and RemoteAddr are the addresses that streams report.
 	LocalAddr, RemoteAddr net.Addr

@@ -93,7 +93,7 @@ func (s *Stream) readInto(p []byte) int {
 	r := waitingReadPool.Get().(*waitingRead)
 	r.buf, r.n = p, 0
 	h.waitingRead = r
-	for h.memory == reservedReader || r.n == 0 && h.unread == 0 && s.readErr() == nil && s.endErr() == nil {
+	for h.reserved == reservedReader || r.n == 0 && h.unread == 0 && s.readErr() == nil && s.endErr() == nil {
 		s.wait(&h.readers)
 	}
 	n := r.n
@@ -139,14 +139,14 @@ func (s *Stream) copyOut(p []byte) (n int) {
 		if head.Len() > 0 {
 			break
 		}
-		if head == h.queue.Tail() && h.memory == reservedQueue {
+		if head == h.queue.Tail() && h.reserved == reservedQueue {
 			break
 		}
 		h.queue.Pop().Release()
 	}
 	s.dropEmpty()
 	if h.unread > 0 {
-		if head := h.queue.Head(); head.R > 0 && (head != h.queue.Tail() || h.memory != reservedQueue) {
+		if head := h.queue.Head(); head.R > 0 && (head != h.queue.Tail() || h.reserved != reservedQueue) {
 			head.Shrink() // a few unread bytes must not keep a large buffer
 		}
 	}
@@ -214,7 +214,7 @@ func (s *Stream) takeBuffer(now time.Duration) *buffer.Buf {
 	h := &s.recv
 	s.noteActive()
 	b := h.queue.Head()
-	if b == h.queue.Tail() && h.memory == reservedQueue {
+	if b == h.queue.Tail() && h.reserved == reservedQueue {
 		// The session is filling the buffer, so it stays, and the caller gets a copy.
 		full := b
 		b = buffer.Get(full.Len())

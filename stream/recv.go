@@ -18,7 +18,7 @@ import (
 // When the session closes (sessionSends), nobody reads any more: its streams change state as with CloseRead.
 type recvHalf struct {
 	state       recvState
-	memory      reservation
+	reserved    reservation
 	window      flow.ReceiveWindow
 	queue       buffer.Queue // unread data; all of it arrived before the peer's FIN
 	unread      int          // bytes in queue
@@ -64,7 +64,7 @@ func (h *recvHalf) discard() (dropped int) {
 	}
 	dropped = h.unread
 	h.unread = 0
-	if h.memory == reservedQueue {
+	if h.reserved == reservedQueue {
 		// The session is filling the last buffer; Commit releases it.
 		for h.queue.Head() != h.queue.Tail() {
 			h.queue.Pop().Release()
@@ -93,8 +93,8 @@ const (
 	maxFill = 64 << 10
 )
 
-// Deliver hands the stream data that has arrived, and copies it. more says that the next data follows at once, so that a
-// Read which waits may wait for that as well.
+// Deliver hands the stream data that has arrived, and copies it. more says that more data follows at once: then a Read
+// that waits may go on waiting for it.
 //
 // If the peer has sent further beyond the stream's window than [flow.Account.MaxOverrun] allows, the stream is closed:
 // Read and Write fail with [flow.ErrWindow]. The same holds for Commit.
@@ -184,7 +184,7 @@ func (c *Core) Reserve(n int, brief bool) []byte {
 		return nil
 	}
 	if room := h.waitingRead.room(); brief && h.unread == 0 && len(room) >= min(n, minReserve) && len(room) > 0 {
-		h.memory = reservedReader
+		h.reserved = reservedReader
 		return room[:min(n, len(room))]
 	}
 	tail := h.queue.Tail()
@@ -192,7 +192,7 @@ func (c *Core) Reserve(n int, brief bool) []byte {
 		tail = buffer.Get(n)
 		h.queue.Push(tail)
 	}
-	h.memory = reservedQueue
+	h.reserved = reservedQueue
 	room := tail.Room()
 	return room[:min(n, len(room))]
 }
@@ -204,8 +204,8 @@ func (c *Core) Commit(n int) Delivery {
 	s.mu.Lock()
 	defer s.unlock()
 	h := &s.recv
-	memory := h.memory
-	h.memory = notReserved
+	memory := h.reserved
+	h.reserved = notReserved
 	switch {
 	case s.noteReceived(n, now):
 		s.close(closedByOverrun, now)
@@ -244,7 +244,7 @@ func (c *Core) HandleFIN() {
 	s.recv.handleFIN()
 	s.recv.window.Finish(s.shared.windows())
 	s.recv.readers.wake()
-	if s.send.peer.handleFIN(); s.send.peer == readerGone {
+	if s.send.peer.handleFIN(); s.send.peer == peerClosed {
 		s.dropUnsent()
 		s.send.writers.wake()
 	}
@@ -336,7 +336,7 @@ func (s *Stream) queueUpdate(u Urgency) {
 
 // dropEmpty releases the queue's last buffer if it is empty and not reserved: an idle stream holds no buffer.
 func (s *Stream) dropEmpty() {
-	if s.recv.unread == 0 && s.recv.memory != reservedQueue {
+	if s.recv.unread == 0 && s.recv.reserved != reservedQueue {
 		s.recv.queue.Release()
 	}
 }

@@ -1,8 +1,6 @@
 package stream
 
 import (
-	"time"
-
 	"github.com/smuxkit/smuxkit/flow"
 	"github.com/smuxkit/smuxkit/internal/buffer"
 	"github.com/smuxkit/smuxkit/wire"
@@ -22,7 +20,7 @@ import (
 // data: a FIN would say that the stream was complete.
 type sendHalf struct {
 	state  sendState
-	peer   peerReader
+	peer   peerState
 	frames frameSet // the control frames that are due
 
 	writing        bool // a Write is in progress, and other Writes wait for it
@@ -55,33 +53,33 @@ func (h *sendHalf) isOver() bool {
 	return (h.state == sendFINSent || h.state == sendDone) && h.unsent == 0 && !h.frames.has(frameSYN)
 }
 
-// peerReader says what is known of the peer's reading side:
+// peerState says what the stream knows of its peer:
 //
-//	readerOpen --FIN--> readerUnknown --UPD--> readerStays
-//	                         |                      |
-//	                        FIN                    FIN
-//	                         v                      |
-//	                     readerGone <---------------+
-type peerReader uint8
+//	peerOpen --FIN--> peerSentFIN --UPD--> peerStillReads
+//	                       |                     |
+//	                      FIN                   FIN
+//	                       v                     |
+//	                  peerClosed <---------------+
+type peerState uint8
 
 const (
-	readerOpen    peerReader = iota // the peer has closed nothing
-	readerUnknown                   // FIN has arrived: the peer has closed one direction, or both
-	readerStays                     // an update has arrived after FIN: the peer has closed one direction
-	readerGone                      // a second FIN has arrived: the peer has closed both directions
+	peerOpen       peerState = iota // the peer has closed nothing
+	peerSentFIN                     // FIN has arrived: the peer has closed one direction, or both
+	peerStillReads                  // an update has arrived after FIN: the peer has closed one direction
+	peerClosed                      // a second FIN has arrived: the peer has closed both directions
 )
 
-func (p *peerReader) handleFIN() {
-	if *p == readerOpen {
-		*p = readerUnknown
+func (p *peerState) handleFIN() {
+	if *p == peerOpen {
+		*p = peerSentFIN
 	} else {
-		*p = readerGone
+		*p = peerClosed
 	}
 }
 
-func (p *peerReader) handleUpdate() {
-	if *p == readerUnknown {
-		*p = readerStays
+func (p *peerState) handleUpdate() {
+	if *p == peerSentFIN {
+		*p = peerStillReads
 	}
 }
 
@@ -95,7 +93,8 @@ const (
 
 func (f frameSet) has(g frameSet) bool { return f&g != 0 }
 
-// AppendControl adds the stream's control frames, SYN and UPD, to b. SendControl queues the stream again.
+// AppendControl adds the stream's control frames, SYN and UPD, to b. The stream then is not queued for them, until the
+// next SendControl.
 func (c *Core) AppendControl(b *wire.Batch) {
 	s := &c.s
 	now := s.now()
@@ -112,9 +111,9 @@ func (c *Core) AppendControl(b *wire.Batch) {
 	}
 }
 
-// AppendData adds the stream's next frame to b, with about n bytes of data at most: a short rest goes with it. SYN goes
-// before the data if it is due, and FIN after the end of the data. AppendData reports whether there is more to
-// send now. If not, SendData queues the stream again.
+// AppendData adds the stream's next frame to b, with about n bytes of data at most: a short rest goes with it. A SYN
+// that is due goes before the data, and a FIN after the end of the data. AppendData reports whether there is more to
+// send now. If not, the stream is not queued for data, until the next SendData.
 func (c *Core) AppendData(b *wire.Batch, n int) (more bool) {
 	s := &c.s
 	s.mu.Lock()
@@ -248,14 +247,14 @@ func (s *Stream) appendPending(b *wire.Batch, n int) int {
 func (s *Stream) compact(b *wire.Batch) {
 	h := &s.send
 	var small buffer.Queue
-	held := int32(0)
+	charged := int32(0)
 	for left := int(h.unsent); !h.pending.Empty(); {
 		old := h.pending.Pop()
 		for p := old.Bytes(); len(p) > 0; {
 			tail := small.Tail()
 			if tail == nil || len(tail.Room()) == 0 {
 				tail = buffer.Get(left)
-				held += int32(len(tail.Data))
+				charged += int32(len(tail.Data))
 				small.Push(tail)
 			}
 			k := tail.Append(p)
@@ -265,7 +264,7 @@ func (s *Stream) compact(b *wire.Batch) {
 		b.Retain(old)
 	}
 	h.pending = small
-	s.uncharge(h.charged - held)
+	s.uncharge(h.charged - charged)
 }
 
 // appendBorrowed adds n bytes from the buffer of the Write that waits, and returns n.
@@ -285,7 +284,7 @@ func (s *Stream) appendBorrowed(b *wire.Batch, n int) int {
 	return n
 }
 
-// A borrow is a Stream as a batch sees it that refers to the buffer of a Write.
+// A borrow is what a batch retains while it refers to the buffer of a Write. It is the Stream, by another type.
 type borrow Stream
 
 var _ wire.Releaser = (*borrow)(nil)
@@ -352,60 +351,4 @@ func (c *Core) HasUnsent() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.send.unsent > 0 || s.send.state == sendFINDue
-}
-
-// startLinger starts a timer, so that a closed stream does not wait for ever for the window of its peer. The peer may
-// have forgotten the stream, as xtaci/smux does when it closes one, or be hostile.
-func (s *Stream) startLinger() {
-	h := &s.send
-	if s.closed == notClosed || h.unsent == 0 || h.lingering || s.session != sessionUp || s.canSend() {
-		return
-	}
-	h.lingering = true
-	waiting := h.unsent
-	time.AfterFunc(s.shared.linger(), func() { s.endLinger(waiting) })
-}
-
-// endLinger is what the timer calls: Linger has passed since waiting bytes were unsent. If some of them have been sent
-// since, or the peer may still read them, unlock starts the timer again.
-func (s *Stream) endLinger(waiting int32) {
-	s.mu.Lock()
-	defer s.unlock()
-	h := &s.send
-	h.lingering = false
-	if h.unsent == waiting && !s.canSend() && s.session == sessionUp && !s.peerMayRead() {
-		s.giveUp()
-	}
-}
-
-// peerMayRead reports whether the stream keeps its unsent data for longer than Linger: the peer may still read it, and
-// closed streams do not keep too much for such peers.
-func (s *Stream) peerMayRead() bool {
-	p := s.send.peer
-	return (p == readerOpen || p == readerStays) && s.shared.closedUnsent.Load() <= s.shared.maxClosedUnsent()
-}
-
-// GiveUp throws away the unsent data of a closed stream, and reports whether it did. A session calls it for all streams
-// if it cannot send. The first call does nothing, so that a stream that was closed a moment ago keeps its data until
-// the second.
-func (c *Core) GiveUp() bool {
-	s := &c.s
-	s.mu.Lock()
-	defer s.unlock()
-	if s.closed == notClosed || s.send.unsent == 0 {
-		return false
-	}
-	if !s.send.giveUpNext {
-		s.send.giveUpNext = true
-		return false
-	}
-	s.giveUp()
-	return true
-}
-
-// giveUp throws away the unsent data of a closed stream. No FIN is sent.
-func (s *Stream) giveUp() {
-	s.dropUnsent()
-	s.send.state = sendDone
-	s.recv.window.Finish(s.shared.windows())
 }

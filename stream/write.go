@@ -39,6 +39,8 @@ func (s *Stream) writeNext(p []byte, isRest bool) (n int, err error) {
 	return n, s.opError("write", err)
 }
 
+// write waits until no other Write is in progress, and then writes p. It copies a short p, and returns at once. The
+// first short Write after a Read is sent now, and later ones are sent together.
 func (s *Stream) write(p []byte, isRest bool) (n int, err error) {
 	s.mu.Lock()
 	defer s.unlock()
@@ -219,7 +221,7 @@ func (s *Stream) writeErr() error {
 	switch {
 	case s.closed != notClosed || s.send.state != sendOpen:
 		return s.closedErr()
-	case s.send.peer == readerGone:
+	case s.send.peer == peerClosed:
 		return ErrPeerClosed
 	case s.session != sessionUp:
 		return s.sessionErr()
