@@ -77,7 +77,7 @@
 // # Sockets on Linux
 //
 // On Linux (except on 386), a session uses a *net.TCPConn or *net.UnixConn by system calls of its own, in place of
-// the conn's Read and Write. These calls never wait for the network, copy large data straight between the socket
+// the conn's Read and Write. These calls never wait for the network, copy large data directly between the socket
 // and the buffers of the application's calls, and need no buffer while nothing arrives. The Go scheduler does not
 // know of them; docs/performance.md has measurements. [Config].Portable turns them off.
 //

@@ -12,8 +12,8 @@ import (
 //
 // The transport reads into a staging buffer, in which the reader decodes. The reader is either at a header (left is
 // 0), or in the payload of a PSH frame (left bytes of it, for stream st, are still to come). The rest of a large
-// payload is read straight into memory of its stream. Behind it, little more than the next header is read, so that
-// the payload after it can be read straight, too.
+// payload is read directly into memory of its stream. Only little more than the next header is read behind it, so
+// that the payload after it can be read directly, too.
 //
 // One goroutine at a time uses the reader: the session's own, which runs it, or one that sends (see readInline). Only
 // the first of them waits.
@@ -26,7 +26,7 @@ type reader struct {
 	left   uint32         // bytes of the payload that are still to come
 	st     *sessionStream // the payload's stream; nil if the payload is thrown away
 	large  bool           // the whole payload has minDirect bytes or more
-	direct bool           // the payload is read straight: it is large, or it follows a large one
+	direct bool           // the payload is read directly: it is large, or it follows a large one
 	lent   bool           // the last targets were memory of st
 
 	// filling is the stream of a Read that waits although its buffer is partly filled. It waits while more
@@ -50,7 +50,7 @@ const (
 
 const (
 	stagingSize = 64 << 10
-	// minDirect is the least payload that is read straight into memory of its stream.
+	// minDirect is the least payload that is read directly into memory of its stream.
 	minDirect = 8 << 10
 	// maxAhead is how much may be read behind such a payload: the next header, a short payload that ends a Write,
 	// and one more header.

@@ -175,6 +175,7 @@ func (w *writer) runStarting() {
 	}
 }
 
+// takeStarting takes the role for the goroutine that has been started, unless the role is not roleStarting any more.
 func (w *writer) takeStarting() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -185,13 +186,14 @@ func (w *writer) takeStarting() bool {
 	return true
 }
 
-// runLazy is called by the timer.
+// runLazy is what the timer of SendLazily calls.
 func (w *writer) runLazy() {
 	if w.takeLazy() {
 		w.run(w.newOutgoing(), 0)
 	}
 }
 
+// takeLazy takes the role for runLazy, unless nothing is queued or somebody else sends it.
 func (w *writer) takeLazy() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
