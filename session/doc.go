@@ -79,7 +79,7 @@
 // On Linux (except on 386), a session uses a *net.TCPConn or *net.UnixConn by system calls of its own, in place of
 // the conn's Read and Write. These calls never wait for the network, copy large data directly between the socket
 // and the buffers of the application's calls, and need no buffer while nothing arrives. The Go scheduler does not
-// know of them; docs/performance.md has measurements. [Config].Portable turns them off.
+// know of them; docs/decisions.md has measurements. [Config].Portable turns them off.
 //
 // A page fault in such a call keeps a Go processor until the page is there, as a page fault in Go code does. A garbage
 // collection that starts meanwhile waits for it, and so do all goroutines. So do not pass memory to Write or Read

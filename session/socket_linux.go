@@ -18,7 +18,7 @@ import (
 // once, and the caller decides whether to wait for more.
 //
 // The system calls are raw: the Go scheduler does not know of them. Otherwise it might take the processor away from
-// the goroutine after 20 microseconds; docs/performance.md says what that costs, and what it would cost to do
+// the goroutine after 20 microseconds; docs/decisions.md says what that costs, and what it would cost to do
 // without package unsafe and so without vectored calls. A raw call copies some 64 KiB at most, and waits for
 // nothing but a page fault, which holds up a processor in Go code, too. Each call tells the kernel not to wait
 // (MSG_DONTWAIT), because (*net.TCPConn).File and then Fd make the descriptor blocking for all who share the socket,

@@ -36,7 +36,7 @@ const (
 	// BatchSize is the most bytes in a batch. On a loopback interface one TCP segment
 	// holds 65,483 bytes (65,463 with IPv6). The cost of a byte falls up to that size,
 	// and is three times as high if a few more bytes make a second, tiny segment
-	// (docs/performance.md). On other paths the size makes no difference.
+	// (docs/decisions.md). On other paths the size makes no difference.
 	BatchSize = 65400
 	// MaxBatchPayload is the largest payload of one frame in a batch. It leaves room
 	// for two FINs.
