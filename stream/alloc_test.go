@@ -11,7 +11,7 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// The race detector makes sync.Pool forget things at random: these are tests of ordinary builds.
+// These tests need ordinary builds: with the race detector sync.Pool drops objects at random.
 
 // A steady flow of Writes and Reads through a stream allocates nothing.
 func TestStreamSteadyFlowAllocatesNothing(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// The package needs no session of ours: a stream is a net.Conn under any that keeps what Link says.
+// Streams work under any session that follows the rules of Link, not only under this module's.
 
 // Streams pass nettest under a session that is not this module's.
 func TestStreamsOfAForeignSessionPassNettest(t *testing.T) {

@@ -11,17 +11,17 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// What a stream costs by itself. An outlet stands for its session, one whose transport takes at
-// once all there is to send, so that no call waits, and throws it away.
+// An outlet is a session for benchmarks of a stream alone. Its transport takes everything at once and discards it,
+// so that no call waits.
 type outlet struct {
 	core     stream.Core
 	cfg      *stream.Shared
 	batch    *wire.Batch
-	turn     int    // bytes that a turn is meant for
+	turn     int    // size of a turn in bytes
 	out      int    // bytes of frames
 	frames   int    // PSH frames
 	written  uint32 // payload bytes
-	updated  uint32 // written, when the peer last told that it has read it all
+	updated  uint32 // written, at the last update of the peer
 	finished bool
 }
 
@@ -31,7 +31,7 @@ func newOutlet(v wire.Version) *outlet {
 	return o
 }
 
-// turn is how much a session's scheduler lets a stream send at a time.
+// turn is the number of bytes that a session's scheduler lets a stream send at a time.
 const turn = 32 << 10
 
 func (o *outlet) SendControl(stream.Urgency) {
@@ -56,7 +56,7 @@ func (o *outlet) send() {
 	o.batch.Release()
 }
 
-// write is a Write of p, which the peer has read before the window is used up.
+// write calls Write with p. The peer reads everything before the window is used up.
 func (o *outlet) write(b *testing.B, p []byte) {
 	if _, err := o.core.Stream().Write(p); err != nil {
 		b.Fatal(err)
@@ -78,8 +78,8 @@ func (o *outlet) Finished()          { o.finished = true }
 
 var benchStart = time.Now()
 
-// overVersions runs a benchmark for both versions and those sizes of payloads, on a stream that
-// the peer has opened.
+// overVersions runs a benchmark for both versions and these sizes of payloads, on a stream that the peer has
+// opened.
 func overVersions(b *testing.B, sizes []int, run func(b *testing.B, o *outlet, p []byte)) {
 	for _, v := range []wire.Version{wire.V1, wire.V2} {
 		for _, size := range sizes {

@@ -47,7 +47,7 @@ func TestFinishedIsCalledOnce(t *testing.T) {
 					for _, e := range order {
 						events[e](f)
 					}
-					// Whatever the order, by now all of it has happened, and can be sent and read.
+					// Now all events have happened, and everything can be sent and read.
 					f.take(1000)
 					drain(f.stream())
 					f.take(1000)
@@ -65,7 +65,7 @@ func TestFinishedIsCalledOnce(t *testing.T) {
 	}
 }
 
-// drain reads what there is.
+// drain reads all data that has arrived.
 func drain(s *stream.Stream) {
 	s.SetReadDeadline(time.Time{})
 	done := make(chan struct{})
@@ -168,7 +168,7 @@ func TestSecondFINEndsWritesAndDropsUnsentData(t *testing.T) {
 		wantOpErr(t, "Write", r.Err, stream.ErrPeerClosed)
 		_, err := s.Write([]byte("x"))
 		wantOpErr(t, "Write", err, stream.ErrPeerClosed)
-		wantOpErr(t, "Close", s.Close(), stream.ErrPeerClosed) // what was accepted was not sent
+		wantOpErr(t, "Close", s.Close(), stream.ErrPeerClosed) // data that Write took was not sent
 		if diff := cmp.Diff([]wire.Command{wire.FIN}, commands(f.take(1<<20))); diff != "" {
 			t.Errorf("sent (-want +got)\n%s", diff)
 		}
@@ -215,7 +215,7 @@ func TestAbortEndsWhatItsKindSays(t *testing.T) {
 				}
 				want := errGone
 				if c.how == stream.AbortRead {
-					want = net.ErrClosed // only a session that is closed here ends so
+					want = net.ErrClosed // only Close of the session ends it so
 				}
 				wantOpErr(t, "Read", err, want)
 				if n := f.cfg.Budget.Used(); n != 0 {
@@ -275,9 +275,9 @@ func TestClosedStreamGivesUpDataWithoutWindow(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		do   func(f *fake)
-		late time.Duration // when its last turn comes, in which it uses up the window
+		late time.Duration // when its last turn comes and it uses up the window
 		then func(f *fake) // a second later
-		gone time.Duration // when the stream is finished; 0 is never
+		gone time.Duration // when the stream is finished; 0 means never
 	}{
 		{"FIN", fin, 0, nil, linger},
 		{"FIN, and the transport is busy", fin, 4 * time.Second, nil, 4*time.Second + linger},

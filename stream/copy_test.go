@@ -10,8 +10,8 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// where is a writer that notes where the bytes that it is given are, and a reader that
-// notes where it is to put them.
+// where is a writer that records the addresses of the bytes it gets, and a reader that records the addresses it
+// has to fill.
 type where struct {
 	mu sync.Mutex // guards at
 	at []*byte
@@ -36,7 +36,7 @@ func (w *where) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// last returns where the last call's memory is.
+// last returns the address of the last call.
 func (w *where) last() *byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()

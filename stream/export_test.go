@@ -2,15 +2,15 @@ package stream
 
 import "github.com/smuxkit/smuxkit/internal/buffer"
 
-// HoldUnread has the stream count n more unread bytes than lie in its queue: nobody wants to hold
-// gigabytes in a test.
+// HoldUnread makes the stream count n more unread bytes than its queue holds. A test can then have gigabytes of
+// them.
 func (c *Core) HoldUnread(n int) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	c.s.addUnread(n)
 }
 
-// Pending returns how many bytes of Writes were copied and wait to be sent.
+// Pending returns the number of bytes that Writes copied and that wait to be sent.
 func (c *Core) Pending() int {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
@@ -20,14 +20,14 @@ func (c *Core) Pending() int {
 // MinBuffer is the size of the smallest buffer.
 const MinBuffer = buffer.Min
 
-// Unread returns how many bytes wait for their reader.
+// Unread returns the number of unread bytes.
 func (c *Core) Unread() int {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	return c.s.recv.unread
 }
 
-// UnreadMemory returns how many bytes the buffers of unread data take.
+// UnreadMemory returns the size of the buffers of unread data.
 func (c *Core) UnreadMemory() (n int) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()

@@ -16,8 +16,8 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// A fake is a session with one stream that does only what the test tells it to: it notes
-// what the stream asks for, and sends and receives when the test says so.
+// A fake is a session with one stream that does only what the test tells it to do. It records what the stream asks
+// for, and sends and receives when the test calls take or deliver.
 type fake struct {
 	t      testing.TB
 	core   stream.Core
@@ -34,7 +34,7 @@ type fake struct {
 	finished int
 }
 
-// newFake returns a fake with stream 1, which it has opened, or its peer.
+// newFake returns a fake with stream 1, opened by this side or by its peer.
 func newFake(t testing.TB, version wire.Version, opened bool) *fake {
 	f := &fake{t: t, start: time.Now(), budget: flow.NewBudget(64 << 20)}
 	f.cfg = stream.Shared{Version: version, MaxFrame: 32760, Budget: f.budget.NewAccount(), LocalAddr: addr("here"), RemoteAddr: addr("there")}
@@ -71,21 +71,20 @@ func (f *fake) Finished() {
 	f.finished++
 }
 
-// ended returns how often the stream has called Finished.
+// ended returns the number of calls of Finished.
 func (f *fake) ended() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.finished
 }
 
-// check checks that the stream holds no lock while it calls its session: all that a session
-// may want to know of it can be asked.
+// check checks that the stream holds no lock while it calls its session: the session can call its methods.
 func (f *fake) check() {
 	f.core.HasUnsent()
 	f.core.Unread()
 }
 
-// note notes a call.
+// note records a call.
 func (f *fake) note(call string) {
 	f.check()
 	if f.panics {
@@ -96,7 +95,7 @@ func (f *fake) note(call string) {
 	f.calls = append(f.calls, call)
 }
 
-// called returns what the stream has asked for since the last call.
+// called returns the calls since the last call of called.
 func (f *fake) called() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -107,7 +106,7 @@ func (f *fake) called() []string {
 
 func (f *fake) stream() *stream.Stream { return f.core.Stream() }
 
-// take collects all that the stream has to send, n bytes a turn, and returns the frames.
+// take collects everything that the stream has to send, n bytes a turn, and returns the frames.
 func (f *fake) take(n int) []testutil.Frame {
 	f.t.Helper()
 	b := wire.NewBatch(false)
@@ -162,7 +161,7 @@ func commands(list []testutil.Frame) (c []wire.Command) {
 	return c
 }
 
-// deliver hands data to the stream, as if it had just arrived.
+// deliver delivers data to the stream.
 func (f *fake) deliver(p []byte) {
 	f.t.Helper()
 	f.core.Deliver(p, false)
@@ -198,8 +197,8 @@ func write(s io.Writer, p []byte) <-chan testutil.Result[int64] {
 	})
 }
 
-// A cable joins two streams without any session in between: each end has a goroutine that
-// collects frames and hands them to the other port.
+// A cable joins two streams without a session. Each end has a goroutine that collects frames and delivers them to
+// the other end.
 type cable struct {
 	stream.Core
 	kick  chan struct{} // there is something to collect
@@ -208,7 +207,7 @@ type cable struct {
 	other *cable
 }
 
-// join returns two joined streams and what waits for the end of both.
+// join returns two joined streams and a function that ends both.
 func join(v wire.Version, maxFrame int, gather bool) (a, b *stream.Stream, cut func()) {
 	ends := [2]*cable{}
 	for i := range ends {
@@ -278,7 +277,7 @@ func (c *cable) run(gather bool, stop <-chan struct{}) {
 	}
 }
 
-// receive hands frames to the port, in the ways in which a session can.
+// receive delivers frames to the stream, in each way in which a session can.
 func (c *cable) receive(dec *wire.Decoder) error {
 	for {
 		h, err := dec.Next()

@@ -21,7 +21,7 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// What waits to be sent: the memory that it takes, and the frames that it makes.
+// Data that waits to be sent: the memory it takes, and its frames.
 
 // Bulk data is sent in frames of full size, whatever the size of the Writes: at most 2 % more frames than the
 // least possible.
@@ -133,7 +133,7 @@ func TestWriteBeyondTheSendBudgetIsSentFromItsBuffer(t *testing.T) {
 		for _, f := range []*fake{idle, busy} {
 			f.cfg.SendBudget = budget
 		}
-		// One stream uses up all of it, and its session sends nothing.
+		// One stream uses up the whole budget, and its session sends nothing.
 		idle.stream().Write([]byte("x"))
 		for range 20 {
 			idle.stream().SetWriteDeadline(time.Now().Add(time.Second))

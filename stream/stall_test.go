@@ -64,7 +64,7 @@ func TestFailStalledClosesStalledStreamsOnly(t *testing.T) {
 	}
 }
 
-// failing is a Writer that fails.
+// failing is a writer that fails.
 type failing struct{}
 
 func (failing) Write(p []byte) (int, error) { return 0, bytes.ErrTooLarge }

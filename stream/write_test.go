@@ -24,7 +24,7 @@ func TestWriteAfterAReadIsSentNow(t *testing.T) {
 		f := newFake(t, v, false)
 		s := f.stream()
 		for range 2 {
-			for _, want := range [][]string{{"data now"}, nil, nil} { // those that follow are in line already
+			for _, want := range [][]string{{"data now"}, nil, nil} { // those that follow are queued already
 				if n, err := s.Write([]byte("hello")); n != 5 || err != nil {
 					t.Fatalf("Write = %d, %v", n, err)
 				}
@@ -57,7 +57,7 @@ func TestSYNIsFirstAndFINIsLast(t *testing.T) {
 		opened bool
 		do     func(f *fake, s *stream.Stream)
 		want   []wire.Command
-		reads  bool // an update says that FIN was not the last word
+		reads  bool // an update after FIN says that this side still reads
 	}{
 		{"nothing", false, func(f *fake, s *stream.Stream) {}, nil, false},
 		{"opened", true, func(f *fake, s *stream.Stream) {}, []wire.Command{syn}, false},
@@ -129,7 +129,7 @@ func TestFrameIsNoLargerThanMaxFrameOrATurn(t *testing.T) {
 							total += len(fr.Data)
 							sent = append(sent, fr.Data...)
 						}
-						if total > c.turn+1<<10 { // a short end may go with it
+						if total > c.turn+1<<10 { // a short rest may be sent with it
 							t.Fatalf("%d bytes in a turn of %d", total, c.turn)
 						}
 						if total == 0 {
@@ -164,7 +164,7 @@ func TestLargeWriteIsSentFromItsBuffer(t *testing.T) {
 		if !refers {
 			t.Error("the batch has a copy")
 		}
-		// Not even these end it while its buffer is in use.
+		// Not even these calls end it while its buffer is in use.
 		f.stream().SetWriteDeadline(time.Unix(1, 0))
 		f.stream().Close()
 		f.core.Abort(io.ErrUnexpectedEOF, stream.AbortBoth)

@@ -2,8 +2,7 @@ package simnet
 
 import "io"
 
-// Bare hides everything of c but Read, Write and Close: a transport that has no
-// deadlines and no addresses.
+// Bare returns a transport that has only the methods Read, Write and Close of c: no deadlines and no addresses.
 func Bare(c io.ReadWriteCloser) io.ReadWriteCloser { return bare{c} }
 
 type bare struct{ c io.ReadWriteCloser }

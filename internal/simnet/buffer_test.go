@@ -12,7 +12,7 @@ import (
 	"github.com/smuxkit/smuxkit/internal/testutil"
 )
 
-// fill writes until Write has been blocked for a second, and returns how much went.
+// fill writes until Write has been blocked for a second, and returns the number of bytes.
 func fill(t *testing.T, c *simnet.Conn) int {
 	t.Helper()
 	if err := c.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
@@ -70,7 +70,7 @@ func TestBlockedWriteReturnsWhenItsLastByteFits(t *testing.T) {
 		testutil.WantTime(t, "the first Write returned", elapsed(), 0)
 		mustWrite(t, a, count(1))
 		testutil.WantTime(t, "a Write of one byte returned", elapsed(), 10*ms)
-		mustWrite(t, a, count(109)) // the last segments of what was there are cut short
+		mustWrite(t, a, count(109)) // the last segments of the earlier Writes are short
 		testutil.WantTime(t, "a Write of more than the buffer returned", elapsed(), 110*ms)
 		mustRead(t, b, append(append(count(100), count(1)...), count(109)...))
 		testutil.WantTime(t, "all arrived", elapsed(), 210*ms)

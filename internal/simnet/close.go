@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// CloseWrite ends this end's writes: the peer reads what was written, then io.EOF.
-// It does not block.
+// CloseWrite ends writing at this end. The peer reads the data that was written, and then io.EOF. CloseWrite does
+// not block.
 func (c *Conn) CloseWrite() error {
 	p := c.pair
 	p.mu.Lock()
@@ -24,11 +24,10 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
-// Close ends this end: blocked calls return net.ErrClosed, and so does everything
-// called later. It does not block. What was written before is still sent, and the
-// peer reads it, then io.EOF; what is unread here is thrown away. One delay later
-// (or after a stall of that direction) the peer knows, and its writes fail; until then
-// they vanish. A second Close returns net.ErrClosed.
+// Close closes this end. Blocked calls and later calls return net.ErrClosed, and so does a second Close. It does
+// not block. Data that was written before is still sent: the peer reads it, and then io.EOF. Unread data at this
+// end is discarded. One delay later, or after a stall of that direction, the peer's writes fail. Until then their
+// data is discarded.
 func (c *Conn) Close() error {
 	p := c.pair
 	p.mu.Lock()
@@ -54,14 +53,14 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// finish lets fin follow what was written, and turns blocked Writes away.
+// finish sends fin after the data that was written, and ends blocked Writes.
 func (c *Conn) finish(now time.Duration) {
 	c.out.finished = true
 	c.out.begin(now)
 	c.out.writable.Broadcast()
 }
 
-// release forgets everything, once both ends are closed.
+// release frees all buffers when both ends are closed.
 func (p *pair) release() {
 	for _, d := range p.dirs {
 		d.end(nil)

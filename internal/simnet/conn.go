@@ -5,12 +5,12 @@ import (
 	"net"
 )
 
-// Conn is one end of a pair: a net.Conn that behaves as a TCP connection does. All
-// methods may be called at the same time; bytes of concurrent Writes do not mix.
+// Conn is one end of a pair: a net.Conn that behaves like a TCP connection. All methods may be called
+// concurrently. Bytes of concurrent Writes are not mixed.
 //
-// Errors other than io.EOF are *net.OpError around os.ErrDeadlineExceeded,
-// net.ErrClosed (this end was closed), syscall.EPIPE (the other end was, or this
-// one's CloseWrite was called), io.ErrShortWrite (Link.MaxWrite) or a Cut's own.
+// Errors other than io.EOF are *net.OpError. They wrap os.ErrDeadlineExceeded, net.ErrClosed (this end was closed),
+// syscall.EPIPE (the other end was closed, or CloseWrite was called here), io.ErrShortWrite (see [Link]), or the
+// error of a [Cut].
 type Conn struct {
 	pair          *pair
 	out, in       *Direction
@@ -27,10 +27,10 @@ type Addr string
 func (Addr) Network() string  { return "simnet" }
 func (a Addr) String() string { return string(a) }
 
-// Out is the direction that carries what is written to c.
+// Out returns the direction of the bytes that are written to c.
 func (c *Conn) Out() *Direction { return c.out }
 
-// In is the direction that carries what is read from c.
+// In returns the direction of the bytes that are read from c.
 func (c *Conn) In() *Direction { return c.in }
 
 // LocalAddr returns the name of this end.

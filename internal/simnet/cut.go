@@ -6,26 +6,23 @@ import (
 	"time"
 )
 
-// Cut says how and when a connection breaks.
+// Cut describes how and when a connection breaks.
 type Cut struct {
-	// After is how many bytes of the direction are delivered, counted from its
-	// first; not one more is. The cut happens when the last of them has arrived, or
-	// at once if so many have already.
+	// After is the number of bytes that the direction delivers, counted from its first byte. The cut happens when
+	// the last of them has arrived, or at once if it has arrived already.
 	After int64
-	// Err is what both sides are told, inside a *net.OpError: syscall.ECONNRESET, for
-	// example. If it is nil, reads report io.EOF, as if the peer had closed, and
-	// writes syscall.EPIPE.
+	// Err is the error that both sides get in a *net.OpError, for example syscall.ECONNRESET. If it is nil, Read
+	// returns io.EOF, as if the peer had closed, and Write syscall.EPIPE.
 	Err error
-	// OneWay leaves the other direction as it is.
+	// OneWay leaves the other direction open.
 	OneWay bool
 }
 
-// Cut arms a cut in this direction, in place of any that was armed before.
+// Cut arms a cut in this direction. It replaces one that is armed.
 //
-// When it happens, what had arrived can still be read, both ways; what is in flight
-// or unsent is lost. Then reads and writes on both sides fail, blocked ones at
-// once, whether the direction is stalled or not. With OneWay that concerns only
-// this direction's writer and reader. An end that was closed keeps reporting
+// When the cut happens, bytes that have arrived can still be read in both directions. Bytes in flight and unsent
+// bytes are lost. Reads and writes then fail on both sides, blocked ones at once, also during a stall. With OneWay
+// this applies to the writer and the reader of this direction only. An end that was closed still returns
 // net.ErrClosed.
 func (d *Direction) Cut(c Cut) {
 	p := d.pair
@@ -38,8 +35,7 @@ func (d *Direction) Cut(c Cut) {
 	}
 }
 
-// Break breaks the connection now, in both directions: a [Cut] with nothing to
-// wait for. If err is nil, reads report io.EOF.
+// Break breaks the connection now, in both directions, as a [Cut] does. If err is nil, Read returns io.EOF.
 func (c *Conn) Break(err error) { c.out.Cut(Cut{Err: err}) }
 
 // sever carries out the armed cut.

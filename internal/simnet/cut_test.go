@@ -56,7 +56,7 @@ func TestCutDeliversExactlyItsBytes(t *testing.T) {
 						if got != int(after) {
 							t.Errorf("cut after %d: %d bytes were read", after, got)
 						}
-						if err := <-written; err != nil { // it was blocked, or came too late
+						if err := <-written; err != nil { // Write was blocked, or came too late
 							testutil.WantErr(t, "a's Write", err, c.writeFail)
 						}
 						_, err := a.Write(buf)

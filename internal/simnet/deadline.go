@@ -5,15 +5,13 @@ import (
 	"time"
 )
 
-// SetDeadline sets the deadlines of Read and Write, for blocked calls too.
+// SetDeadline sets the deadlines of Read and Write. It affects blocked calls.
 func (c *Conn) SetDeadline(t time.Time) error { return c.setDeadline(t, true, true) }
 
-// SetReadDeadline sets the deadline of Read, for blocked calls too. The zero time is
-// no deadline.
+// SetReadDeadline sets the deadline of Read. It affects blocked calls. The zero time is no deadline.
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.setDeadline(t, true, false) }
 
-// SetWriteDeadline sets the deadline of Write, for blocked calls too. The zero time is
-// no deadline.
+// SetWriteDeadline sets the deadline of Write. It affects blocked calls. The zero time is no deadline.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.setDeadline(t, false, true) }
 
 func (c *Conn) setDeadline(t time.Time, read, write bool) error {

@@ -60,7 +60,7 @@ func TestBlockedReadEndsAtItsDeadline(t *testing.T) {
 				a, b := pair(t, simnet.Link{})
 				elapsed := testutil.Clock()
 				c.set(a, time.Now())
-				for range 2 { // it stays
+				for range 2 { // the deadline stays
 					n, err := a.Read(make([]byte, 1))
 					if n != 0 {
 						t.Errorf("Read = %d", n)

@@ -7,16 +7,15 @@ import (
 	"time"
 )
 
-// Direction is one way of a pair, for the test to watch and disturb. See
-// [Conn.Out] and [Conn.In]. Its methods may be called at any time by anybody.
+// Direction is one direction of a pair, which the test can watch and disturb. See [Conn.Out] and [Conn.In]. Its
+// methods may be called concurrently.
 //
-// Its bytes are told apart by position:
+// Positions tell its bytes apart:
 //
 //	read ≤ arrived ≤ departed ≤ written
 //	     unread   in flight   unsent
 //
-// A segment is chosen and started when the one before has departed, stays unsent
-// while it is being sent, and then travels on its own.
+// A segment starts when the one before it has departed. It is unsent while it is being sent, and then in flight.
 type Direction struct {
 	pair *pair
 	back *Direction // the other way
@@ -41,27 +40,27 @@ type Direction struct {
 	resumed time.Duration // the end of the last stall
 	cut     *Cut          // armed and not yet happened
 
-	// The end: fin follows the last byte. gone, the news that the writer's end was
-	// closed in both directions, does not: it stops the peer's writes.
+	// The end. fin follows the last byte. gone, the news that the writer's end was closed in both directions, does
+	// not wait for it, and stops the peer's writes.
 	finished    bool // the writer writes no more
 	finDeparted bool
 	finAt       time.Duration // when it arrives
 	goneAt      time.Duration
 
 	// The writer's side.
-	writeErr      error // what Write reports from now on
+	writeErr      error // what Write returns from now on
 	writeDeadline time.Duration
-	writing       bool // a Write holds the turn; others wait for it
+	writing       bool // a Write is in progress; others wait for it
 	need          int  // the room for which it waits
 	writable      sync.Cond
-	writers       int // who wait for writable
+	writers       int // number of calls that wait for writable
 
 	// The reader's side.
-	readErr      error // what Read reports after the bytes that arrived
-	abandoned    bool  // the reader's end was closed: what arrives is thrown away
+	readErr      error // what Read returns after the bytes that arrived
+	abandoned    bool  // the reader's end was closed: bytes that arrive are discarded
 	readDeadline time.Duration
 	readable     sync.Cond
-	readers      int // who wait for readable
+	readers      int // number of calls that wait for readable
 
 	writes, reads int64
 }
@@ -76,7 +75,7 @@ func newDirection(p *pair, name string, l Link) *Direction {
 	return d
 }
 
-// next returns when something happens in this direction by itself.
+// next returns the time of the next event of this direction.
 func (d *Direction) next() time.Duration {
 	at := never
 	if d.sending {
@@ -91,7 +90,7 @@ func (d *Direction) next() time.Duration {
 	return min(at, d.finAt, d.goneAt)
 }
 
-// step lets the next thing happen; at is its time.
+// step makes the next event happen; at is its time.
 func (d *Direction) step(at time.Duration) {
 	switch {
 	case d.sending && at == d.sentAt:
@@ -108,8 +107,8 @@ func (d *Direction) step(at time.Duration) {
 	}
 }
 
-// begin starts sending the next segment, if there is one and it may go. It must be
-// called at the moment (at) when that may have become true.
+// begin starts to send the next segment, if there is one and the window has room. Call it at the time at when that
+// may have become true.
 func (d *Direction) begin(at time.Duration) {
 	for !d.sending && !d.stalled && d.departed < d.written {
 		n := d.written - d.departed
@@ -142,7 +141,7 @@ func (d *Direction) begin(at time.Duration) {
 	}
 }
 
-// depart puts the segment that was being sent on the wire, and begins the next.
+// depart puts the segment that was being sent on the wire, and begins the next one.
 func (d *Direction) depart(at time.Duration) {
 	d.sending = false
 	d.departed = d.sendingTo
@@ -155,7 +154,7 @@ func (d *Direction) depart(at time.Duration) {
 	}
 }
 
-// arrive hands the first segment in flight to the receiver.
+// arrive delivers the first segment in flight.
 func (d *Direction) arrive(at time.Duration) {
 	before := d.arrived
 	d.arrived = d.flight.pop().to
@@ -175,11 +174,11 @@ func (d *Direction) arrive(at time.Duration) {
 	}
 }
 
-// room returns how many bytes Write may take now.
+// room returns the number of bytes that Write may take now.
 func (d *Direction) room() int { return d.link.Buffer - int(d.written-d.departed) }
 
-// attention returns when somebody who waits in this direction must look, if
-// nothing else happens before.
+// attention returns the time at which a call that waits in this direction must check again, if nothing happens
+// before.
 func (d *Direction) attention() time.Duration {
 	at := never
 	if d.readers > 0 {
@@ -200,7 +199,7 @@ func (d *Direction) attention() time.Duration {
 	return at
 }
 
-// nextArrival returns when Read may find something new.
+// nextArrival returns the time at which Read may find more.
 func (d *Direction) nextArrival() time.Duration {
 	switch {
 	case d.stalled:
@@ -213,7 +212,7 @@ func (d *Direction) nextArrival() time.Duration {
 	return d.finAt
 }
 
-// endReads makes Read report err after what has arrived. The first reason stays.
+// endReads makes Read return err after the bytes that have arrived. The first error stays.
 func (d *Direction) endReads(err error) {
 	if d.readErr == nil {
 		d.readErr = err
@@ -221,8 +220,7 @@ func (d *Direction) endReads(err error) {
 	d.readable.Broadcast()
 }
 
-// endWrites makes Write report err from now on, and forgets what is unsent. The
-// first reason stays.
+// endWrites makes Write return err from now on, and discards unsent bytes. The first error stays.
 func (d *Direction) endWrites(err error) {
 	if d.writeErr == nil {
 		d.writeErr = err

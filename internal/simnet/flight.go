@@ -18,7 +18,7 @@ func (f *flight) empty() bool     { return f.head == len(f.queue) }
 func (f *flight) first() *segment { return &f.queue[f.head] }
 func (f *flight) clear()          { f.queue, f.head = nil, 0 }
 
-// push adds a segment. One that arrives together with the last is joined to it.
+// push adds a segment. It joins one that arrives at the same time as the last segment.
 func (f *flight) push(s segment) {
 	if !f.empty() {
 		if last := &f.queue[len(f.queue)-1]; last.at == s.at {

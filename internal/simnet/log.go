@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Op names what an [Event] tells.
+// Op is the kind of an [Event].
 type Op string
 
 // The events of a direction.
@@ -44,19 +44,19 @@ func (d *Direction) log(at time.Duration, op Op, n int, err error) {
 	}
 }
 
-// Counters are what has passed a direction since it was made.
+// Counters count the bytes of a direction since it was made.
 type Counters struct {
 	Writes    int64 // calls of Write, with whatever result
 	Reads     int64 // calls of Read, with whatever result
-	Written   int64 // bytes that Write took, less those that a break or the peer's Close made it forget
+	Written   int64 // bytes that Write took, except those discarded by a break or the peer's Close
 	Delivered int64 // bytes that arrived
-	Read      int64 // bytes that Read returned, or Close threw away
+	Read      int64 // bytes that Read returned or Close discarded
 	Unsent    int64 // bytes now in the sender's buffer
 	InFlight  int64 // bytes now on the wire
 	Unread    int64 // bytes now in the receiver's buffer
 }
 
-// Counters returns the figures of this moment.
+// Counters returns the present values.
 func (d *Direction) Counters() Counters {
 	p := d.pair
 	p.mu.Lock()

@@ -44,7 +44,7 @@ func TestLogGetsEachEventWithItsTime(t *testing.T) {
 		record := func(e simnet.Event) { got = append(got, e.String()) }
 		a, b := pair(t, simnet.Link{Rate: 1000, Delay: 10 * ms, Segment: 5, Log: record})
 		mustWrite(t, a, count(8))
-		time.Sleep(time.Second) // the pair is not looked at in the meantime
+		time.Sleep(time.Second) // no call is made in the meantime
 		mustRead(t, b, count(8))
 		a.Out().Stall()
 		mustWrite(t, a, count(1))

@@ -6,12 +6,11 @@ import (
 	"time"
 )
 
-// never is the time of what is not going to happen by itself.
+// never is the time of an event that will not happen by itself.
 const never time.Duration = math.MaxInt64
 
-// pair is what the two connections share. Everything, that of the directions and
-// of the connections too, is guarded by its one lock, which is never held while
-// waiting for anything.
+// pair is the state that the two connections share. Its lock guards all fields, including those of the directions
+// and the connections. No call waits while it holds the lock.
 type pair struct {
 	mu    sync.Mutex
 	start time.Time
@@ -21,11 +20,11 @@ type pair struct {
 	armed time.Duration // when it does; never if it is not set
 }
 
-// Pair returns the two ends of a connection with the same link both ways.
+// Pair returns the two ends of a connection with the same link in both directions.
 func Pair(both Link) (a, b *Conn) { return AsymmetricPair(both, both) }
 
-// AsymmetricPair returns the two ends of a connection: what is written to a
-// travels to b over aToB, and what is written to b travels over bToA.
+// AsymmetricPair returns the two ends of a connection. Bytes written to a travel over aToB, bytes written to b
+// over bToA.
 func AsymmetricPair(aToB, bToA Link) (a, b *Conn) {
 	p := &pair{start: time.Now(), armed: never}
 	ab := newDirection(p, "a>b", aToB)
@@ -37,14 +36,14 @@ func AsymmetricPair(aToB, bToA Link) (a, b *Conn) {
 	return a, b
 }
 
-// now brings the pair up to date and returns the time, counted from its making.
+// now brings the pair up to date and returns the time since the pair was made.
 func (p *pair) now() time.Duration {
 	now := time.Since(p.start)
 	p.advance(now)
 	return now
 }
 
-// advance lets everything happen, both ways and in its order, that happens up to now.
+// advance makes all events up to now happen, in order, in both directions.
 func (p *pair) advance(now time.Duration) {
 	for {
 		d, at := p.dirs[0], p.dirs[0].next()
@@ -58,13 +57,13 @@ func (p *pair) advance(now time.Duration) {
 	}
 }
 
-// unlock ends a call: whatever it changed, those who wait are woken in time.
+// unlock ends a call. It makes sure that waiting calls are woken in time for what the call has changed.
 func (p *pair) unlock() {
 	p.arm()
 	p.mu.Unlock()
 }
 
-// wait blocks on c until something changed that may concern its waiters.
+// wait blocks on c until something has changed that may concern its waiters.
 func (p *pair) wait(c *sync.Cond, waiters *int) {
 	*waiters++
 	p.arm()
@@ -72,7 +71,7 @@ func (p *pair) wait(c *sync.Cond, waiters *int) {
 	*waiters--
 }
 
-// arm sets the timer to the next moment at which somebody who waits must look.
+// arm sets the timer to the next time at which a waiting call must check again.
 func (p *pair) arm() {
 	at := min(p.dirs[0].attention(), p.dirs[1].attention())
 	if at == p.armed {
@@ -89,13 +88,12 @@ func (p *pair) arm() {
 	}
 }
 
-// wakeUp is the timer's function. It may come for a time that does not matter any
-// more: it only looks.
+// wakeUp is the timer's function. It may run for a time that no longer matters, so it only checks.
 func (p *pair) wakeUp() {
 	p.mu.Lock()
 	defer p.unlock()
 	now := p.now()
-	if p.armed <= now { // otherwise it was set anew while this call was on its way
+	if p.armed <= now { // otherwise the timer was set again while this call was starting
 		p.armed = never
 	}
 	for _, d := range p.dirs {

@@ -6,10 +6,9 @@ import (
 	"os"
 )
 
-// Read copies bytes that have arrived to b, at most Link.MaxRead of them. It
-// blocks until there are some, the deadline has come, the direction has ended, or
-// this end is closed. It fails from the very moment of its deadline on, even if
-// there is something to read.
+// Read copies bytes that have arrived to b, at most Link.MaxRead. It blocks until bytes arrive, its deadline
+// passes, the direction ends, or this end is closed. At and after its deadline it fails, even if there are bytes
+// to read.
 func (c *Conn) Read(b []byte) (int, error) {
 	p, d := c.pair, c.in
 	p.mu.Lock()

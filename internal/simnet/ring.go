@@ -1,14 +1,14 @@
 package simnet
 
-// ring holds the bytes of a direction that were written and not read. Positions
-// count from the first byte ever written, so a byte's position never changes.
+// ring holds the bytes of a direction that were written and not read. Positions count from the first byte ever
+// written.
 type ring struct {
 	buf []byte // its length is a power of two, or zero
 }
 
 const minRing = 4 << 10
 
-// put stores b at position end, while [begin, end) is in use, and grows if it must.
+// put stores b at position end, while [begin, end) is in use. It grows the ring if needed.
 func (r *ring) put(begin, end int64, b []byte) {
 	if need := int(end-begin) + len(b); need > len(r.buf) {
 		r.grow(begin, end, need)
@@ -18,7 +18,7 @@ func (r *ring) put(begin, end int64, b []byte) {
 	copy(r.buf, b[n:])
 }
 
-// get copies the bytes from position begin on to b.
+// get copies the bytes from position begin to b.
 func (r *ring) get(b []byte, begin int64) {
 	i := r.index(begin)
 	n := copy(b, r.buf[i:])

@@ -63,7 +63,7 @@ func TestFlightKeepsItsOrderInBoundedMemory(t *testing.T) {
 	next := int64(0)
 	for i := range int64(10000) {
 		f.push(segment{to: i, at: 2 * 1})
-		f.queue[len(f.queue)-1].at = 0 // so that the next is not joined
+		f.queue[len(f.queue)-1].at = 0 // so that the next one is not joined
 		if i >= 100 {
 			if s := f.pop(); s.to != next {
 				t.Fatalf("segment %d came, want %d", s.to, next)

@@ -1,9 +1,8 @@
 package simnet
 
-// Stall stops this direction: from now on nothing arrives and no Read returns
-// bytes, not even such as had arrived. What is in flight waits; so does the end of
-// the stream. Once the sender's buffer is full, Write blocks. A segment that was
-// being sent still leaves the buffer. Stalling twice is stalling once.
+// Stall stops this direction: nothing arrives and no Read returns bytes, not even bytes that had arrived. Bytes in
+// flight wait, and so does the end of the stream. Write blocks when the sender's buffer is full. A segment that
+// was being sent still leaves the buffer. A second Stall changes nothing.
 func (d *Direction) Stall() {
 	p := d.pair
 	p.mu.Lock()
@@ -15,8 +14,8 @@ func (d *Direction) Stall() {
 	}
 }
 
-// Unstall ends a stall: what has been in flight for long enough arrives at once,
-// and the sender's buffer is drained again, at the link's rate.
+// Unstall ends a stall. Bytes that were in flight for long enough arrive at once, and the sender's buffer drains
+// at the link's rate.
 func (d *Direction) Unstall() {
 	p := d.pair
 	p.mu.Lock()

@@ -73,7 +73,7 @@ func TestStallEndDeliversWhatWasInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, simnet.Link{Rate: 1000, Delay: 100 * ms, Segment: 100})
 		mustWrite(t, a, count(300))
-		time.Sleep(110 * ms) // 100 bytes are in flight, 100 on their way out
+		time.Sleep(110 * ms) // 100 bytes are in flight, 100 are being sent
 		a.Out().Stall()
 		time.Sleep(time.Hour)
 		elapsed := testutil.Clock()

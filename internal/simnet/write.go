@@ -7,10 +7,9 @@ import (
 	"time"
 )
 
-// Write copies b into the sender's buffer, and blocks while that is full. It
-// returns when the last byte found room; the caller may then reuse b. When it is
-// interrupted, by its deadline or the end of the connection, it returns how many
-// bytes the buffer took: those are sent, unless the connection broke.
+// Write copies b into the sender's buffer, and blocks while that is full. It returns when the buffer has taken the
+// last byte. The caller may then reuse b. If its deadline or the end of the connection ends it, it returns the
+// number of bytes that the buffer took. These are sent unless the connection broke.
 func (c *Conn) Write(b []byte) (int, error) {
 	p, d := c.pair, c.out
 	p.mu.Lock()
@@ -55,8 +54,8 @@ func (c *Conn) write(b []byte) (int, error) {
 		}
 		left := len(b) - n
 		room := d.room()
-		// A writer of much is not woken for little: the link stays busy with what
-		// is left in the buffer, and the last byte's time is the same.
+		// A large Write is not woken for a little room. The link stays busy with the rest of the buffer, and the
+		// last byte is as early.
 		d.need = min(left, max(1, d.link.Buffer/4))
 		if room < d.need {
 			p.wait(&d.writable, &d.writers)

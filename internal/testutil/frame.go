@@ -6,9 +6,8 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// Frame is a whole frame, for scripts and comparisons. A received one has no Data
-// rather than empty Data. In one that is sent, right or wrong, the Header goes out
-// as it is, whatever the length of Data.
+// Frame is a whole frame, for scripts and comparisons. The Data of a received frame without a payload is nil. The
+// Header of a sent frame is sent unchanged, even if it does not fit Data.
 type Frame struct {
 	wire.Header
 	Data []byte
@@ -20,13 +19,13 @@ func SYN(v wire.Version, id uint32) Frame { return frame(v, wire.SYN, id, nil) }
 // FIN returns the frame that ends a direction of a stream.
 func FIN(v wire.Version, id uint32) Frame { return frame(v, wire.FIN, id, nil) }
 
-// PSH returns a frame of data. It panics if that is too long for one frame.
+// PSH returns a frame of data. It panics if data is too long for one frame.
 func PSH(v wire.Version, id uint32, data []byte) Frame { return frame(v, wire.PSH, id, data) }
 
 // NOP returns the keep-alive frame.
 func NOP(v wire.Version) Frame { return frame(v, wire.NOP, 0, nil) }
 
-// UPD returns the window update of a stream. A sound one is of version 2.
+// UPD returns the window update of a stream. Only version 2 has it.
 func UPD(v wire.Version, id, consumed, window uint32) Frame {
 	return frame(v, wire.UPD, id, wire.WindowUpdate{Consumed: consumed, Window: window}.Append(nil))
 }
@@ -41,10 +40,10 @@ func frame(v wire.Version, c wire.Command, id uint32, data []byte) Frame {
 	return Frame{Header: wire.Header{Version: v, Command: c, Length: uint16(len(data)), StreamID: id}, Data: data}
 }
 
-// Append appends the frame as it goes over the wire to b.
+// Append appends the encoded frame to b.
 func (f Frame) Append(b []byte) []byte { return append(f.Header.Append(b), f.Data...) }
 
-// Update returns what the frame says as a window update. It panics if it is none.
+// Update decodes a window update. It panics if the frame is none.
 func (f Frame) Update() wire.WindowUpdate {
 	u, err := wire.ParseWindowUpdate(f.Data)
 	if f.Command != wire.UPD || err != nil {

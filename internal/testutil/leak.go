@@ -6,11 +6,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-// LeakCheck makes the test fail if, when it has ended and all later Cleanups have
-// run, there are goroutines that were not there at this call. Ones that are just
-// ending are waited for, for up to a second. Call it first. It cannot tell whose a
-// goroutine is: not for a test that runs in parallel with others. A test that has
-// failed anyway is not checked.
+// LeakCheck fails the test if goroutines that started after this call still run when the test has ended and all
+// later Cleanups have run. It waits for up to a second for those that are ending. Call it first. It does not work
+// for tests that run in parallel, as it cannot tell which test started a goroutine. It does not check a test that
+// has failed.
 func LeakCheck(t testing.TB) {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
@@ -18,8 +17,7 @@ func LeakCheck(t testing.TB) {
 		if t.Failed() || goleak.Find(before) == nil {
 			return
 		}
-		// In a bubble a timer's goroutine may begin at the very time of the last look, but
-		// not of two.
+		// In a bubble the goroutine of a timer may start just at the end of one check, but not of two.
 		goleak.VerifyNone(t, before)
 	})
 }

@@ -11,7 +11,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// recorder is a testing.TB on which helpers may fail.
+// recorder is a testing.TB for helpers that are to fail.
 type recorder struct {
 	testing.TB
 	failed   bool
@@ -33,7 +33,7 @@ func (r *recorder) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// record runs a test, with its cleanups, and returns how it went.
+// record runs a test and its cleanups, and returns the result.
 func record(test func(t testing.TB)) *recorder {
 	r := &recorder{}
 	done := make(chan struct{})

@@ -7,9 +7,9 @@ import (
 	"io"
 )
 
-// Pattern is an endless sequence of pseudo-random bytes. Its value is the seed:
-// equal Patterns are equal sequences. Give each stream its own, and bytes that went
-// to the wrong stream are found as well as lost, doubled or reordered ones.
+// Pattern is an endless sequence of pseudo-random bytes. Its value is the seed: equal Patterns are equal
+// sequences. With a Pattern for each stream a test finds bytes that went to the wrong stream, as well as lost,
+// doubled and reordered bytes.
 type Pattern uint64
 
 // word returns bytes 8i to 8i+7, by the finaliser of splitmix64.
@@ -23,7 +23,7 @@ func (p Pattern) word(i int64) uint64 {
 // At returns the byte at offset off.
 func (p Pattern) At(off int64) byte { return byte(p.word(off/8) >> (off % 8 * 8)) }
 
-// Fill sets b to the bytes from offset off on.
+// Fill sets b to the bytes from offset off.
 func (p Pattern) Fill(b []byte, off int64) {
 	for ; len(b) > 0 && off%8 != 0; b, off = b[1:], off+1 {
 		b[0] = p.At(off)
@@ -43,8 +43,8 @@ func (p Pattern) Bytes(n int) []byte {
 	return b
 }
 
-// Check returns nil if b is what the Pattern has from offset off on, and otherwise
-// a *PatternError about the first byte that is not.
+// Check returns nil if b equals the bytes from offset off, and otherwise a *PatternError about the first byte that
+// differs.
 func (p Pattern) Check(b []byte, off int64) error {
 	for i := 0; i < len(b); {
 		if pos := off + int64(i); pos%8 == 0 && len(b)-i >= 8 && binary.LittleEndian.Uint64(b[i:]) == p.word(pos/8) {
@@ -59,12 +59,12 @@ func (p Pattern) Check(b []byte, off int64) error {
 	return nil
 }
 
-// searchDistance is how far around a wrong byte its true place is looked for.
+// searchDistance is how far around a wrong byte Check searches for the offset where it belongs.
 const searchDistance = 1 << 20
 
 func (p Pattern) mismatch(b []byte, off int64) error {
 	e := &PatternError{Pattern: p, Offset: off, Got: b[0], Want: p.At(off), BelongsAt: -1}
-	if len(b) >= 8 { // fewer are found by chance
+	if len(b) >= 8 { // fewer would be found by chance
 		from := max(0, off-searchDistance)
 		around := make([]byte, off+searchDistance-from)
 		p.Fill(around, from)
@@ -75,16 +75,15 @@ func (p Pattern) mismatch(b []byte, off int64) error {
 	return e
 }
 
-// PatternError is a byte that differs from its Pattern, the first one to do so.
+// PatternError reports the first byte that differs from its Pattern.
 type PatternError struct {
 	Pattern   Pattern
-	Offset    int64 // where it stands
+	Offset    int64 // of the byte
 	Got, Want byte
-	BelongsAt int64 // the offset whose bytes these are, or -1 if that is not known
+	BelongsAt int64 // the offset where these bytes belong, or -1 if that is unknown
 }
 
-// Error says what is wrong and, where it can be seen, whether bytes were lost or
-// came twice.
+// Error says what is wrong and, if it is known, whether bytes were lost or doubled.
 func (e *PatternError) Error() string {
 	s := fmt.Sprintf("pattern %d: byte %d is %#02x, want %#02x", uint64(e.Pattern), e.Offset, e.Got, e.Want)
 	switch {
@@ -96,8 +95,8 @@ func (e *PatternError) Error() string {
 	return s
 }
 
-// Reader returns a reader of the first n bytes; then it returns io.EOF. It is
-// nothing but an io.Reader, for one goroutine at a time.
+// Reader returns a reader of the first n bytes, and then io.EOF. It has no method but Read, for one goroutine at a
+// time.
 func (p Pattern) Reader(n int64) io.Reader { return &patternReader{pattern: p, left: n} }
 
 type patternReader struct {
@@ -116,9 +115,8 @@ func (r *patternReader) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Send writes the first n bytes to w, chunk bytes a Write, and returns how many
-// w took. The slice that w gets is overwritten after each Write, so that a writer
-// that keeps it is found out.
+// Send writes the first n bytes to w, chunk bytes a Write, and returns how many w took. It overwrites its buffer
+// after each Write, which exposes a writer that keeps it.
 func (p Pattern) Send(w io.Writer, n int64, chunk int) (int64, error) {
 	buf := make([]byte, min(int64(chunk), n))
 	var off int64
@@ -138,9 +136,8 @@ func (p Pattern) Send(w io.Writer, n int64, chunk int) (int64, error) {
 	return off, nil
 }
 
-// Receive reads r to its end and returns nil if that was the first n bytes, no more
-// and no less, followed by io.EOF. Else the error says what came instead; one of r
-// is wrapped, and so is a *PatternError.
+// Receive reads r to its end. It returns nil if that was exactly the first n bytes, followed by io.EOF. Otherwise
+// its error says what came instead, and wraps a *PatternError or the error of r.
 func (p Pattern) Receive(r io.Reader, n int64) error {
 	v := p.Verifier()
 	buf := make([]byte, 32<<10)
@@ -160,8 +157,7 @@ func (p Pattern) Receive(r io.Reader, n int64) error {
 	}
 }
 
-// Verifier is a writer that takes the bytes of a Pattern, from the first on.
-// It is for one goroutine at a time.
+// Verifier is a writer that checks the bytes of a Pattern, from the first one. It is for one goroutine at a time.
 type Verifier struct {
 	pattern Pattern
 	off     int64
@@ -171,8 +167,8 @@ type Verifier struct {
 // Verifier returns a new Verifier.
 func (p Pattern) Verifier() *Verifier { return &Verifier{pattern: p} }
 
-// Write returns a *PatternError, now and ever after, at the first byte that is not
-// the Pattern's, and how many bytes before it were right.
+// Write returns a *PatternError at the first byte that differs, and the number of right bytes before it. Later
+// calls return the same error.
 func (v *Verifier) Write(b []byte) (int, error) {
 	if v.err != nil {
 		return 0, v.err
@@ -186,5 +182,5 @@ func (v *Verifier) Write(b []byte) (int, error) {
 	return n, v.err
 }
 
-// Offset returns how many right bytes have been written.
+// Offset returns the number of right bytes written so far.
 func (v *Verifier) Offset() int64 { return v.off }

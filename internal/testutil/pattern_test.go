@@ -58,7 +58,7 @@ func TestCheckNamesTheFirstWrongByte(t *testing.T) {
 	for i := range 100 {
 		b := p.Bytes(100)
 		b[i] ^= 1
-		b[99] ^= 2 // a later one is not named
+		b[99] ^= 2 // a later wrong byte is not named
 		var e *PatternError
 		if err := p.Check(b, 0); !errors.As(err, &e) || e.Offset != int64(i) {
 			t.Fatalf("byte %d is wrong, Check says %v", i, err)
@@ -85,7 +85,7 @@ func TestPatternErrorSaysWhereTheBytesBelong(t *testing.T) {
 			if err := p.Check(c.got, 0); !errors.As(err, &e) {
 				t.Fatal(err)
 			}
-			// The two bytes' values are not the point.
+			// The values of the two bytes do not matter.
 			want := "pattern 7: " + strings.Replace(c.want, "0x6d, want 0x00", fmt.Sprintf("%#02x, want %#02x", c.got[100], whole[100]), 1)
 			if diff := cmp.Diff(want, e.Error()); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
@@ -196,7 +196,7 @@ func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 var errFull = errors.New("full")
 
-// limited takes room bytes.
+// limited is a writer that takes room bytes.
 type limited struct {
 	room   int
 	silent bool

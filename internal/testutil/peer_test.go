@@ -22,7 +22,7 @@ func TestPeersTalkOverEveryTransport(t *testing.T) {
 			client, server := tr.Pair(t)
 			a, b := NewPeer(t, client), NewPeer(t, server)
 			sent := make(chan struct{})
-			go func() { // a net.Pipe takes nothing before it is read
+			go func() { // a Write to a net.Pipe waits for its reader
 				defer close(sent)
 				var buf []byte
 				for _, f := range []Frame{SYN(2, 1), PSH(2, 1, []byte("hello")), UPD(2, 1, 1, 2), FIN(2, 1)} {

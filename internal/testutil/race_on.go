@@ -2,6 +2,6 @@
 
 package testutil
 
-// Race says that the race detector watches, which makes what moves many bytes twenty times
-// as slow: such a test then moves fewer. .ci/test runs the tests without it as well.
+// Race reports whether the race detector is on. It makes tests that move many bytes twenty times as slow, so such
+// tests then move fewer. .ci/test also runs them without it.
 const Race = true

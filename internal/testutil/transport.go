@@ -10,12 +10,12 @@ import (
 	"github.com/smuxkit/smuxkit/internal/simnet"
 )
 
-// Transport is a kind of connection that sessions run over.
+// Transport is a kind of connection for sessions.
 type Transport struct {
 	Name      string
 	Deadlines bool // both ends are net.Conns
 	Buffered  bool // a small Write returns before the peer reads
-	Bubble    bool // may be made and used in a testing/synctest bubble
+	Bubble    bool // works in a testing/synctest bubble
 	// Pair returns a connected pair. Both ends are closed when the test ends.
 	Pair func(t testing.TB) (client, server io.ReadWriteCloser)
 }
@@ -46,10 +46,10 @@ func TCPPair(t testing.TB) (client, server net.Conn) {
 	return dialedPair(t, "tcp", "127.0.0.1:0")
 }
 
-// UnixPair returns the two ends of a connection over a Unix socket. It skips the test where there are none.
+// UnixPair returns the two ends of a connection over a Unix socket. It skips the test on systems that have none.
 func UnixPair(t testing.TB) (client, server net.Conn) {
 	t.Helper()
-	// Not t.TempDir, whose path may be longer than a socket's may be.
+	// The path of t.TempDir may be too long for a socket.
 	dir, err := os.MkdirTemp("", "smux")
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +89,7 @@ func PipePair(t testing.TB) (client, server net.Conn) {
 	return client, server
 }
 
-// SimPair returns a simulated connection with the same link both ways.
+// SimPair returns a simulated connection with the same link in both directions.
 func SimPair(t testing.TB, both simnet.Link) (client, server *simnet.Conn) {
 	t.Helper()
 	client, server = simnet.Pair(both)
@@ -97,15 +97,15 @@ func SimPair(t testing.TB, both simnet.Link) (client, server *simnet.Conn) {
 	return client, server
 }
 
-// BarePair returns a connection in memory whose ends can read, write and close,
-// and nothing else: no deadlines, no addresses. It has buffers, as a socket has.
+// BarePair returns a connection in memory whose ends have Read, Write and Close only: no deadlines, no addresses.
+// It has buffers like a socket.
 func BarePair(t testing.TB) (client, server io.ReadWriteCloser) {
 	t.Helper()
 	a, b := SimPair(t, simnet.Link{})
 	return simnet.Bare(a), simnet.Bare(b)
 }
 
-// closeAtEnd closes what the test may or may not have closed itself.
+// closeAtEnd closes conns when the test ends. The test may have closed them before.
 func closeAtEnd(t testing.TB, conns ...io.Closer) {
 	t.Cleanup(func() {
 		for _, c := range conns {
