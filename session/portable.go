@@ -104,7 +104,7 @@ func (t *portable) awaitDelivery(done <-chan struct{}, timeout <-chan time.Time)
 		select {
 		case err := <-closed:
 			if closed = nil; err != nil {
-				return true
+				return true // the peer does not learn of it, and so will not close: there is nothing to wait for
 			}
 		case <-done:
 			return false

@@ -22,8 +22,8 @@ type reclaimer struct {
 	exhausted reclaimInput // for this input, a visit lowers no window
 }
 
-// reclaimEvery is the time between two visits: under pressure, a stream keeps its window for one to two of these
-// times without data.
+// reclaimEvery is the time between two visits. Under pressure, a stream for which no data arrives keeps its window for
+// up to twice that time.
 const reclaimEvery = 200 * time.Millisecond
 
 // A reclaimInput is what the result of a visit depends on: it changes when a stream may have got a window that can be

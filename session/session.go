@@ -42,8 +42,8 @@ type Session struct {
 	stalls  *stallWatch
 
 	unsentSYN atomic.Int32 // streams opened here whose SYN the transport has not taken yet
-	// abrupt says that the session has ended in another way than this: the transport took everything, and
-	// then the peer closed it.
+	// abrupt says that the session has ended, and data may have been lost: either the transport had not taken all
+	// data, or it was not the peer that closed it.
 	abrupt atomic.Bool
 
 	// mu guards the fields below. While it is held, no other lock is taken, except that end takes those of the
@@ -81,9 +81,9 @@ const (
 const (
 	// maxUnsentSYN is how many streams may be opened before the transport has taken their SYN.
 	maxUnsentSYN = 1024
-	// After a write has failed, the session ends once nothing has been received for writeGrace: until then there
-	// may be data that the peer sent before. Most transports end by themselves sooner. The time is long since on
-	// a busy machine the reader may wait much longer for a processor than for the transport.
+	// After a write has failed, the session ends once nothing has been received for writeGrace: until then, data that
+	// the peer had sent before may arrive. Most transports end by themselves sooner. The time is long because on a
+	// busy machine the reader may wait longer for a processor than for the transport.
 	writeGrace = time.Second
 	// closeGrace is the least time that closing the transport may take.
 	closeGrace = 100 * time.Millisecond
@@ -103,10 +103,10 @@ const (
 //   - SetDeadline, if conn has it, is called once, to clear the deadlines.
 //   - CloseWrite, if conn has it, may be called by [Session.Close].
 //
-// A *net.TCPConn or *net.UnixConn is used best ("Sockets on Linux" in the package's documentation). For any other
-// conn, one more goroutine runs while there is something to send. On Linux, Client sets TCP_NOTSENT_LOWAT of a
-// *net.TCPConn, so that data which cannot be sent yet waits in the session, where streams take turns, and not in
-// the kernel.
+// The best conn is a *net.TCPConn or a *net.UnixConn: see "Sockets on Linux" in the package's documentation. For any
+// other conn, one more goroutine runs while there is something to send. On Linux, unless [Config].Portable is set,
+// Client sets TCP_NOTSENT_LOWAT of a *net.TCPConn, so that data which cannot be sent yet waits in the session, where
+// streams take turns, and not in the kernel.
 func Client(conn io.ReadWriteCloser, cfg *Config) (*Session, error) {
 	return start(conn, cfg, true)
 }
@@ -161,13 +161,13 @@ func newSession(conn io.ReadWriteCloser, config Config, client bool) *Session {
 	s.budget.SetMaxWindow(config.MaxStreamWindow)
 	s.sendBudget = joinBudget(config.SendBudget, config.MaxSendBuffer)
 	s.shared = stream.Shared{
-		Version:    wire.Version(s.config.Version),
-		MaxFrame:   config.MaxFrameSize,
-		Budget:     s.budget,
-		SendBudget: s.sendBudget,
-		Linger:     config.LingerTimeout,
-		LocalAddr:  local,
-		RemoteAddr: remote,
+		Version:      wire.Version(s.config.Version),
+		MaxFrameSize: config.MaxFrameSize,
+		Budget:       s.budget,
+		SendBudget:   s.sendBudget,
+		Linger:       config.LingerTimeout,
+		LocalAddr:    local,
+		RemoteAddr:   remote,
 	}
 	s.latency = newLatency(&s.clock, s.budget, onOneHost(local, remote))
 	if s.latency != nil {

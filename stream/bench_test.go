@@ -27,7 +27,7 @@ type outlet struct {
 
 func newOutlet(v wire.Version) *outlet {
 	o := &outlet{batch: wire.NewBatch(true), turn: turn}
-	o.cfg = &stream.Shared{Version: v, MaxFrame: 32760, Budget: flow.NewAccount(32 << 20), LocalAddr: addr("here"), RemoteAddr: addr("there")}
+	o.cfg = &stream.Shared{Version: v, MaxFrameSize: 32760, Budget: flow.NewAccount(32 << 20), LocalAddr: addr("here"), RemoteAddr: addr("there")}
 	return o
 }
 

@@ -56,7 +56,7 @@ func (s *Stream) holds() bool { return s.extras != nil && s.extras.bulk.holds }
 
 // isHeldBack reports whether the unsent data waits for the next Write to fill a frame.
 func (s *Stream) isHeldBack() bool {
-	return s.holds() && len(s.send.borrowed) == 0 && int(s.send.unsent) < s.maxFrame()
+	return s.holds() && len(s.send.borrowed) == 0 && int(s.send.unsent) < s.framePayload()
 }
 
 // hold begins to hold back the bytes that do not fill a frame.

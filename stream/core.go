@@ -25,8 +25,8 @@ type Core struct {
 // except Version, which is set before the first frame is sent or received.
 type Shared struct {
 	Version wire.Version
-	// MaxFrame is the largest payload of the frames that this side sends, in bytes, from 1 to [wire.MaxPayload].
-	MaxFrame int
+	// MaxFrameSize is the largest payload of the frames that this side sends, in bytes, from 1 to [wire.MaxPayload].
+	MaxFrameSize int
 	// Budget is charged for unread data.
 	Budget *flow.Account
 	// Windows decides how large the receive windows of streams may be. If it is nil, Budget does.

@@ -1,8 +1,8 @@
 // Package stream implements the streams of a smux session. A [Stream] is a complete net.Conn with half-close,
 // io.WriterTo and io.ReaderFrom.
 //
-// Only Read, Write, WriteTo and ReadFrom block. They end when they have done their work, at their deadline, when the
-// Stream is closed, or when the session ends. An idle Stream holds no buffers.
+// Only Read, Write, WriteTo and ReadFrom block. They return when they have done their work, at their deadline, when the
+// Stream is closed, and when the session ends. An idle Stream holds no buffers.
 //
 // # The life of a stream
 //
@@ -28,5 +28,5 @@
 // HandleUpdate; Abort), and asks it for frames to send (AppendControl, AppendData), which the Core adds to a
 // [wire.Batch]. [Shared] is what all streams of a session have in common. Through a [Notifier], a Stream tells its
 // session what it needs. Package session is one implementation of a session, the example of this package is another.
-// This package starts no goroutine, and none of its calls waits for the transport.
+// This package starts no goroutine, and no method of a Core blocks.
 package stream

@@ -37,7 +37,7 @@ type fake struct {
 // newFake returns a fake with stream 1, opened by this side or by its peer.
 func newFake(t testing.TB, version wire.Version, opened bool) *fake {
 	f := &fake{t: t, start: time.Now(), budget: flow.NewBudget(64 << 20)}
-	f.cfg = stream.Shared{Version: version, MaxFrame: 32760, Budget: f.budget.NewAccount(), LocalAddr: addr("here"), RemoteAddr: addr("there")}
+	f.cfg = stream.Shared{Version: version, MaxFrameSize: 32760, Budget: f.budget.NewAccount(), LocalAddr: addr("here"), RemoteAddr: addr("there")}
 	f.core.Init(&f.cfg, f, 1, opened)
 	f.core.Start()
 	f.control = len(f.called()) > 0
@@ -215,7 +215,7 @@ func join(v wire.Version, maxFrame int, gather bool) (a, b *stream.Stream, cut f
 	}
 	config := func() *stream.Shared {
 		return &stream.Shared{
-			Version: v, MaxFrame: maxFrame, Budget: flow.NewAccount(4 << 20),
+			Version: v, MaxFrameSize: maxFrame, Budget: flow.NewAccount(4 << 20),
 			Linger: time.Minute, LocalAddr: addr("here"), RemoteAddr: addr("there"),
 		}
 	}

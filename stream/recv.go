@@ -297,6 +297,7 @@ func (c *Core) Reclaim() (later bool) {
 		return true
 	case flow.Reclaimed:
 		s.queueUpdate(SendSoon)
+	case flow.NothingToReclaim:
 	}
 	return false
 }

@@ -195,7 +195,7 @@ func (s *Stream) appendFIN(b *wire.Batch) {
 // appendFrame adds one PSH frame with at most n bytes of data, if the window allows any.
 func (s *Stream) appendFrame(b *wire.Batch, n int) {
 	h := &s.send
-	n = min(n, s.maxFrame(), h.waiting())
+	n = min(n, s.framePayload(), h.waiting())
 	if s.isWindowed() {
 		n = min(n, h.window.Available())
 	}

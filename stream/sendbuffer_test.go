@@ -34,7 +34,7 @@ func TestBulkDataIsSentInFullFrames(t *testing.T) {
 					t.Run(fmt.Sprintf("MaxFrame %d/%s of %d/gather %v", maxFrame, call, size, gather), func(t *testing.T) {
 						both(t, func(t *testing.T, v wire.Version) {
 							o := newOutlet(v)
-							o.cfg.MaxFrame = maxFrame
+							o.cfg.MaxFrameSize = maxFrame
 							o.turn = wire.MaxPayload
 							o.batch = wire.NewBatch(gather)
 							o.core.Init(o.cfg, o, 1, false)
@@ -74,7 +74,7 @@ func TestPendingBytesTakeTwoBytesOfMemoryEach(t *testing.T) {
 		t.Run(fmt.Sprintf("MaxFrame %d", maxFrame), func(t *testing.T) {
 			both(t, func(t *testing.T, v wire.Version) {
 				f := newFake(t, v, true)
-				f.cfg.MaxFrame = maxFrame
+				f.cfg.MaxFrameSize = maxFrame
 				budget := flow.NewAccount(1 << 30)
 				f.cfg.SendBudget = budget
 				f.core.HandleUpdate(wire.WindowUpdate{Window: 1 << 30})

@@ -84,7 +84,7 @@ func (s *Stream) writeInParts(p []byte, isRest bool) (n int, err error) {
 	for n < len(p) {
 		part := len(p) - n
 		if l := s.limiter(); l != nil {
-			part = min(part, l.Burst(), s.shared.MaxFrame)
+			part = min(part, l.Burst(), s.shared.MaxFrameSize)
 			if err := s.waitForRate(part); err != nil {
 				return n, err
 			}
@@ -142,10 +142,10 @@ func (s *Stream) writePart(p []byte, isRest bool) (n int, err error) {
 	return n + k, err
 }
 
-// maxFrame returns the largest payload of the stream's frames. It is a little less than MaxFrame if two frames then fill
+// framePayload returns the payload of full frames. It is a little less than MaxFrameSize if two frames then fill
 // a batch.
-func (s *Stream) maxFrame() int {
-	if n := s.shared.MaxFrame; n < frameTarget || n > frameTarget+frameTarget/50 {
+func (s *Stream) framePayload() int {
+	if n := s.shared.MaxFrameSize; n < frameTarget || n > frameTarget+frameTarget/50 {
 		return min(n, wire.MaxBatchPayload)
 	}
 	return frameTarget
@@ -153,7 +153,7 @@ func (s *Stream) maxFrame() int {
 
 // fullBatch returns how much payload fills a batch with frames of full size.
 func (s *Stream) fullBatch() int {
-	n := s.maxFrame()
+	n := s.framePayload()
 	return max(1, (wire.BatchSize-2*wire.HeaderSize)/(n+wire.HeaderSize)) * n
 }
 
@@ -261,7 +261,7 @@ func (s *Stream) pendingRoom() []byte {
 		return nil
 	}
 	size := len(tail.Data)
-	if end := size % s.maxFrame(); end <= size/8 {
+	if end := size % s.framePayload(); end <= size/8 {
 		size -= end
 	}
 	return tail.Data[tail.W:max(size, tail.W)]
@@ -293,7 +293,7 @@ func (s *Stream) ReadFrom(r io.Reader) (total int64, err error) {
 	b := buffer.Get(buffer.Max)
 	defer b.Release()
 	p := b.Data
-	if frame := s.maxFrame(); frame < len(p) {
+	if frame := s.framePayload(); frame < len(p) {
 		p = p[:len(p)-len(p)%frame]
 	}
 	isRest := false

@@ -104,14 +104,14 @@ func TestSYNIsFirstAndFINIsLast(t *testing.T) {
 	}
 }
 
-// A frame is no larger than MaxFrame, and the frames of a turn are about as large as the turn.
+// A frame is no larger than MaxFrameSize, and the frames of a turn are about as large as the turn.
 func TestFrameIsNoLargerThanMaxFrameOrATurn(t *testing.T) {
 	for _, c := range []struct{ maxFrame, turn int }{{1, 1}, {1, 1 << 20}, {100, 1 << 20}, {32760, 1000}, {32760, 1 << 20}, {wire.MaxPayload, 1 << 20}} {
 		for _, chunk := range []int{1, 100, 5000, 60_000} {
 			t.Run(fmt.Sprintf("MaxFrame %d, %d bytes a turn, %d bytes a Write", c.maxFrame, c.turn, chunk), func(t *testing.T) {
 				both(t, func(t *testing.T, v wire.Version) {
 					f := newFake(t, v, false)
-					f.cfg.MaxFrame = c.maxFrame
+					f.cfg.MaxFrameSize = c.maxFrame
 					size := int64(min(50*chunk, 60_000, 1000+1000*c.maxFrame))
 					done := testutil.Background(func() (int64, error) { return testutil.Pattern(1).Send(f.stream(), size, chunk) })
 					var sent []byte
