@@ -35,7 +35,7 @@ func (c *cell) median(figure string) (value float64, ok bool) {
 // results are the cells by row and peer.
 type results map[string]map[string]*cell
 
-// A verdict is what a line's figures come to.
+// A verdict compares the figures of a line.
 type verdict struct {
 	values     map[string]float64 // by peer, rounded as they are printed
 	best       string             // the best peer that is neither ours nor raw TCP
@@ -130,7 +130,7 @@ func (l *line) describe(t target) string {
 	}
 }
 
-// ratios is each of ours over what other has.
+// ratios returns our figures as multiples of other's.
 func (l *line) ratios(v verdict, other string, peers []*peer) string {
 	base, ok := v.values[other]
 	if !ok || base == 0 {
@@ -145,8 +145,8 @@ func (l *line) ratios(v verdict, other string, peers []*peer) string {
 	return strings.Join(texts, " / ")
 }
 
-// round keeps what a figure can be trusted for: three digits, and of allocations
-// hundredths, since the runtime makes some of its own.
+// round keeps three digits of a figure, which is as far as it can be trusted. Of
+// allocations it keeps hundredths, because the runtime makes some of its own.
 func (l *line) round(v float64) float64 {
 	if l.unit == "allocs" {
 		return math.Round(v*100) / 100
@@ -162,12 +162,16 @@ func (l *line) format(v float64) string {
 	return strconv.FormatFloat(l.round(v), 'f', -1, 64)
 }
 
-// report renders everything as markdown: what a reader wants first, then where the figures come
-// from, then all of them. No table is wider than a page.
+// report returns the report as markdown: the overview, where the figures come from, and all
+// figures. No table is wider than a page.
 func report(header string, rs []*row, ps []*peer, res results) string {
 	var b strings.Builder
 	if lines := overview(rs, ps, res); len(lines) > 1 {
-		fmt.Fprintf(&b, "![%s](%s)\n\n%s\n%s\n\n", chartTitle, chartFile, markdown(lines), overviewNote)
+		first := markdown(lines)
+		if len(chartBars(first)) > 0 {
+			fmt.Fprintf(&b, "![%s](%s)\n\n", chartTitle, chartFile)
+		}
+		fmt.Fprintf(&b, "%s\n%s\n\n", first, overviewNote)
 	}
 	b.WriteString(header)
 	works := [][]string{{"row", "work"}}
