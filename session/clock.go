@@ -45,3 +45,15 @@ func (c *activityClock) quiet() time.Duration {
 	}
 	return c.now() - max(c.lastResumed(), c.lastReceived())
 }
+
+// sleep waits for d and returns true. If over is closed before that, it returns false at once.
+func sleep(d time.Duration, over <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-over:
+		return false
+	}
+}

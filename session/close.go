@@ -16,15 +16,15 @@ import (
 // streams fail with [net.ErrClosed], also those that are blocked. Streams that are still open get no FIN: the
 // peer reads io.ErrUnexpectedEOF from them.
 //
-// Close takes at most [Config].CloseTimeout to send the data. When the data counts as sent depends on the transport:
+// Close takes at most [Config].CloseTimeout to send the data. What it waits for depends on the transport:
 //
-//   - On Linux, over a TCP socket, the peer's host has acknowledged it. The same holds for a transport with a
-//     method NetConn that returns a *net.TCPConn, such as a *tls.Conn.
-//   - Over another transport with a method CloseWrite, Close calls CloseWrite, and the peer has then closed the
-//     transport as well. Close reads and drops what arrives meanwhile: a socket that is closed with unread data
+//   - On Linux, over a TCP socket (unless Config.Portable is set), or over a transport whose method NetConn returns
+//     one, such as a *tls.Conn: until the peer's host has acknowledged the data.
+//   - Over another transport with a method CloseWrite: Close calls CloseWrite, and waits until the peer has closed
+//     the transport as well. It reads and drops what arrives meanwhile: a socket that is closed with unread data
 //     is reset, and the peer loses what it has not read. A session of this package closes as soon as its peer
 //     has. If the peer does not close, Close takes CloseTimeout.
-//   - Over any other transport, and over a Unix socket on Linux, the transport has taken it.
+//   - Over any other transport, and over a Unix socket on Linux: until the transport has taken the data.
 //
 // Close returns [ErrNotFlushed] if some of the data was not sent, and otherwise the error of closing the
 // transport. It waits for the transport's Close method for the rest of CloseTimeout, or 0.1 s if less is left,

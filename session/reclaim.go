@@ -34,6 +34,7 @@ type reclaimInput struct {
 	unread   int    // bytes: a stream with unread data keeps its window
 }
 
+// reclaimInput returns what a visit that began now would depend on.
 func (s *Session) reclaimInput() reclaimInput {
 	return reclaimInput{
 		received: s.stats.bytesReceived.Load(),

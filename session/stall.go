@@ -157,15 +157,3 @@ func (s *Session) abortStalled(round uint64) {
 			"streams", streams, "unread", freed)
 	}
 }
-
-// sleep waits for d and returns true. If over is closed before that, it returns false at once.
-func sleep(d time.Duration, over <-chan struct{}) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-over:
-		return false
-	}
-}

@@ -115,6 +115,7 @@ func (w *writeWatch) check() {
 	}
 }
 
+// noteGaveUp notes that data of closed streams was thrown away.
 func (w *writeWatch) noteGaveUp() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
