@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// hung is far more real time than any input takes, on however busy a machine.
+// hung is far more real time than any input takes, even on a busy machine.
 const hung = time.Minute
 
-// bubble runs test in a bubble. A bubble in which goroutines wait for each other ends by
-// itself; one in which somebody spins, or waits for a mutex, is ended here.
+// bubble runs test in a bubble. A bubble whose goroutines all wait ends by itself. The watchdog ends one with a
+// goroutine that spins or waits for a mutex.
 func bubble(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
 	watchdog := time.AfterFunc(hung, func() {

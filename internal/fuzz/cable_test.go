@@ -6,14 +6,14 @@ import (
 	"sync"
 )
 
-// A cable is a session's transport whose other end the test holds.
+// A cable is a transport of a session, with the test at its other end.
 type cable struct {
-	chunk int // a Read returns no more at once; 0 is no limit
+	chunk int // most bytes of a Read; 0 is no limit
 
 	mu      sync.Mutex
 	changed sync.Cond
 	in      []byte // for the session to read,
-	inErr   error  // and what comes after that; nil if more does
+	inErr   error  // what comes after in; nil if more bytes come
 	out     []byte // what the session has written
 	stalled bool   // Write waits
 	closed  bool   // by the session

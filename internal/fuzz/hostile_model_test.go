@@ -13,24 +13,24 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// A hostileModel is what a session makes of its input if the application does nothing meanwhile.
+// A hostileModel is the result of a session's input if the application does nothing meanwhile.
 type hostileModel struct {
 	streams map[uint32]*hostileStream
 	order   []uint32
 	wrong   *wire.Header // the violation, if there was one
 	clean   bool         // the input ended between two frames
-	unsure  bool         // what happens depends on how fast the session sends
+	unsure  bool         // the result depends on how fast the session sends
 }
 
 type hostileStream struct {
 	data    []byte
 	ended   bool
-	overrun bool // the peer has sent too far beyond its window
+	overrun bool // the peer has sent too much beyond its window
 }
 
 const (
-	// hostileBudget has room for everything, so that nothing waits, and lets a stream overrun its
-	// window by less than it has room for.
+	// hostileBudget has room for everything, so that nothing waits. A stream may overrun its window by less than
+	// that.
 	hostileBudget  = 512 << 10
 	hostileOverrun = hostileBudget / 8
 )
@@ -61,7 +61,7 @@ func newHostileModel(client bool, version int, data []byte) *hostileModel {
 		switch h.Command {
 		case wire.SYN:
 			if st != nil && st.overrun {
-				m.unsure = true // it may have been forgotten
+				m.unsure = true // the stream may be forgotten
 				return m
 			}
 			if st != nil || (h.StreamID%2 == 1) == client {
@@ -84,7 +84,7 @@ func newHostileModel(client bool, version int, data []byte) *hostileModel {
 			if len(payload) < wire.UpdateSize {
 				return m // the input ends here
 			}
-			// Nothing was sent; a figure that is far beyond counts as an old one.
+			// Nothing was sent. A number far beyond that counts as an old one.
 			if u, _ := wire.ParseWindowUpdate(payload); st != nil && int32(-u.Consumed) < 0 {
 				m.wrong, m.unsure = &h, st.overrun
 				return m

@@ -18,9 +18,8 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// A session that is fed with hostile bytes must end, and until then keep to its limits. If
-// the application reads at leisure, a model says exactly what it must get to read, and why the
-// session ends.
+// A session that reads hostile bytes must end, and keep its limits until then. If the application reads after the
+// end, a model says exactly what it must read, and why the session ends.
 
 // FuzzServer feeds a server with arbitrary bytes.
 func FuzzServer(f *testing.F) { fuzzHostile(f, false) }
@@ -37,7 +36,7 @@ func fuzzHostile(f *testing.F, client bool) {
 			f.Add(uint8(version), uint8(n*37)^0x1F, data[:len(data)-len(data)/8])
 		}
 	}
-	for n, script := range hostileSeeds[:5] { // of a version that is not known, or the default
+	for n, script := range hostileSeeds[:5] { // of an unknown version, or the default
 		f.Add(uint8(128+n), uint8(0xE0), shorthand(script, client, wire.Version(1+n%2)))
 	}
 	f.Add(uint8(0), uint8(1), []byte("GET / HTTP/1.1\r\nHost: example\r\n\r\n"))
@@ -48,11 +47,11 @@ func fuzzHostile(f *testing.F, client bool) {
 	})
 }
 
-// maxHostile bounds what a session is fed.
+// maxHostile is the most bytes that a session gets.
 const maxHostile = 400_000
 
-// expand adds the data of PSH frames to a shorthand that has only their headers, so that a short
-// input may carry much.
+// expand adds the data of PSH frames to a shorthand that has only their headers. A short input can thus carry much
+// data.
 func expand(short []byte) (long []byte) {
 	for len(short) >= wire.HeaderSize && len(long) < maxHostile {
 		h, _ := wire.ParseHeader(short)
@@ -69,9 +68,9 @@ func expand(short []byte) (long []byte) {
 	return append(long, short...)
 }
 
-// shorthand makes the shorthand of frames that are written as text: the command, the stream and,
-// of PSH, the length, or of UPD, what it says. The peer's streams are a and b, one of the
-// session's own is o, and z is none. A number is a command and a version that are wrong.
+// shorthand makes the shorthand of frames written as text: the command, the stream, and the length of a PSH or the
+// contents of an UPD. The peer's streams are a and b, o is one of the session's own, and z is none. A number is a
+// wrong command and version.
 func shorthand(script string, client bool, version wire.Version) (b []byte) {
 	ids := map[string]uint32{"a": 1, "b": 3, "o": 2, "z": 0}
 	if client {
@@ -136,7 +135,7 @@ var hostileSeeds = []string{
 	"SYN a; FIN a; SYN b; FIN b; FIN a; FIN b; PSH a 1; PSH b 1; PSH a 1",
 }
 
-// plan is what the transport and the application do, taken from the bits of a byte.
+// plan is what the transport and the application do, decoded from the bits of a byte.
 type plan struct {
 	app   appPlan
 	write writePlan
@@ -150,7 +149,7 @@ type (
 )
 
 const (
-	appWaits  appPlan = iota // reads when the session has ended: the model knows what
+	appWaits  appPlan = iota // reads when the session has ended, as the model does
 	appReads                 // reads everything at once
 	appCloses                // closes every stream, read or not
 	appTalks                 // opens streams, writes, and reads
@@ -170,11 +169,11 @@ func newPlan(b uint8) plan {
 	}
 }
 
-// hostile is a transport that delivers bytes and takes what comes.
+// hostile is a transport that delivers bytes and takes everything.
 type hostile struct {
 	plan    plan
 	session atomic.Pointer[session.Session]
-	check   func(*session.Session) // is called when the session wants more
+	check   func(*session.Session) // called when the session wants more
 	closed  chan struct{}
 	once    sync.Once
 
@@ -226,7 +225,7 @@ func (h *hostile) Close() error {
 	return nil
 }
 
-// feed runs a session on data and checks how it fares.
+// feed runs a session on data and checks the result.
 func feed(t *testing.T, client bool, version int, shared bool, plan plan, data []byte) {
 	const bound = 64 << 10
 	cfg := &session.Config{Version: version, MaxReceiveBuffer: bound, MaxStreams: 50, AcceptBacklog: 20}
@@ -287,7 +286,7 @@ func feed(t *testing.T, client bool, version int, shared bool, plan plan, data [
 	}
 }
 
-// use has an application use the session.
+// use is an application that uses the session.
 func use(s *session.Session, how appPlan, app *sync.WaitGroup) {
 	if how == appWaits {
 		return

@@ -15,11 +15,10 @@ import (
 	"github.com/smuxkit/smuxkit/stream"
 )
 
-// A model is what a session must do for its application and its peer, if each thing that
-// happens to it is over before the next one begins. It says nothing about how.
+// A model says what a session must do for its application and its peer, if each event is over before the next one
+// begins. It does not say how.
 //
-// It is told what the peer sends, what the application calls and what calls return, and what
-// goes out on the wire.
+// Its methods record what the peer sends, what the application calls, what calls return, and what the session sends.
 type model struct {
 	windows    bool // version 2
 	backlog    int  // 0 is no limit
@@ -28,12 +27,12 @@ type model struct {
 	streams []*modelStream
 	waiting []*modelStream // for AcceptStream
 
-	heard     bool // a frame of the peer's has come
+	heard     bool // a frame of the peer has come
 	asked     bool // the application has opened a stream
-	stalled   bool // the transport takes nothing,
+	stalled   bool // the transport takes nothing
 	stalledAt time.Time
 	closed    bool  // Session.Close was called before the session had ended
-	end       error // what ended it before that, or nil
+	end       error // what ended the session before that, or nil
 }
 
 // A modelStream is one stream. Positions count bytes from its beginning.
@@ -42,43 +41,43 @@ type modelStream struct {
 	id     uint32
 	opened bool // by this side
 
-	// From the peer to the application.
+	// Bytes from the peer to the application.
 	came         int // the peer has sent up to here, before its FIN and while this side reads
-	late         int // and so much after that
+	late         int // and this many bytes after that
 	limit        int // up to here the peer may send, or might once
 	read         int // the application has taken up to here
 	fins         int // of the peer
 	readClosed   bool
 	readDeadline time.Time
 
-	// From the application to the peer.
-	written       int // Writes that have returned went up to here
+	// Bytes from the application to the peer.
+	written       int // end of the Writes that have returned
 	writeClosed   bool
 	writeDeadline time.Time
 	consumed      int       // of the peer's last update
-	edge          int       // up to here the peer lets us send,
+	edge          int       // the peer lets us send up to here
 	maxEdge       int       // or did once
-	dropped       bool      // what was written need not arrive: the peer has closed the stream
+	dropped       bool      // data need not arrive: the peer has closed the stream
 	updated       bool      // an update has come after the peer's FIN
-	stuck         time.Time // since when it is closed and the peer makes no room; zero if it is not
-	givenUp       bool      // it may have been stuck for too long
+	stuck         time.Time // since when the stream is closed and the peer makes no room; zero if that is not so
+	givenUp       bool      // the stream may have been stuck for too long
 
 	closed   bool // Close was called
-	finsDue  int  // what CloseWrite and Close have to say at least,
-	finsMost int  // and at most
+	finsDue  int  // the fewest FINs that CloseWrite and Close must send
+	finsMost int  // and the most
 
-	// What went out.
+	// What was sent.
 	synSent    bool
 	sent       int
 	finsSent   int
-	updateSent bool // behind FIN
+	updateSent bool // after FIN
 }
 
 // A result is what a call may return.
 type result struct {
 	least, most int // bytes
 	errs        []error
-	waits       bool // it need not return yet
+	waits       bool // the call need not return yet
 }
 
 func (r result) String() string {
@@ -95,13 +94,13 @@ func (r result) allows(n int, err error) bool {
 	return slices.ContainsFunc(r.errs, func(want error) bool { return same(err, want) })
 }
 
-// open is told that the application has opened a stream.
+// open records that the application has opened a stream.
 func (m *model) open(id uint32) *modelStream {
 	m.asked = true
 	return m.add(id, true)
 }
 
-// over is told that the peer has ended the session.
+// over records that the peer has ended the session.
 func (m *model) over(reason error) {
 	if m.asked && !m.heard {
 		reason = silence{reason}
@@ -109,7 +108,7 @@ func (m *model) over(reason error) {
 	m.end = reason
 }
 
-// A silence is the end of a session whose peer has never said anything, though it was asked.
+// A silence is the end of a session whose peer has never sent anything, although it was probed.
 type silence struct{ error }
 
 func (s silence) Unwrap() error { return s.error }
@@ -120,7 +119,7 @@ func (m *model) add(id uint32, opened bool) *modelStream {
 	return st
 }
 
-// syn is told that the peer has opened a stream. A stream that is refused is not known.
+// syn records that the peer has opened a stream. A refused stream is unknown.
 func (m *model) syn(id uint32) (refused bool) {
 	theirs := 0
 	for _, st := range m.streams {
@@ -135,7 +134,7 @@ func (m *model) syn(id uint32) (refused bool) {
 	return false
 }
 
-// data, fin and update are told what else the peer has sent.
+// data, fin and update record the peer's other frames.
 func (st *modelStream) data(n int) {
 	switch {
 	case st.fins > 0 || st.m.closed:
@@ -153,7 +152,7 @@ func (st *modelStream) fin() {
 	if st.fins++; st.fins == 2 {
 		st.dropped = true
 	}
-	// A peer that has closed its direction does not need to hear that this side reads no more.
+	// A peer that has closed its direction need not be told that this side reads no more.
 	st.finsDue = min(st.finsDue, max(1, st.finsSent))
 }
 
@@ -170,8 +169,8 @@ func (st *modelStream) finished() bool {
 	return st.writeClosed && st.finsSent >= st.finsDue && (st.closed || st.fins > 0 && st.read == st.came)
 }
 
-// wait is told that time will pass. A stream that is closed may give up what it cannot send: as the
-// transport has taken nothing for long, or as its peer makes no room and may have forgotten the stream.
+// wait records that time will pass. A closed stream may give up data that it cannot send, because the transport
+// has taken nothing for long, or because its peer makes no room and may have forgotten the stream.
 func (st *modelStream) wait(d, lingerTimeout time.Duration) {
 	until := time.Now().Add(d)
 	noRoom := st.m.windows && st.edge <= st.sent && st.fins > 0 && !st.updated
@@ -190,10 +189,10 @@ func (st *modelStream) wait(d, lingerTimeout time.Duration) {
 	}
 }
 
-// told is told of an update that the session has sent.
+// told records an update that the session has sent.
 func (st *modelStream) told(consumed, window int) { st.limit = max(st.limit, consumed+window) }
 
-// room is how much the peer may send.
+// room returns how many bytes the peer may send.
 func (st *modelStream) room() int {
 	if !st.m.windows {
 		return math.MaxInt
@@ -201,10 +200,10 @@ func (st *modelStream) room() int {
 	return st.limit - st.came - st.late
 }
 
-// certain reports whether the session still knows the stream for sure, whatever is under way.
+// certain reports whether the session certainly still knows the stream, whatever is under way.
 func (st *modelStream) certain() bool { return !st.writeClosed }
 
-// unread returns how many bytes the session holds for the application.
+// unread returns the number of bytes that the session holds for the application.
 func (m *model) unread() (n int) {
 	for _, st := range m.streams {
 		n += st.came - st.read
@@ -212,7 +211,7 @@ func (m *model) unread() (n int) {
 	return n
 }
 
-// accepting is what AcceptStream may do now.
+// accepting returns what AcceptStream may return now.
 func (m *model) accepting() result {
 	switch {
 	case m.closed:
@@ -227,7 +226,7 @@ func (m *model) accepting() result {
 	return result{waits: true}
 }
 
-// opening is what OpenStream may do now.
+// opening returns what OpenStream may return now.
 func (m *model) opening() result {
 	switch {
 	case m.closed:
@@ -238,7 +237,7 @@ func (m *model) opening() result {
 	return result{}
 }
 
-// endErr is what a stream's calls get for the end of the session.
+// endErr is the error of a stream's calls after the end of the session.
 func (m *model) endErr() error {
 	switch m.end {
 	case io.EOF:
@@ -249,7 +248,7 @@ func (m *model) endErr() error {
 	return m.end
 }
 
-// reading is what a Read of up to n bytes may do now.
+// reading returns what a Read of up to n bytes may return now.
 func (st *modelStream) reading(n int) result {
 	unread := st.came - st.read
 	var errs []error
@@ -257,7 +256,7 @@ func (st *modelStream) reading(n int) result {
 		errs = append(errs, net.ErrClosed)
 	}
 	if st.m.closed && st.writeClosed && st.fins > 0 && !st.readClosed {
-		errs = append(errs, io.EOF) // it may have been finished before
+		errs = append(errs, io.EOF) // the stream may have been finished before
 	}
 	if passed(st.readDeadline) {
 		errs = append(errs, os.ErrDeadlineExceeded)
@@ -277,7 +276,7 @@ func (st *modelStream) reading(n int) result {
 	return result{waits: true}
 }
 
-// writing is what a Write of n bytes may do now. If it fails, it may have written some of them.
+// writing returns what a Write of n bytes may return now. A Write that fails may have written some of them.
 func (st *modelStream) writing(n int) result {
 	var errs []error
 	if st.writeClosed || st.m.closed {
@@ -301,7 +300,7 @@ func (st *modelStream) writing(n int) result {
 
 func passed(deadline time.Time) bool { return !deadline.IsZero() && !time.Now().Before(deadline) }
 
-// accept is told that AcceptStream has returned a stream.
+// accept records that AcceptStream has returned a stream.
 func (m *model) accept() *modelStream {
 	st := m.waiting[0]
 	m.waiting = m.waiting[1:]
@@ -332,7 +331,7 @@ func (st *modelStream) close() {
 	}
 }
 
-// close is told that Session.Close was called. What has ended cannot be closed.
+// close records that Session.Close was called. A session that has ended cannot be closed.
 func (m *model) close() {
 	if m.end != nil {
 		return
@@ -343,7 +342,7 @@ func (m *model) close() {
 	}
 }
 
-// same reports whether err is want, or says the same.
+// same reports whether err is want, or has the same text.
 func same(err, want error) bool {
 	var got, protocol *session.ProtocolError
 	if errors.As(want, &protocol) {

@@ -9,11 +9,11 @@ import (
 
 // What an application does with one end of a stream of a pair.
 
-// read and write have the end do something after what it was told before.
+// read and write queue something for the end to do.
 func (e *end) read(task func())  { e.reads.do(&e.work, task) }
 func (e *end) write(task func()) { e.writes.do(&e.work, task) }
 
-// act has the application do what s says to an end.
+// act does what s says to an end.
 func (e *end) act(s step) {
 	p := e.side.p
 	switch s.name {
@@ -52,7 +52,7 @@ func (e *end) act(s step) {
 	}
 }
 
-// also has another goroutine read or write, as much of size as it can.
+// also makes another goroutine read or write, as much of size as it can.
 func (e *end) also(what string, size int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -66,8 +66,8 @@ func (e *end) also(what string, size int) {
 	e.work.Go(func() { e.writeSome(size) })
 }
 
-// readSome, readAll, writeSome and writeFrom go on until they have done all, or fail. One after a failure does
-// nothing; a deadline is none.
+// readSome, readAll, writeSome and writeFrom go on until they are done or fail. After a failure they do nothing. A
+// deadline is no failure.
 func (e *end) readSome(size int) {
 	buf := make([]byte, min(size, 40_000))
 	for size > 0 && !e.hasFailed(&e.readErr) {
@@ -98,7 +98,7 @@ func (e *end) hasFailed(err *error) bool {
 	return *err != nil
 }
 
-// failed keeps why reading or writing has ended.
+// failed records why reading or writing has ended.
 func (e *end) failed(kept *error, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -107,7 +107,7 @@ func (e *end) failed(kept *error, err error) {
 	}
 }
 
-// timedOut reports whether err is a stream's deadline, after which it goes on.
+// timedOut reports whether err is from a deadline of the stream, after which it goes on.
 func timedOut(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded)
 }
@@ -119,10 +119,10 @@ func (f writerFunc) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// pattern is that of what this end writes.
+// pattern is the pattern that this end writes.
 func (e *end) pattern() pattern { return pattern(2*int(e.conduit.id) + e.which) }
 
-// took is given what this end has read.
+// took checks what this end has read.
 func (e *end) took(b []byte) {
 	from := pattern(2*int(e.conduit.id) + 1 - e.which)
 	mixed := e.conduit.mixed(1 - e.which)
@@ -134,7 +134,7 @@ func (e *end) took(b []byte) {
 	e.taken += len(b)
 }
 
-// offset is where the next Write begins.
+// offset is the offset of the next Write.
 func (e *end) offset() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -179,8 +179,8 @@ func (e *end) close() {
 	_ = e.st.Close()
 }
 
-// conclude has the end write what it was told to, close that direction, and read all there is. The
-// caller holds p.mu.
+// conclude makes the end write everything queued, close that direction, and read to the end. The caller holds
+// p.mu.
 func (e *end) conclude() {
 	_ = e.st.SetDeadline(time.Time{})
 	e.write(e.closeWrite)

@@ -11,32 +11,32 @@ import (
 	"github.com/smuxkit/smuxkit/stream"
 )
 
-// A record is what happened to two sessions, beside what their streams did.
+// A record is what happened to two sessions, apart from their streams.
 type record struct {
 	refuses  bool     // streams may be refused
 	narrow   bool     // the receive buffer may be full
 	cut      bool     // the link was cut
-	silent   bool     // something has lasted for so long that a time-out may have ended it
+	silent   bool     // something has lasted so long that a time-out may have ended it
 	stalls   bool     // streams that nobody reads may be aborted
 	shutdown bool     // Shutdown was called
-	closed   [2]bool  // Session.Close was called,
-	busy     bool     // while the link was stalled, or was before all was read,
-	closeErr [2]error // and returned this
+	closed   [2]bool  // Session.Close was called
+	busy     bool     // while the link was stalled, or a stall followed before everything was read
+	closeErr [2]error // the error of Close
 }
 
-// broken reports whether streams may have ended with their session. A session whose peer has gone, and
-// that notices as it writes, gives its application CloseTimeout to make room for the rest.
+// broken reports whether streams may have ended with their session. A session that learns by a Write that its peer
+// has gone gives its application CloseTimeout to make room for the rest.
 func (r *record) broken() bool {
 	return r.cut || r.silent || r.closed[0] || r.closed[1] || r.shutdown && r.narrow
 }
 
-// An outcome is what an end of a stream has done, and what became of it.
+// An outcome is what an end of a stream has done, and the result.
 type outcome struct {
 	writeClosed, readClosed, closed atomic.Bool
 
-	written  int // what its Writes have returned
+	written  int // sum of its Writes
 	writeErr error
-	taken    int // what its Reads have returned
+	taken    int // sum of its Reads
 	readErr  error
 }
 
@@ -58,7 +58,7 @@ func (r *record) judge(c *conduit) error {
 	return errors.Join(r.judgeWay(opener, acceptor), r.judgeWay(acceptor, opener))
 }
 
-// judgeAlone looks at the end of a stream that was not accepted.
+// judgeAlone judges an end of a stream that was not accepted.
 func (r *record) judgeAlone(e *end) error {
 	if !r.refuses && !r.shutdown && !r.broken() {
 		return fmt.Errorf("%v: it was never accepted", e)
@@ -72,7 +72,7 @@ func (r *record) judgeAlone(e *end) error {
 	return nil
 }
 
-// judgeWay looks at what from has written, and to has read.
+// judgeWay judges what from has written and to has read.
 func (r *record) judgeWay(from, to *end) error {
 	sent, got := from.written, to.taken
 	complete := to.readErr == io.EOF
@@ -95,7 +95,7 @@ func (r *record) judgeWay(from, to *end) error {
 	return errors.Join(r.judgeWrites(from, to), r.judgeClose(from, to))
 }
 
-// judgeWrites looks at why writing has failed.
+// judgeWrites judges why writing has failed.
 func (r *record) judgeWrites(from, to *end) error {
 	err := from.writeErr
 	switch {
@@ -110,7 +110,7 @@ func (r *record) judgeWrites(from, to *end) error {
 	return nil
 }
 
-// judgeClose looks at whether a session that was closed, and had time for it, has sent everything.
+// judgeClose judges whether a closed session that had time for it has sent everything.
 func (r *record) judgeClose(from, to *end) error {
 	mine, other := from.side.number, to.side.number
 	if !r.closed[mine] || r.closed[other] || r.closeErr[mine] != nil || r.busy || r.cut || r.silent || r.narrow {
@@ -122,7 +122,7 @@ func (r *record) judgeClose(from, to *end) error {
 	return nil
 }
 
-// describe says where everything stands.
+// describe returns the state of everything.
 func (p *pair) describe() string {
 	var b strings.Builder
 	for i, s := range p.sides {

@@ -18,12 +18,12 @@ import (
 )
 
 var (
-	sides  = words("client", "server") // of a session, and the ways out of it
+	sides  = words("client", "server") // of a session, and the links from it
 	ends   = words("opener", "acceptor")
 	pauses = durations(0, time.Millisecond, 100*time.Millisecond, time.Second, 6*time.Second, 40*time.Second, 5*time.Minute)
 	links  = []kind{
 		durations(0, time.Millisecond, 50*time.Millisecond), // delay
-		numbers(0, 1000, 20_000),                            // buffer of the sender's
+		numbers(0, 1000, 20_000),                            // the sender's buffer
 		numbers(0, 10*simnet.Mbit, 100*simnet.Mbit),         // bytes a second
 	}
 )
@@ -37,16 +37,16 @@ var schedules = &language{
 		numbers(0, 1000),             // send budget
 		numbers(0, 1, 3),             // MaxStreams
 		numbers(0, 100, 1000),        // MaxFrameSize
-		words("no", "linger", "write", "stall", "rates"), // what may end something, or slow it down
+		words("no", "linger", "write", "stall", "rates"), // may end something, or slow it down
 	}, links...)},
 	repertory: []operation{
 		{"open", []kind{sides}},
 		{"read", []kind{slots, ends, sizes}},
-		{"also", []kind{slots, ends, words("read", "write"), sizes}}, // beside the others
+		{"also", []kind{slots, ends, words("read", "write"), sizes}}, // at the same time as the others
 		{"writeto", []kind{slots, ends}},
 		{"write", []kind{slots, ends, sizes}},
 		{"readfrom", []kind{slots, ends, sizes}},
-		{"closewrite", []kind{slots, ends}}, // after the writes before it,
+		{"closewrite", []kind{slots, ends}}, // after the writes before it
 		{"cutwrite", []kind{slots, ends}},   // or at once
 		{"closeread", []kind{slots, ends}},
 		{"close", []kind{slots, ends}},
@@ -56,7 +56,7 @@ var schedules = &language{
 		{"stall", []kind{sides}},
 		{"unstall", []kind{sides}},
 		{"cut", []kind{sides, numbers(0, 1, 9, 100, 1000, 100_000), words("end", "reset"), words("both", "oneway")}},
-		{"hold", []kind{sides}}, // accepts no streams,
+		{"hold", []kind{sides}}, // accepts no streams
 		{"accept", []kind{sides}},
 		{"refuse", []kind{sides}},   // closes its Listener
 		{"shut", []kind{sides}},     // Session.Close
@@ -91,7 +91,7 @@ func runSchedule(t *testing.T, program program) {
 	})
 }
 
-// A pair is two sessions and what is known of them.
+// A pair is two sessions and what the test knows of them.
 type pair struct {
 	t                     *testing.T
 	program               program
@@ -118,7 +118,7 @@ type side struct {
 	conn    *simnet.Conn
 	hold    bool // AcceptStream is not called
 	calls   sync.WaitGroup
-	stalled time.Time // since when its way out is; zero if it is not
+	stalled time.Time // since when its link is stalled; zero if it is not
 }
 
 // A conduit is a stream and its two ends.
@@ -193,7 +193,7 @@ func newPair(t *testing.T, header step) *pair {
 	}
 	for _, s := range p.sides {
 		s.calls.Go(s.acceptAll)
-		t.Cleanup(func() { // after a failure; everything that is blocked ends
+		t.Cleanup(func() { // after a failure; all blocked calls end
 			p.free(s)
 			_ = s.conn.Close()
 			_ = s.Close()
@@ -208,7 +208,7 @@ func (p *pair) failf(format string, args ...any) {
 	p.t.Fatalf("the schedule:\n%v", p.program)
 }
 
-// spend takes n bytes, or what is left, off what may be moved.
+// spend takes up to n bytes from those that may still be moved.
 func (p *pair) spend(n int) int {
 	n = min(n, p.left)
 	p.left -= n
@@ -231,7 +231,7 @@ func (s *side) acceptAll() {
 	}
 }
 
-// free has a side accept streams.
+// free makes a side accept streams.
 func (p *pair) free(s *side) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -239,7 +239,7 @@ func (p *pair) free(s *side) {
 	p.changed.Broadcast()
 }
 
-// adopt takes st, which s has opened or accepted.
+// adopt adds st, which s has opened or accepted.
 func (p *pair) adopt(s *side, st *stream.Stream) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -265,7 +265,7 @@ func (p *pair) adopt(s *side, st *stream.Stream) {
 	}
 }
 
-// A worker does one thing after the other, in a goroutine that lives as long as there is something to do.
+// A worker does one thing after the other, in a goroutine that exists while there is something to do.
 type worker struct {
 	mu      sync.Mutex
 	tasks   []func()
@@ -372,7 +372,7 @@ func (p *pair) disturb(st step, s *side) {
 	}
 }
 
-// note keeps what closing a session returned, if it was not closed before.
+// note records the error of closing a session, if it was not closed before.
 func (p *pair) note(s *side, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -381,7 +381,7 @@ func (p *pair) note(s *side, err error) {
 	}
 }
 
-// calm reports whether both directions go.
+// calm reports whether no direction is stalled.
 func (p *pair) calm() bool { return p.sides[0].stalled.IsZero() && p.sides[1].stalled.IsZero() }
 
 const (
@@ -389,8 +389,8 @@ const (
 	writeTimeout  = 20 * time.Second
 )
 
-// sleep lets time pass. A session that hears nothing for 30 s gives up, and other things that last as
-// long may have an end as well.
+// sleep lets time pass. A session that receives nothing for 30 s gives up its peer, and other time-outs may pass
+// as well.
 func (p *pair) sleep(d time.Duration) {
 	time.Sleep(d)
 	p.slept += d
@@ -420,7 +420,7 @@ func (c *conduit) mixed(which int) bool {
 	return e.writesMixed
 }
 
-// finish lets everything come to its end, and looks at what it was.
+// finish lets everything end, and judges the result.
 func (p *pair) finish() {
 	for _, s := range p.sides {
 		p.unstall(s)
@@ -438,7 +438,7 @@ func (p *pair) finish() {
 	p.mu.Unlock()
 
 	if p.lingers && p.silent {
-		// A stream that has given up leaves its peer waiting for the end of the session.
+		// A stream that has given up leaves its peer waiting until the session ends.
 		time.Sleep(time.Minute)
 		for _, s := range p.sides {
 			p.closed[s.number] = true
@@ -489,7 +489,7 @@ func (p *pair) finish() {
 	}
 }
 
-// eachEnd calls do for each end there is or will be, with no lock held.
+// eachEnd calls do for each end, also for those to come, without a lock.
 func (p *pair) eachEnd(do func(*end)) {
 	for i := 0; ; i++ {
 		p.mu.Lock()
@@ -505,7 +505,7 @@ func (p *pair) eachEnd(do func(*end)) {
 	}
 }
 
-// within waits for what must end within some time.
+// within waits for something that must end within some time.
 func (p *pair) within(failure string, limit time.Duration, what func()) {
 	done := make(chan struct{})
 	go func() {

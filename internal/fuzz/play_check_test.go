@@ -11,9 +11,9 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// What the model wants of the session.
+// The checks of the model.
 
-// mustHaveSent wants everything on the wire that may go there.
+// mustHaveSent checks that everything that may be sent has been sent.
 func (p *play) mustHaveSent(st *played) {
 	if st.opened && !st.synSent {
 		p.failf("stream %d was opened, and no SYN went out", st.id)
@@ -39,7 +39,7 @@ func (p *play) mustHaveSent(st *played) {
 	}
 }
 
-// check lets everything come to rest, and compares it with the model.
+// check waits until everything waits, and compares it with the model.
 func (p *play) check() {
 	synctest.Wait()
 	p.observe()
@@ -87,7 +87,7 @@ func (p *play) accepted(st *stream.Stream) {
 func (p *play) checkRead(st *played) {
 	c, done := st.reading, st.reading.done.Load()
 	if c.sink != nil {
-		// A sink takes everything, until there is an error instead.
+		// A sink takes everything until an error comes.
 		if st.read = max(st.read, c.sink.taken()); done && c.err == nil {
 			c.err = io.EOF
 		}
@@ -168,7 +168,7 @@ func (p *play) checkClose() {
 	}
 }
 
-// observe looks at what the session has sent.
+// observe reads what the session has sent.
 func (p *play) observe() {
 	p.wire = append(p.wire, p.cable.written()...)
 	for len(p.wire) >= wire.HeaderSize {
@@ -185,7 +185,7 @@ func (p *play) observe() {
 	}
 }
 
-// frame looks at one frame that the session has sent.
+// frame checks one frame that the session has sent.
 func (p *play) frame(h wire.Header, data []byte) {
 	if h.Command == wire.NOP {
 		return
@@ -249,7 +249,7 @@ func (p *play) frame(h wire.Header, data []byte) {
 	}
 }
 
-// finish has everything end well, if it still can.
+// finish ends everything, without errors if that is still possible.
 func (p *play) finish() {
 	p.act(step{operation: operation{name: "unstall"}})
 	if p.model.end == nil && !p.cut {
@@ -259,7 +259,7 @@ func (p *play) finish() {
 	if p.model.end == nil && !p.model.closed {
 		p.conclude()
 	}
-	// The rest has an end as well.
+	// Everything else ends as well.
 	time.Sleep(2 * closeTimeout)
 	p.check()
 	for _, st := range p.streams {
@@ -279,7 +279,7 @@ func (p *play) finish() {
 	<-p.s.Done()
 }
 
-// conclude has both sides send, read and close everything.
+// conclude makes both sides send, read and close everything.
 func (p *play) conclude() {
 	for _, st := range p.streams {
 		if p.version == wire.V2 {

@@ -10,10 +10,10 @@ import (
 
 // What the peer of a play does.
 
-// send has the peer send a frame.
+// send sends a frame of the peer.
 func (p *play) send(h wire.Header, data []byte) { p.sendPart(h, data, len(data)) }
 
-// sendPart has the peer send a frame, of whose data only n bytes go out before its next frame.
+// sendPart sends a frame of the peer with only the first n bytes of its data. sendRest sends the rest.
 func (p *play) sendPart(h wire.Header, data []byte, n int) {
 	p.sendRest()
 	p.model.heard = true
@@ -23,7 +23,7 @@ func (p *play) sendPart(h wire.Header, data []byte, n int) {
 	p.rest = data[n:]
 }
 
-// sendRest has the peer send what is left of its last frame.
+// sendRest sends the rest of the peer's last frame.
 func (p *play) sendRest() {
 	if n := len(p.rest); n > 0 {
 		p.cable.send(p.rest)
@@ -32,7 +32,7 @@ func (p *play) sendRest() {
 	}
 }
 
-// peerActs has the peer do what s says, to stream st if there is one.
+// peerActs does what s says as the peer, to stream st if there is one.
 func (p *play) peerActs(s step, st *played) {
 	m := p.model
 	if m.end != nil || p.cut || p.s.Err() != nil {
@@ -43,7 +43,7 @@ func (p *play) peerActs(s step, st *played) {
 		if m.maxStreams < session.DefaultMaxStreams {
 			for _, st := range p.streams {
 				if m.stalled || st.givenUp || st.finsSent >= st.finsDue && st.finsSent < st.finsMost {
-					return // what is finished cannot be seen
+					return // the stream's end cannot be seen
 				}
 			}
 		}
@@ -93,7 +93,7 @@ func (p *play) peerActs(s step, st *played) {
 	}
 }
 
-// violate has the peer break the protocol.
+// violate breaks the protocol as the peer.
 func (p *play) violate(how string) {
 	h := wire.Header{Version: p.version, Command: wire.NOP}
 	var data []byte
@@ -101,7 +101,7 @@ func (p *play) violate(how string) {
 	if p.client {
 		ours, theirs = 1, 2
 	}
-	// open is a stream that the session knows for sure.
+	// open is a stream that the session certainly knows.
 	open := func(wanted func(st *played) bool) *played {
 		for _, st := range p.streams {
 			if st.certain() && wanted(st) {
@@ -149,7 +149,7 @@ func (p *play) violate(how string) {
 	p.ended(&session.ProtocolError{Header: h})
 }
 
-// errCable is what a cable that is broken says.
+// errCable is the error of a broken cable.
 var errCable = errors.New("cable is broken")
 
 // end ends the transport.

@@ -41,14 +41,14 @@ func (p *play) shut() {
 	p.closing = p.start("Session.Close", 0, func(*call) (int, error) { return 0, p.s.Close() })
 }
 
-// streamActs has the application do what s says to stream st.
+// streamActs does what s says as the application, to stream st.
 func (p *play) streamActs(s step, st *played) {
 	switch s.name {
 	case "read":
 		if st.reading == nil {
 			size := s.arg(1)
 			if p.model.closed {
-				size = max(size, 1) // a stream that was finished before may still read nothing
+				size = max(size, 1) // a Read of nothing may still succeed on a finished stream
 			}
 			st.reading = p.start("Read", size, func(c *call) (int, error) {
 				c.buf = make([]byte, c.size)

@@ -11,25 +11,26 @@ import (
 	"time"
 )
 
-// A program is what happens in a test.
+// A program is the sequence of events of a test.
 type program struct {
-	header step // what is set up
+	header step // the settings
 	steps  []step
 }
 
-// A language says how bytes are read as a program, and how a program is written as text: one
-// operation a line, with its arguments. Every sequence of bytes is a program.
+// A language defines how bytes are decoded as a program, and how a program is written as text: one operation a
+// line, with its arguments. Every sequence of bytes is a program.
 type language struct {
 	header    operation
 	repertory []operation
-	first     []string // what programs that are drawn at random begin with, once or more
-	rare      []string // and do seldom, since it ends much
+	first     []string // random programs begin with these, once or more
+	rare      []string // random programs rarely have these, which end much
 }
 
-// maxInput bounds a program: the fuzzer tries up to half its square of bytes to make it shorter.
+// maxInput is the most bytes of a program. To make it shorter, the fuzzer tries up to half the square of its
+// length in bytes.
 const maxInput = 128
 
-// An operation is a byte, and a byte for each argument.
+// An operation is a byte and a byte for each argument.
 type operation struct {
 	name string
 	args []kind
@@ -63,7 +64,7 @@ func (s step) String() string {
 	return strings.Join(words, " ")
 }
 
-// words are values that are called by name; their numbers count from 0.
+// words are values with names. Their numbers count from 0.
 func words(names ...string) (k kind) {
 	for i, name := range names {
 		k = append(k, value{i, name})
@@ -85,7 +86,7 @@ func durations(ds ...time.Duration) (k kind) {
 	return k
 }
 
-// decode reads a program. What is missing at the end is zero.
+// decode decodes a program. Bytes missing at the end are zero.
 func (l *language) decode(b []byte) (p program) {
 	p.header, b = read(l.header, b[:min(len(b), maxInput)])
 	for len(b) > 0 {
@@ -108,8 +109,7 @@ func read(o operation, b []byte) (step, []byte) {
 	return s, b
 }
 
-// encode makes the bytes of a program that is written as text, with operations separated by
-// semicolons or in lines of their own.
+// encode encodes a program that is written as text, with operations separated by semicolons or line ends.
 func (l *language) encode(text string) (b []byte) {
 	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == ';' })
 	header := true
@@ -151,7 +151,7 @@ func (k kind) index(text, line string) byte {
 	panic(fmt.Sprintf("%q: no such value: %s", line, text))
 }
 
-// String is what encode reads.
+// String returns the text that encode reads.
 func (p program) String() string {
 	var b strings.Builder
 	fmt.Fprintln(&b, p.header)
@@ -161,7 +161,7 @@ func (p program) String() string {
 	return b.String()
 }
 
-// random draws a program.
+// random draws a program at random.
 func (l *language) random(rng *rand.Rand) (p program) {
 	draw := func(o operation) step {
 		s := step{operation: o}
@@ -184,8 +184,7 @@ func (l *language) random(rng *rand.Rand) (p program) {
 
 var programs = flag.Int("programs", 300, "test `n` programs that are drawn at random")
 
-// eachProgram runs programs that are drawn at random. They are the same each time: a failure says what to
-// add to the seeds.
+// eachProgram runs random programs, which are the same each time. A failure prints what to add to the seeds.
 func eachProgram(t *testing.T, l *language, run func(t *testing.T, p program)) {
 	for seed := range *programs {
 		run(t, l.random(rand.New(rand.NewPCG(uint64(seed), 0))))

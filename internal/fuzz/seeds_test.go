@@ -1,10 +1,10 @@
 package fuzz
 
-// Seeds of FuzzStreams: the life of streams as it should be, and what was found.
+// Seeds of FuzzStreams: the usual life of streams, and findings.
 var playSeeds = []string{
 	"session client 1 0 0 0 0",
 
-	// A request and its answer, from either side.
+	// A request and its answer, opened by either side.
 	`session server 2 0 0 0 0
 	syn; psh 0 100; fin 0; accept; read 0 1000; read 0 1; write 0 1000; close 0; sleep 1s`,
 	`session client 1 3 0 0 100
@@ -37,11 +37,11 @@ var playSeeds = []string{
 	syn; accept; part 0 65535; closeread 0; psh 0 65535; psh 0 65535; psh 0 65535; psh 0 65535; psh 0 8; sleep 1s`,
 	"session client 2 100 0 0 0; syn; accept; read 0 1000; part 0 9000; close 0; fin 0; syn; psh 1 1; sleep 1s",
 
-	// A peer that has closed one direction and still reads, however late.
+	// A peer that has closed one direction and still reads, after any time.
 	`session server 2 0 0 0 0
 	open; fin 0; upd 0 none 0; write 0 500; close 0; sleep 10s; upd 0 none 1000; sleep 1s`,
 
-	// Data for a stream that is closed.
+	// Data for a closed stream.
 	`session server 1 0 0 0 0
 	syn; accept; psh 0 100; close 0; sleep 100ms; psh 0 100; psh 0 100; sleep 100ms; fin 0; sleep 1s`,
 	`session server 2 0 0 0 0
@@ -67,7 +67,7 @@ var playSeeds = []string{
 	`session client 1 0 0 1 0
 	syn; syn; accept; fin 0; read 0 1; close 0; sleep 100ms; syn; syn; sleep 1s; accept`,
 
-	// The end of the session, by either side, and what is left to read after it.
+	// The end of the session, by either side, with unread data.
 	`session client 2 0 0 0 0
 	syn; psh 0 1000; syn; psh 1 100; fin 1; accept; read 0 100; end clean
 	read 0 1000; read 0 1; accept; read 1 100; read 1 1; write 0 1; accept; open; sleep 1s`,
@@ -105,7 +105,7 @@ var scheduleSeeds = []string{
 	open client; open client; open client; readfrom 0 opener 150000; readfrom 1 opener 150000; write 2 opener 100
 	sleep 1s; read 2 acceptor 100; writeto 1 acceptor; sleep 1s; closewrite 1 opener; close 1 acceptor; sleep 6s`,
 
-	// Streams that are closed in every way, while they are written to.
+	// Streams that are closed in each way while they are written to.
 	`sessions 2 off 1048576 0 0 0 no 1ms 0 0
 	open server; write 0 opener 150000; write 0 opener 150000; sleep 1s; closeread 0 acceptor; sleep 1s; write 0 acceptor 9`,
 	`sessions 2 off 1048576 0 0 0 no 1ms 0 0
@@ -114,7 +114,7 @@ var scheduleSeeds = []string{
 	open client; write 0 opener 150000; sleep 1s; cutwrite 0 opener; close 0 opener; write 0 acceptor 150000; sleep 6s`,
 	"sessions 1 off 1048576 0 0 0 no 0s 0 0; open server; close 0 opener",
 
-	// Two ends that are closed, with more to send than the other's window has room for.
+	// Two ends that are closed with more to send than the other's window allows.
 	`sessions 2 off 1000 0 0 0 no 0s 0 0
 	open client; sleep 1s; write 0 opener 1; write 0 opener 9000; write 0 opener 9000; write 0 acceptor 1
 	write 0 acceptor 9000; write 0 acceptor 9000; close 0 opener; close 0 acceptor; sleep 1s`,

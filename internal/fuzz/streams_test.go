@@ -20,12 +20,12 @@ var (
 	times = durations(0, time.Millisecond, 100*time.Millisecond, time.Second, 10*time.Second)
 )
 
-// A play is what a peer and an application do to a session.
+// A play is what a peer and an application do with a session.
 var plays = &language{
 	header: operation{"session", []kind{
 		words("client", "server"),
 		numbers(1, 2),                 // version
-		numbers(0, 1, 3, 8, 100),      // bytes a Read of the transport; 0 is all there are
+		numbers(0, 1, 3, 8, 100),      // bytes a Read of the transport; 0 means all
 		numbers(0, 1, 2),              // AcceptBacklog
 		numbers(0, 1, 3),              // MaxStreams
 		numbers(0, 100, 1000, 65_535), // MaxFrameSize
@@ -61,13 +61,13 @@ var plays = &language{
 	rare:  []string{"bad", "end", "shut"},
 }
 
-// What a play may move: enough to use up a window, and the session's own buffers.
+// mostBytes is the most bytes that a play moves: enough to use up a window, and the session's buffers.
 const mostBytes = 400_000
 
 const closeTimeout = time.Second
 
-// neverLingers is longer than any program: a session that gives up the data of closed streams ends when its transport
-// takes data again, which the model does not follow. FuzzPair has sessions that give up.
+// neverLingers is longer than any program. A session that gives up data of closed streams ends when its transport
+// takes data again, which the model does not cover. FuzzPair has sessions that give up.
 const neverLingers = 1000 * time.Hour
 
 // FuzzStreams compares what a session does, step by step, with a model.
@@ -103,8 +103,8 @@ type play struct {
 	client  bool
 	s       *session.Session
 	cable   *cable
-	wire    []byte // the beginning of a frame of the session's
-	rest    []byte // of a frame of the peer's
+	wire    []byte // the beginning of a frame of the session
+	rest    []byte // of a frame of the peer
 	restOf  *played
 	left    int            // bytes that may still be moved
 	nextID  uint32         // of the peer
@@ -113,11 +113,11 @@ type play struct {
 	streams   []*played
 	accepting *call
 	closing   *call
-	flushes   bool // what was written before Session.Close must arrive
+	flushes   bool // data written before Session.Close must arrive
 	cut       bool // the peer has ended the session meanwhile
 }
 
-// A played stream is a stream of the model and of the session.
+// A played is a stream of the model and of the session.
 type played struct {
 	*modelStream
 	st      *stream.Stream // nil until it is accepted
@@ -125,10 +125,10 @@ type played struct {
 	writing *call
 }
 
-// A call is a call of the application's. What it returns can be looked at when it is done.
+// A call is a call of the application. Its results are valid when it is done.
 type call struct {
 	name string
-	size int    // of what is to be read or written
+	size int    // of the data to be read or written
 	buf  []byte // of a Read
 	sink *sink  // of WriteTo
 	done atomic.Bool
@@ -170,28 +170,28 @@ func newPlay(t *testing.T, header step) *play {
 	if p.s, err = start(p.cable, cfg); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { // after a failure; everything that is blocked ends
+	t.Cleanup(func() { // after a failure; all blocked calls end
 		_ = p.cable.Close()
 		_ = p.s.Close()
 	})
 	return p
 }
 
-// failf reports what is wrong, and the program.
+// failf reports an error, and the program.
 func (p *play) failf(format string, args ...any) {
 	p.t.Helper()
 	p.t.Errorf(format, args...)
 	p.t.Fatalf("the program:\n%v", p.program)
 }
 
-// spend takes n bytes, or what is left, off what may be moved.
+// spend takes up to n bytes from those that may still be moved.
 func (p *play) spend(n int) int {
 	n = min(n, p.left)
 	p.left -= n
 	return n
 }
 
-// start makes a call in the background. check looks for its result.
+// start makes a call in the background. check checks its result.
 func (p *play) start(name string, size int, do func(c *call) (int, error)) *call {
 	c := &call{name: name, size: size}
 	go func() {
@@ -247,7 +247,7 @@ func (p *play) ended(reason error) {
 	}
 }
 
-// sleep lets time pass, and checks what then must have been done.
+// sleep lets time pass, and checks what must have been done by then.
 func (p *play) sleep(d time.Duration) {
 	for _, st := range p.streams {
 		st.wait(d, neverLingers)

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A closeNoter is a net.Listener that tells when it was closed.
+// A closeNoter is a net.Listener that reports when it is closed.
 type closeNoter struct {
 	net.Listener
 	closed chan struct{}
@@ -90,7 +90,7 @@ func sessions(t *testing.T, test func(t *testing.T, dialed, accepted *session.Se
 				if reverse {
 					c, s = s, c
 				}
-				t.Run("calls", func(t *testing.T) { test(t, c, s) }) // its cleanups come before the sessions'
+				t.Run("calls", func(t *testing.T) { test(t, c, s) }) // its cleanups run before the sessions'
 			})
 		}
 	}
@@ -113,7 +113,7 @@ func tcpPair(t *testing.T) (a, b net.Conn) {
 	return a, b
 }
 
-// deadline is a context that ends long after any of these tests should have.
+// deadline returns a context that ends long after these tests should have ended.
 func deadline(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)

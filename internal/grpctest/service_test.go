@@ -9,11 +9,10 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// A service has one method of each kind that takes or returns a stream, and one that does neither. It is
-// described by hand, so that no generated code is needed.
+// A service has a method of each kind that takes or returns a stream, and one that does neither. Its description
+// is written by hand, so that no generated code is needed.
 type service struct {
-	// begun gets one value from each call of Wait and Count when it has begun; both then go on when
-	// release is closed.
+	// begun gets a value from each call of Wait and Count when it begins. The calls go on when release is closed.
 	begun   chan struct{}
 	release chan struct{}
 }
@@ -22,7 +21,7 @@ func newService() *service {
 	return &service{begun: make(chan struct{}), release: make(chan struct{})}
 }
 
-// hold says that a call has begun, and waits for release.
+// hold reports that a call has begun, and waits for release.
 func (s *service) hold(ctx context.Context) error {
 	select {
 	case s.begun <- struct{}{}:
@@ -37,7 +36,7 @@ func (s *service) hold(ctx context.Context) error {
 	}
 }
 
-// countTo is how many values Count returns.
+// countTo is the number of values that Count returns.
 const countTo = 20
 
 var serviceDesc = grpc.ServiceDesc{
@@ -97,7 +96,7 @@ func call(ctx context.Context, c *grpc.ClientConn, method, text string) (string,
 	return out.GetValue(), err
 }
 
-// count calls Count, and returns how many values came in their order.
+// count calls Count, and returns the number of values that came in order.
 func count(ctx context.Context, c *grpc.ClientConn) (int, error) {
 	stream, err := c.NewStream(ctx, &serviceDesc.Streams[0], "/grpctest/Count")
 	if err != nil {

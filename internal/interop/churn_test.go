@@ -41,8 +41,8 @@ func TestTenThousandStreamsInARow(t *testing.T) {
 	})
 }
 
-// openAndClose does what short-lived streams do: mostly a question and its
-// answer, sometimes a question that nobody waits for, sometimes nothing at all.
+// openAndClose uses streams as short-lived ones are used: mostly for a question and its answer, sometimes for a
+// question without an answer, sometimes for nothing.
 func openAndClose(e end, i int) error {
 	s, err := e.Open()
 	if err != nil {

@@ -26,7 +26,7 @@ func TestOurCloseWithUnreadDataGivesItsSpaceBack(t *testing.T) {
 			data := make([]byte, size)
 			for passed := 0; passed < 3*buffer; {
 				ours, theirs := connect(t, opener, acceptor)
-				// How much a stream may send that nobody reads is our affair.
+				// Our side decides how much a stream may send that nobody reads.
 				if err := theirs.SetWriteDeadline(soon()); err != nil {
 					t.Fatal(err)
 				}
@@ -146,7 +146,7 @@ func TestOurWriteFailsWhenTheirSideHasClosed(t *testing.T) {
 			if !errors.Is(err, peerClosed) {
 				t.Errorf("write: %v, want %v", err, peerClosed)
 			}
-			// Close may say the same, of bytes that Write had accepted before.
+			// Close may return the same error, for bytes that Write had taken before.
 			if err := ours.Close(); err != nil && !errors.Is(err, peerClosed) {
 				t.Errorf("close: %v", err)
 			}
@@ -176,14 +176,14 @@ func TestTheirSessionEndReachesAllOurCalls(t *testing.T) {
 			}
 		})
 		wg.Go(func() {
-			data := make([]byte, 1<<20) // more than any window and buffer holds in the end
+			data := make([]byte, 1<<20) // more than all windows and buffers hold
 			for {
 				if _, err := stuck.Write(data); err != nil {
 					return
 				}
 			}
 		})
-		time.Sleep(50 * time.Millisecond) // so that the three wait
+		time.Sleep(50 * time.Millisecond) // time for all three to wait
 		if err := l.theirs.Close(); err != nil {
 			t.Errorf("close of their session: %v", err)
 		}
@@ -216,7 +216,7 @@ func TestOurSessionEndReachesTheirCalls(t *testing.T) {
 				t.Errorf("read = %d, %v", n, err)
 			}
 		})
-		time.Sleep(50 * time.Millisecond) // so that both wait
+		time.Sleep(50 * time.Millisecond) // time for both to wait
 		if err := l.ours.Close(); err != nil {
 			t.Errorf("close of our session: %v", err)
 		}

@@ -11,11 +11,10 @@ import (
 	"github.com/xtaci/smux"
 )
 
-// soon is long enough to be still ahead when the call it is for has begun, and
-// short enough to be waited for.
+// soon returns a deadline that has not passed when its call begins, and that is short enough to wait for.
 func soon() time.Time { return time.Now().Add(50 * time.Millisecond) }
 
-// wantTimeout checks an error of a call that a deadline has ended.
+// wantTimeout checks the error of a call that its deadline has ended.
 func wantTimeout(t *testing.T, who string, err error) {
 	t.Helper()
 	if !timedOut(err) {
@@ -44,7 +43,7 @@ func TestReadDeadlineEndsTheReadAlone(t *testing.T) {
 				}
 				wantTimeout(t, c.reader, err)
 
-				// Without a deadline again, moved while the read is blocked.
+				// The deadline is removed, and set again while the Read is blocked.
 				if err := c.r.SetReadDeadline(time.Time{}); err != nil {
 					t.Fatal(err)
 				}
@@ -75,8 +74,8 @@ func TestReadDeadlineEndsTheReadAlone(t *testing.T) {
 	})
 }
 
-// stalls is a pair of configurations in which a stream that nobody reads soon
-// blocks its writer: by the window in version 2, by the transport in version 1.
+// stalls is a setting in which a stream that nobody reads soon blocks its writer: by the window in version 2, by
+// the transport in version 1.
 var stalls = setting{
 	name:         "small buffers",
 	ours:         ourConfig{MaxReceiveBuffer: 512 << 10, MaxStreamWindow: 256 << 10},
@@ -93,7 +92,7 @@ func TestOurWriteDeadlineLosesAndRepeatsNothing(t *testing.T) {
 			ours, theirs := connect(t, opener, acceptor)
 
 			left := bytes.Clone(want)
-			for range 2 { // the second meets a stream that is blocked already
+			for range 2 { // the second Write finds the stream blocked
 				if err := ours.SetWriteDeadline(soon()); err != nil {
 					t.Fatal(err)
 				}
@@ -138,7 +137,7 @@ func TestTheirWriteDeadlineEndsTheWriteAlone(t *testing.T) {
 			wantTimeout(t, "theirs", err)
 
 			closed := make(chan struct{})
-			go func() { // it waits until the data has gone
+			go func() { // Close waits until the data is sent
 				defer close(closed)
 				mustClose(t, "theirs", theirs)
 			}()

@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	// questionSize is what a version 2 stream may send while nobody reads: the
-	// original lowers the window to 65,536 bytes at the first read.
+	// questionSize is what a stream of version 2 may send while nobody reads: the original lowers the window to
+	// 65,536 bytes at the first Read.
 	questionSize = 60_000
-	// answerSize is more than it may send without a window update.
+	// answerSize is more than a stream may send without a window update.
 	answerSize = 1 << 20
 )
 
@@ -101,7 +101,7 @@ func TestUnreadDataSurvivesBothEndsClosing(t *testing.T) {
 					} else {
 						mustCloseWrite(t, "theirs", theirs)
 					}
-					echo(t, l) // by now our side has seen the FIN
+					echo(t, l) // time for our side to see the FIN
 					readAll(t, "ours", ours, data)
 					if !c.closes {
 						mustClose(t, "theirs", theirs)

@@ -8,9 +8,8 @@ import (
 	"github.com/xtaci/smux"
 )
 
-// The session that a keep-alive test watches gives its peer up after timeout;
-// the peer, if it sends keep-alives, does so every interval. The original looks
-// once per time-out, so an idle time of more than two is enough for it to act.
+// The session under test gives up its peer after timeout. A peer that sends keep-alives sends one every interval.
+// The original checks once in each time-out, so it acts within two of them.
 const (
 	interval = 200 * time.Millisecond
 	timeout  = 1 * time.Second

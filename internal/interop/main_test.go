@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// parallel is how many subtests run at once unless -parallel says otherwise:
-// most of them wait, for a deadline or a keep-alive, and not for a processor.
+// parallel is the number of subtests that run at once, unless -parallel sets it. Most of them wait for a deadline
+// or a keep-alive, not for a processor.
 const parallel = "12"
 
 func TestMain(m *testing.M) {

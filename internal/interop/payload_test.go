@@ -24,8 +24,7 @@ func newSeed(t *testing.T) uint64 {
 	return seed
 }
 
-// payload is the bytes that one end of a stream sends: random, so that no two
-// places look alike, but the same on both sides.
+// payload is the bytes that one end of a stream sends: random, but the same at both ends.
 type payload struct {
 	seed   uint64
 	stream uint32
@@ -33,8 +32,8 @@ type payload struct {
 	size   int
 }
 
-// newPayload returns a payload with a size of 1 to largest bytes, small ones as
-// likely as large ones; the first four streams get the extremes.
+// newPayload returns a payload of 1 to largest bytes. Small sizes are as likely as large ones. The first four
+// streams get the extremes.
 func newPayload(seed uint64, stream uint32, up bool, largest int) payload {
 	p := payload{seed: seed, stream: stream, up: up}
 	switch {
@@ -48,7 +47,7 @@ func newPayload(seed uint64, stream uint32, up bool, largest int) payload {
 	return p
 }
 
-// rand returns a source of random bytes that is used for one purpose.
+// rand returns a source of random bytes for one purpose.
 func (p payload) rand(purpose string) *rand.Rand { return rand.New(p.source(purpose)) }
 
 func (p payload) source(purpose string) *rand.ChaCha8 {
@@ -119,8 +118,8 @@ func wantEOF(r io.Reader) error {
 	return nil
 }
 
-// chunkSize returns 1 to largest bytes. Most chunks are large: the many small
-// ones in between find the edges, without costing the time of a test.
+// chunkSize returns 1 to largest bytes. Most chunks are large. Those that are small find the edges, and take
+// little time.
 func chunkSize(r *rand.Rand, largest int) int {
 	if r.IntN(4) == 0 {
 		return 1 + r.IntN(min(largest, 64))
@@ -179,9 +178,8 @@ func converse(e end, s muxStream, send, receive payload) error {
 	return nil
 }
 
-// exchange opens streams on e and holds a conversation on each, all at once.
-// The first four bytes on a stream say which one it is, so that the acceptor
-// (serve) knows what to expect, and send.
+// exchange opens streams on e and holds a conversation on each, all at once. The first four bytes on a stream are
+// its number, so that the acceptor (serve) knows what to expect and what to send.
 func exchange(t *testing.T, e end, seed uint64, largest int, streams []uint32, wait func(func())) {
 	for _, id := range streams {
 		wait(func() {
@@ -203,7 +201,7 @@ func exchange(t *testing.T, e end, seed uint64, largest int, streams []uint32, w
 	}
 }
 
-// serve accepts n streams of the peer's exchange.
+// serve accepts n streams of the peer's exchange and holds their conversations.
 func serve(t *testing.T, e end, seed uint64, largest, n int, wait func(func())) {
 	wait(func() {
 		for range n {

@@ -16,7 +16,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// muxSession is what the tests need of a session of either implementation.
+// muxSession has the methods of a session that the tests need, of either implementation.
 type muxSession interface {
 	Open() (muxStream, error)
 	Accept() (muxStream, error)
@@ -24,14 +24,14 @@ type muxSession interface {
 	NumStreams() int
 }
 
-// muxStream is what the tests need of a stream of either implementation.
+// muxStream has the methods of a stream that the tests need, of either implementation.
 type muxStream interface {
 	net.Conn
 	CloseWrite() error
 }
 
-// ourConfig holds the settings of ours that the tests vary; a zero field means
-// the default. Version 0 is a setting too: whatever the client speaks.
+// ourConfig holds our settings that the tests vary. A zero field is the default. Version 0 of a server is the
+// client's version.
 type ourConfig struct {
 	Version          int
 	MaxFrameSize     int
@@ -44,7 +44,7 @@ type ourConfig struct {
 	NoKeepAlive       bool
 }
 
-// theirConfig changes the original's defaults; nil leaves them.
+// theirConfig changes the original's defaults. nil changes nothing.
 type theirConfig func(*smux.Config)
 
 // newTheirs starts a session of the original.
@@ -83,10 +83,9 @@ func (s theirSession) Accept() (muxStream, error) {
 	return &theirStream{Stream: st}, nil
 }
 
-// theirStream hides habits of the original that are no failures. Once both ends
-// have sent FIN it counts as closed, so Close says io.ErrClosedPipe, and Read
-// says either that or io.EOF, whichever it notices first. And WriteTo returns
-// io.EOF where io.WriterTo wants nil.
+// theirStream hides differences of the original that are not failures. When both ends have sent FIN the stream is
+// closed: Close returns io.ErrClosedPipe, and Read that or io.EOF. WriteTo returns io.EOF where io.WriterTo
+// requires nil.
 type theirStream struct {
 	*smux.Stream
 	halfClosed atomic.Bool
@@ -121,13 +120,13 @@ func (s *theirStream) Close() error {
 	return err
 }
 
-// setting is one pair of configurations.
+// setting is a pair of configurations.
 type setting struct {
 	name         string
 	ours         ourConfig
 	theirs       theirConfig
 	largest      int  // size of the largest payload of TestEveryByteArrivesBothWaysAtOnce; 0 means 512 KiB
-	smallBuffers bool // the kernel holds little, so that a full transport is soon full
+	smallBuffers bool // small kernel buffers, so that the transport is soon full
 }
 
 // defaults are those of both implementations.
@@ -140,29 +139,27 @@ type link struct {
 	setting      setting
 }
 
-// end is one side of a link, with what a test has to know about it.
+// end is one side of a link, with the differences that a test must know.
 type end struct {
 	muxSession
 	name string
 
-	// losesUnread: once both ends have sent FIN, what was not yet read is
-	// thrown away. Such an end must read everything before it half-closes.
+	// losesUnread is set if unread data is discarded when both ends have sent FIN. Such an end must read
+	// everything before it half-closes.
 	losesUnread bool
 }
 
 func (l *link) our() end   { return end{l.ours, "ours", standIn} }
 func (l *link) their() end { return end{l.theirs, "theirs", true} }
 
-// openers runs test twice on each link: a stream of ours that they accept, and
-// the other way round.
+// openers runs test twice on each link: once we open the streams, once they do.
 func openers(t *testing.T, l *link, test func(t *testing.T, opener, acceptor end)) {
 	t.Run("opened by us", func(t *testing.T) { test(t, l.our(), l.their()) })
 	t.Run("opened by them", func(t *testing.T) { test(t, l.their(), l.our()) })
 }
 
-// matrix runs test in both roles and both versions with every setting, each
-// with a link of its own and all of them in parallel. It reports goroutines
-// that are left when all have ended.
+// matrix runs test in both roles and both versions with each setting, in parallel, each on a link of its own. It
+// reports goroutines that are left when all have ended.
 func matrix(t *testing.T, settings []setting, test func(t *testing.T, l *link)) {
 	checkGoroutines(t)
 	for _, version := range []int{1, 2} {
@@ -181,9 +178,8 @@ func matrix(t *testing.T, settings []setting, test func(t *testing.T, l *link)) 
 	}
 }
 
-// checkGoroutines fails the test if goroutines are left when it has ended, its
-// parallel subtests included. No leftover of the original has to be excused: it
-// ends all its goroutines when its session is closed.
+// checkGoroutines fails the test if goroutines are left when it has ended with its parallel subtests. The
+// original, too, ends all its goroutines when its session is closed.
 func checkGoroutines(t *testing.T) {
 	current := goleak.IgnoreCurrent()
 	t.Cleanup(func() { goleak.VerifyNone(t, current) })
@@ -213,12 +209,10 @@ func newLink(t *testing.T, version int, ourClient bool, s setting) *link {
 	return &link{ours, theirs, version, s}
 }
 
-// kernelBuffer is small, but several segments of loopback TCP: with less, it
-// waits for timers.
+// kernelBuffer is small, but several segments of loopback TCP. With less, TCP waits for timers.
 const kernelBuffer = 256 << 10
 
-// tcpPair returns the two ends of a loopback connection. It closes them when
-// the test ends, or when it has hung for so long that it never will.
+// tcpPair returns the two ends of a loopback connection. It closes them when the test ends, or hangs.
 func tcpPair(t *testing.T, smallBuffers bool) (client, server net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -250,11 +244,11 @@ func tcpPair(t *testing.T, smallBuffers bool) (client, server net.Conn) {
 	return client, server
 }
 
-// hung is how long a link may live: many times what the slowest test needs.
+// hung is how long a link may exist: many times what the slowest test needs.
 const hung = 60 * time.Second
 
-// watch closes the connections of a test that hangs, which lets it end, and
-// logs where it was. (Only the first stack dump of a run is worth reading.)
+// watch closes the connections of a test that hangs, so that it ends, and logs its stacks. (Only the first stack
+// dump of a run is of interest.)
 func watch(t *testing.T, conns ...net.Conn) {
 	timer := time.AfterFunc(hung, func() {
 		dumpOnce.Do(func() {
@@ -272,10 +266,9 @@ func watch(t *testing.T, conns ...net.Conn) {
 
 var dumpOnce sync.Once
 
-// connect opens a stream of opener and returns our end of it and theirs, once
-// the first bytes have been sent and read. The first bytes have to come from the
-// opener: the original sends SYN before it knows the stream itself, and loses
-// what a quick peer answers.
+// connect opens a stream of opener and returns our end and their end when the first bytes have been sent and read.
+// The first bytes must come from the opener: the original sends SYN before it registers the stream, and loses the
+// answer of a fast peer.
 func connect(t *testing.T, opener, acceptor end) (ours, theirs muxStream) {
 	t.Helper()
 	hello := make([]byte, 8)
@@ -306,7 +299,7 @@ func connect(t *testing.T, opener, acceptor end) (ours, theirs muxStream) {
 	return accepted, opened
 }
 
-// echo proves that a session still works: one small stream in each direction.
+// echo checks that a session still works, with a small stream in each direction.
 func echo(t *testing.T, l *link) {
 	t.Helper()
 	for _, ends := range [][2]end{{l.our(), l.their()}, {l.their(), l.our()}} {
@@ -325,7 +318,7 @@ func echo(t *testing.T, l *link) {
 	}
 }
 
-// wantNoStreams waits until neither side knows of any stream.
+// wantNoStreams waits until neither side has a stream.
 func wantNoStreams(t *testing.T, l *link) {
 	t.Helper()
 	for _, e := range []end{l.our(), l.their()} {
@@ -338,7 +331,7 @@ func wantNoStreams(t *testing.T, l *link) {
 	}
 }
 
-// skipStandIn skips a test that holds for ours and not for the original.
+// skipStandIn skips a test that the original would fail in our place.
 func skipStandIn(t *testing.T, why string) {
 	t.Helper()
 	if standIn {
@@ -346,7 +339,7 @@ func skipStandIn(t *testing.T, why string) {
 	}
 }
 
-// timedOut reports whether err is a time-out as package net defines it.
+// timedOut reports whether err is a time-out by the definition of package net.
 func timedOut(err error) bool {
 	var ne net.Error
 	return errors.As(err, &ne) && ne.Timeout()
@@ -364,8 +357,7 @@ func readAll(t *testing.T, who string, s muxStream, want []byte) {
 	}
 }
 
-// mustWrite writes all of b. An empty b is no write: the original sends nothing
-// for it, and so do we.
+// mustWrite writes all of b. It does not write an empty b, for which neither side sends anything.
 func mustWrite(t *testing.T, who string, s muxStream, b []byte) {
 	t.Helper()
 	if n, err := s.Write(b); n != len(b) || err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/xtaci/smux"
 )
 
-// standIn says that the original stands in our place.
+// standIn reports whether the original takes our place.
 const standIn = true
 
 // newOurs starts a session of the original with the settings of ours.
@@ -31,5 +31,5 @@ func newOurs(conn net.Conn, client bool, cfg ourConfig) (muxSession, error) {
 	})
 }
 
-// peerClosed has no counterpart there.
+// peerClosed has no counterpart in the original.
 var peerClosed error

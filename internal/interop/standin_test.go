@@ -11,7 +11,7 @@ import (
 	"github.com/smuxkit/smuxkit/stream"
 )
 
-// standIn says that the original stands in our place.
+// standIn reports whether the original takes our place.
 const standIn = false
 
 // newOurs starts a session of ours.
@@ -59,5 +59,5 @@ func (s ourSession) Accept() (muxStream, error) {
 	return st, nil
 }
 
-// peerClosed is what a Write says that nobody will ever read.
+// peerClosed is the error of a Write to a stream that the peer has closed.
 var peerClosed = stream.ErrPeerClosed

@@ -8,8 +8,8 @@ import (
 	"github.com/xtaci/smux"
 )
 
-// settings are the defaults of both, and what else users set: each limit much
-// smaller and much larger than its default, on either side.
+// settings are the defaults of both, and other settings of users: each limit much smaller and much larger than its
+// default, on either side.
 var settings = []setting{
 	defaults,
 	{name: "their frames of 512 bytes", theirs: func(c *smux.Config) { c.MaxFrameSize = 512 }},
@@ -43,7 +43,7 @@ func TestEveryByteArrivesBothWaysAtOnce(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			some := settings
 			if c.ours == 0 || c.theirs == 0 {
-				some = settings[:1] // who opens a stream matters little to the settings
+				some = settings[:1] // it matters little to the settings who opens a stream
 			}
 			matrix(t, some, func(t *testing.T, l *link) {
 				seed := newSeed(t)

@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	// farAway is the round trip of the tests of window tuning.
+	// farAway is the round-trip time of the tests of window tuning.
 	farAway = 100 * time.Millisecond
-	// tuneTime is for how long each receiver is measured, the start included. A busy machine may
-	// take most of it: the original moves a window a round trip, and ours a hundred times as much.
+	// tuneTime is how long each receiver is measured, including the start. A busy machine may take most of it: the
+	// original moves a window each round trip, ours a hundred times as much.
 	tuneTime = time.Second
 )
 
@@ -109,7 +109,7 @@ func oneWay(t *testing.T, receiver, sender end, receiverOpens bool) (in, out mux
 	return accepted, opened
 }
 
-// readRate reads for this time and returns the bytes a second.
+// readRate reads for this time and returns the bytes per second.
 func readRate(r io.Reader, d time.Duration) float64 {
 	buf := make([]byte, 64<<10)
 	total := 0
@@ -124,8 +124,8 @@ func readRate(r io.Reader, d time.Duration) float64 {
 	return float64(total) / time.Since(begin).Seconds()
 }
 
-// farPair returns the two ends of a TCP connection with this round-trip time: each goes to a proxy
-// that holds everything back for half of it.
+// farPair returns the two ends of a TCP connection with this round-trip time. Each end is connected to a proxy
+// that delays everything by half of it.
 func farPair(t *testing.T, rtt time.Duration) (client, server net.Conn) {
 	t.Helper()
 	client, a := tcpPair(t, false)
@@ -141,13 +141,13 @@ func farPair(t *testing.T, rtt time.Duration) (client, server net.Conn) {
 	return client, server
 }
 
-// delayed copies src to dst, each piece this long after it was read, and closes dst behind the last.
+// delayed copies src to dst, each piece this long after it was read, and then closes dst.
 func delayed(dst, src net.Conn, delay time.Duration) {
 	type piece struct {
 		due  time.Time
 		data []byte
 	}
-	// More than a path of some Gbit/s holds: what limits is to be the window.
+	// More than a path of some Gbit/s holds: the window must be the limit.
 	way := make(chan piece, 4096)
 	go func() {
 		defer close(way)

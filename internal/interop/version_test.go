@@ -51,7 +51,7 @@ func TestVersion0ServerServesClientsOfBothVersions(t *testing.T) {
 	ended := make(chan struct{}) // closed when no conversation goes on
 	var sessions sync.WaitGroup
 
-	// The server: one listener, and nothing said about versions.
+	// The server has one listener and no setting for the version.
 	wg.Go(func() {
 		for range clientsOfAKind * len(clientKinds) {
 			conn, err := l.Accept()
@@ -72,7 +72,7 @@ func TestVersion0ServerServesClientsOfBothVersions(t *testing.T) {
 			})
 			e := end{ourSession{s}, "the server", false}
 			serve(t, e, seed, largest, streams, wg.Go)
-			// It opens streams at once, before it can know the version.
+			// It opens streams at once, before it knows the version.
 			exchange(t, e, seed, largest, numbers(1000, streams), wg.Go)
 		}
 	})

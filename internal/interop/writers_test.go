@@ -51,7 +51,7 @@ func TestManyWritersOfTheirsOnOneStream(t *testing.T) {
 							}
 						})
 					}
-					time.Sleep(20 * time.Millisecond) // until each of them has found the whole window
+					time.Sleep(20 * time.Millisecond) // until each has found the whole window
 					ended := make(chan struct{})
 					go func() {
 						writing.Wait()

@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// A chart is curves of MB/s over the run's time, one step for each bin.
+// A chart has curves of MB/s over time, one step for each bin.
 type chart struct {
 	title, legend string
 	curves        []curve
 	rule          float64 // where a dashed line is drawn
-	ruleAs        string  // what it says
+	ruleAs        string  // its label
 }
 
 type curve struct {
@@ -21,7 +21,7 @@ type curve struct {
 	mbps         []float64
 }
 
-// The measures of the drawing, in its units.
+// The sizes of the drawing, in its units.
 const (
 	width, height            = 860, 400
 	left, right, top, bottom = 64, 20, 88, 48
@@ -29,7 +29,7 @@ const (
 	legendY, legendStep = 66, 140 // the line of the legend, and from one entry to the next
 )
 
-// highest is the upper end of the scale.
+// highest returns the upper end of the scale.
 func (c chart) highest() float64 {
 	most := c.rule
 	for _, curve := range c.curves {
@@ -38,8 +38,7 @@ func (c chart) highest() float64 {
 	return math.Ceil(most/2) * 2
 }
 
-// svg returns the drawing. It needs no fonts or scripts, and has a background of its own, so that it
-// can be read on a dark page as well.
+// svg returns the drawing. It needs no fonts or scripts, and has its own background for dark pages.
 func (c chart) svg() []byte {
 	highest := c.highest()
 	seconds := runTime.Seconds()

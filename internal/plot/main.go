@@ -1,10 +1,10 @@
-// Plot draws docs/receive-rate.svg: what a session receives over time, with and without
-// a Config.ReceiveRate. Run it in the module's root:
+// Plot draws docs/receive-rate.svg: what a session receives over time, with and without a Config.ReceiveRate. Run it
+// in the module's root:
 //
 //	go run ./internal/plot
 //
-// The two sessions of each curve run over a simulated network in virtual time, so the figure takes
-// a moment to make and comes out the same on every machine, but for the bin that a few reads fall into.
+// The two sessions of each curve run over a simulated network in virtual time. The figure therefore takes a moment,
+// and is the same on every machine, except that a few reads may fall into the next bin.
 package main
 
 import (
@@ -16,7 +16,7 @@ import (
 
 var out = flag.String("o", "docs/receive-rate.svg", "the file to write")
 
-// Virtual time is to be had in tests only, so the program is one that go test did not make.
+// Virtual time exists in tests only, so this program runs one.
 func main() {
 	all := func(string, string) (bool, error) { return true, nil }
 	testing.Main(all, []testing.InternalTest{{Name: "plot", F: plot}}, nil, nil)

@@ -15,8 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// piece is what a session reads at once that has this limit. Which of two bins one at their border falls
-// into depends on the order of what happens at the same instant, and is not determined.
+// piece is how much a session with this limit reads at once. A piece at the border of two bins may fall into
+// either, by the order of events at the same instant.
 const piece = 32 << 10
 
 // The figure in docs is the one that the program draws now, except for the curves: the bytes received up to any
@@ -32,7 +32,7 @@ func TestFigureInDocsIsUpToDate(t *testing.T) {
 	if diff := cmp.Diff(wantFrame, frame); diff != "" {
 		t.Fatalf("docs/receive-rate.svg differs from what the program draws: go run ./internal/plot (-want +got)\n%s", diff)
 	}
-	// Both are read from the drawing, so that they are rounded alike.
+	// Both are read from the drawing, so that both are rounded.
 	got, want := heights(t, checkedIn), heights(t, drawn.svg())
 	if len(got) != len(want) {
 		t.Fatalf("docs/receive-rate.svg has %d points, the program draws %d: go run ./internal/plot", len(got), len(want))
@@ -49,7 +49,7 @@ func TestFigureInDocsIsUpToDate(t *testing.T) {
 	}
 }
 
-// heights returns the second coordinate of all points of all curves.
+// heights returns the second coordinates of all points of all curves.
 func heights(t *testing.T, svg []byte) (y []float64) {
 	t.Helper()
 	for _, curve := range regexp.MustCompile(`points="([^"]*)"`).FindAllSubmatch(svg, -1) {

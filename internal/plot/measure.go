@@ -15,7 +15,7 @@ const (
 	linkRate  = 100 * simnet.Mbit
 	roundTrip = 20 * time.Millisecond
 
-	// Each period the peer has this much to send.
+	// The peer has this much to send in each period.
 	period  = 1500 * time.Millisecond
 	message = 6_000_000
 
@@ -28,8 +28,7 @@ var (
 	limit     = flow.Rate{BytesPerSecond: 4e6, Burst: 1e6}
 )
 
-// received returns the MB/s that a session with this ReceiveRate reads from its transport, in each
-// bin of the run.
+// received returns the MB/s that a session with this ReceiveRate reads from its transport in each bin.
 func received(t *testing.T, rate flow.Rate) []float64 {
 	var mu sync.Mutex
 	bins := make([]float64, runTime/binTime)
@@ -61,7 +60,7 @@ func received(t *testing.T, rate flow.Rate) []float64 {
 		t.Fatal(err)
 	}
 	wg.Go(func() {
-		// It does not wait for what it sent before: that is what the period is for.
+		// The period does not depend on when earlier data was taken.
 		due := time.NewTicker(period)
 		defer due.Stop()
 		for range runTime / period {

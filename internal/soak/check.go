@@ -8,20 +8,19 @@ import (
 	"github.com/smuxkit/smuxkit/stream"
 )
 
-// check holds what both ends of each stream have noted against each other.
+// check compares what both ends of each stream have recorded.
 //
-// Whatever happens:
-//   - what is read is a prefix of what was written, byte by byte;
-//   - no more is read than Write says was written;
-//   - io.EOF comes only where the peer has closed the direction, after all that it wrote;
-//   - an error is of a kind that is documented.
+// In every round:
+//   - the bytes read are a prefix of the bytes written;
+//   - no more bytes are read than Write has counted;
+//   - io.EOF comes only where the peer has closed the direction, after everything that it wrote;
+//   - every error is of a documented kind.
 //
-// In a session that nothing disturbs, and on streams that were accepted before Shutdown: who reads to
-// the end reads all that was written, and io.EOF; a Write fails only if one of the two ends has closed
-// the stream. As many streams are never accepted as were refused, and who opened one reads io.EOF and
-// no data.
+// In a session that nothing disturbs, for streams that were accepted before Shutdown: an end that reads to the end
+// reads everything that was written, and io.EOF. A Write fails only if one of the two ends has closed the stream. As
+// many streams are never accepted as were refused, and the opener of one reads io.EOF and no data.
 //
-// After a Close that returned nil, the peer has read all that had been written before.
+// After a Close that returned nil, the peer has read everything that was written before it.
 func (r *round) check() {
 	for _, x := range r.pairs {
 		for side := range x.ends {
@@ -51,7 +50,7 @@ func (r *round) check() {
 	}
 }
 
-// orderly reports whether nothing but the behaviours of its two ends limits a stream.
+// orderly reports whether only the behaviours of its two ends limit a stream.
 func (x *pair) orderly(peer *end) bool {
 	d := x.r.p.Disturbance
 	return (d == calm || d == shutdown) && peer != nil
@@ -95,8 +94,7 @@ func (x *pair) checkCalls(side int, id uint32, e *end) {
 		}
 		return false
 	}
-	// The end of the session may come before the news that the peer has closed the stream, after which
-	// Shutdown need not wait for it.
+	// The session may end before it learns that the peer has closed the stream: Shutdown does not wait for that.
 	unwanted := func(err error) bool {
 		return peer != nil && (!peer.b.readsToTheEnd() || peer.stalled()) &&
 			(errors.Is(err, stream.ErrPeerClosed) || x.r.p.Disturbance == shutdown)

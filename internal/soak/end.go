@@ -16,43 +16,43 @@ import (
 	"github.com/smuxkit/smuxkit/stream"
 )
 
-// A behaviour is what one end of a stream does. Both ends of a stream, and the checks, draw the same
-// ones from the round's seed and the stream's id.
+// A behaviour is what one end of a stream does. Both ends of a stream, and the checks, draw the same behaviours
+// from the round's seed and the stream's id.
 type behaviour struct {
 	Size    int64 // bytes that it writes
 	Pattern testutil.Pattern
 
 	Chunk         int // most bytes of a Write
 	Vary          bool
-	ReadFrom      bool          // in place of Write
+	ReadFrom      bool          // instead of Write
 	WriteNap      time.Duration // between two Writes, a few times
-	WriteDeadline time.Duration // each Write has so long, and is repeated for the rest
+	WriteDeadline time.Duration // time for each Write, which is repeated for the rest
 	Weight        int
 	Rate          float64
 
 	ReadChunk    int
-	WriteTo      bool // in place of Read
+	WriteTo      bool // instead of Read
 	ReadNap      time.Duration
 	ReadDeadline time.Duration
 
 	How  how
-	Stop int64         // stops, closesRead: after so many bytes
-	Wait time.Duration // aborts: after so long
+	Stop int64         // stops, closesRead: after this number of bytes
+	Wait time.Duration // aborts: after this time
 }
 
-// how says in which order an end closes what.
+// how is the order in which an end closes its directions.
 type how string
 
 const (
 	halves     how = "halves"     // CloseWrite after the last byte; Close after the peer's end was read
-	closes     how = "closes"     // Close after the last byte, whatever comes
-	stops      how = "stops"      // Close after having read Stop bytes, also in the middle of a Write
-	closesRead how = "closesRead" // CloseRead after having read Stop bytes; Close after the last byte
-	aborts     how = "aborts"     // Close after Wait, also in the middle of all
+	closes     how = "closes"     // Close after the last byte
+	stops      how = "stops"      // Close after reading Stop bytes, also during a Write
+	closesRead how = "closesRead" // CloseRead after reading Stop bytes; Close after the last byte
+	aborts     how = "aborts"     // Close after Wait, during anything
 	answers    how = "answers"    // writes after the peer's end was read
 )
 
-// behaviours returns what the ends of a stream do: of the one that opens it and the other one.
+// behaviours returns the behaviours of the end that opens a stream and of the other one.
 func (p *plan) behaviours(session int, id uint32) [2]*behaviour {
 	d := draw{rand.New(rand.NewPCG(p.Seed^uint64(session)<<48, p.Round<<32|uint64(id)))}
 	var both [2]*behaviour
@@ -71,7 +71,7 @@ func (p *plan) behaviour(d draw) *behaviour {
 		b.Size = d.upTo(p.MaxSize)
 	}
 	b.Chunk = 1 + int(d.upTo(int64(p.MaxChunk-1)))
-	b.Chunk = max(b.Chunk, int(b.Size/2000)) // nothing is gained from very many Writes
+	b.Chunk = max(b.Chunk, int(b.Size/2000)) // a very large number of Writes finds nothing more
 	b.Vary = d.chance(0.5)
 	b.ReadFrom = d.chance(0.1)
 	b.ReadChunk = max(1+int(d.upTo(int64(p.MaxChunk-1))), int(p.MaxSize/2000))
@@ -102,31 +102,31 @@ func (p *plan) behaviour(d draw) *behaviour {
 	return b
 }
 
-// readsToTheEnd reports whether the end reads all that its peer writes.
+// readsToTheEnd reports whether the end reads everything that its peer writes.
 func (b *behaviour) readsToTheEnd() bool { return b.How == halves || b.How == answers }
 
-// maxNaps is how often an end naps in each direction.
+// maxNaps is how often an end pauses in each direction.
 const maxNaps = 5
 
-// An end is one end of a stream, at work: it does what its behaviour says and notes what happened.
+// An end is one end of a stream. It follows its behaviour and records what happens.
 type end struct {
 	r  *round
 	st *stream.Stream
 	b  *behaviour
 
-	// What was written. offered includes the Write under way.
+	// The bytes written. offered includes the Write in progress.
 	offered, written atomic.Int64
 	finCalled        atomic.Bool // CloseWrite or Close is about to be called,
-	finDone          atomic.Bool // and has been, after all was written
+	finDone          atomic.Bool // and has been called, after everything was written
 	closed           atomic.Bool // Close is about to be called
 
 	read     atomic.Int64
 	readAll  bool // io.EOF came
 	writeErr error
 	readErr  error
-	wrong    error // bytes that are not those of the peer
+	wrong    error // wrong bytes were read
 	closeErr error
-	over     chan struct{} // closed when all of that is final
+	over     chan struct{} // closed when all of these are final
 	reading  chan struct{} // closed when reading has ended
 }
 
@@ -134,7 +134,7 @@ func newEnd(r *round, st *stream.Stream, b *behaviour) *end {
 	return &end{r: r, st: st, b: b, over: make(chan struct{}), reading: make(chan struct{})}
 }
 
-// run works through the behaviour. peer is the other end's.
+// run follows the behaviour. peer is the other end's.
 func (e *end) run(peer *behaviour) {
 	defer close(e.over)
 	if e.b.Weight != 1 {
@@ -190,13 +190,13 @@ func (e *end) write() {
 		e.finDone.Store(true)
 	}
 	if e.b.How == stops {
-		// Its peer may wait for this end to begin.
+		// The peer may wait for this end to begin.
 		e.finCalled.Store(true)
 		_ = e.st.CloseWrite()
 	}
 }
 
-// send writes all bytes, and returns the error that ended this early.
+// send writes all bytes. Its error says why it ended early.
 func (e *end) send() error {
 	defer e.r.holds(min(int64(e.b.Chunk), e.b.Size))()
 	buf := make([]byte, min(int64(e.b.Chunk), e.b.Size))
@@ -221,7 +221,7 @@ func (e *end) send() error {
 		if n < 0 || n > len(p) || n < len(p) && err == nil {
 			return fmt.Errorf("Write of %d bytes returned %d, %v", len(p), n, err)
 		}
-		clear(p) // it is this side's again
+		clear(p) // the buffer belongs to this side again
 		e.written.Add(int64(n))
 		e.offered.Store(e.written.Load())
 		if e.b.WriteDeadline != 0 && deadlinePassed(err) {
@@ -255,8 +255,8 @@ func (e *end) fill(buf []byte) []byte {
 	return p
 }
 
-// A source is what ReadFrom reads. What it has returned is taken for written when it is asked for
-// more, as the stream has no other way to tell.
+// A source is what ReadFrom reads. Its bytes count as written when it is asked for more: the stream reports
+// nothing else.
 type source struct {
 	e   *end
 	buf []byte
@@ -271,7 +271,7 @@ func (s *source) Read(p []byte) (int, error) {
 	return len(e.fill(p[:min(len(p), len(s.buf))])), nil
 }
 
-// receive reads to the end, or as far as the behaviour says.
+// receive reads to the end, or as far as the behaviour wants.
 func (e *end) receive(want testutil.Pattern) {
 	stop := int64(-1)
 	if e.b.How == stops || e.b.How == closesRead {
@@ -339,10 +339,10 @@ func (e *end) readInto(s *sink) error {
 	}
 }
 
-// errStop is why a sink takes no more.
+// errStop is the error of a sink that takes no more.
 var errStop = errors.New("stop")
 
-// A sink takes what was read.
+// A sink takes the bytes that were read.
 type sink struct {
 	e    *end
 	want testutil.Pattern
@@ -367,14 +367,14 @@ func (s *sink) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// deadlinePassed reports whether err is that of a deadline of the stream: a session ends with errors
-// that are time-outs, too.
+// deadlinePassed reports whether err is from a deadline of the stream. Some errors that end a session are
+// time-outs, too.
 func deadlinePassed(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Err == os.ErrDeadlineExceeded
 }
 
-// smuxError reports whether err is one that a call of a stream or session may return at all.
+// smuxError reports whether a call of a stream or session may return err.
 func smuxError(err error) bool {
 	var op *net.OpError
 	return err == io.EOF || errors.As(err, &op) && op.Net == "smux" && op.Err != nil

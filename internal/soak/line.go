@@ -6,8 +6,8 @@ import (
 	"github.com/smuxkit/smuxkit/shaper"
 )
 
-// A line is a scheduler that knows nothing of fairness: first come, first served, or at random.
-// It keeps to what shaper.Scheduler asks for and to no more.
+// A line is an unfair scheduler: first come, first served, or at random. It does what shaper.Scheduler requires
+// and no more.
 type line struct {
 	random  bool
 	waiting []place
@@ -19,8 +19,7 @@ type place struct {
 	c shaper.Class
 }
 
-// A turn is where a place is: it waits, or its turn is in progress and it may have been pushed
-// again.
+// A turn is the state of a place: it waits, or its turn is in progress and it may have been pushed again.
 type turn struct{ waits, taken, again bool }
 
 func newLine(random bool) *line { return &line{random: random, state: make(map[place]*turn)} }

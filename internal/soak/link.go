@@ -24,13 +24,13 @@ type link struct {
 	ends [2]io.ReadWriteCloser // of the client and the server
 	// cut breaks the transport.
 	cut func(d draw)
-	// hold stops it and release lets it go on. They are nil if it cannot be stopped.
+	// hold stops the transport and release lets it go on. They are nil if it cannot be stopped.
 	hold, release func()
-	// close ends what is not the sessions'.
+	// close ends the parts that the sessions do not own.
 	close func()
 }
 
-// newLink makes a transport of a kind.
+// newLink makes a transport of this kind.
 func newLink(kind string, proxied bool) (*link, error) {
 	switch kind {
 	case "pipe":
@@ -55,7 +55,7 @@ func newLink(kind string, proxied bool) (*link, error) {
 				After: a.Out().Counters().Delivered + d.upTo(1<<20),
 				Err:   pick(d, nil, error(syscall.ECONNRESET)),
 			})
-			time.AfterFunc(100*time.Millisecond, func() { a.Break(nil) }) // if not so much comes
+			time.AfterFunc(100*time.Millisecond, func() { a.Break(nil) }) // if fewer bytes come
 		}
 		l.close = func() { l.release(); a.Close(); b.Close() }
 		return l, nil
@@ -109,8 +109,8 @@ func newLink(kind string, proxied bool) (*link, error) {
 	return l, nil
 }
 
-// portable is a connection that a session knows nothing of but that it reads, writes and closes, and that
-// its way out can be closed alone. Without that, what was written may be lost at Close.
+// portable is a connection with Read, Write, Close and CloseWrite only. Without CloseWrite, data may be lost at
+// Close.
 type portable struct {
 	io.ReadWriteCloser
 	closeWriter
@@ -135,7 +135,7 @@ func dialed(network, address string) (client, server net.Conn, err error) {
 	return client, server, nil
 }
 
-// certificate returns a certificate for TLS, which signs itself.
+// certificate returns a self-signed certificate for TLS.
 var certificate = sync.OnceValues(func() (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

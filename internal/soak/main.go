@@ -1,14 +1,14 @@
-// Soak runs sessions at random, for as long as it is told to, and checks all that they do.
+// Soak runs random sessions for a given time and checks everything that they do.
 //
 //	go run ./internal/soak -minutes 60 -seed 7
 //	go run ./internal/soak -seed 7 -round 1234 -times 100
 //	go run ./internal/soak -storm all -times 20 -busy 2
 //
-// A round draws everything from the seed and its own number: the configuration of both ends, the
-// transport, how many sessions and streams, what each end of each stream writes, reads and closes,
-// and what disturbs them. See plan for what is drawn and check for what must hold.
+// A round draws everything from the seed and its own number: the Config of both ends, the transport, the number of
+// sessions and streams, what each end of each stream writes, reads and closes, and what disturbs them. plan has what
+// is drawn, check what must hold.
 //
-// A storm is one named scenario in which streams come as fast as they can.
+// A storm is a named scenario in which streams come as fast as possible.
 package main
 
 import (
@@ -24,7 +24,7 @@ import (
 	"time"
 )
 
-// totals are the counts of the whole run.
+// totals are the sums of the whole run.
 var totals struct {
 	rounds, streams, bytes atomic.Int64
 }
@@ -108,7 +108,7 @@ func (s *soak) runFor(d time.Duration) error {
 	return nil
 }
 
-// round runs one round. The error has all that is needed to run it again.
+// round runs one round. Its error has everything needed to run it again.
 func (s *soak) round(k uint64) error {
 	p := drawPlan(s.seed, k, s.small)
 	if s.verbose {
@@ -139,7 +139,7 @@ func (s *soak) report() {
 		inBytes(totals.bytes.Load()), inBytes(int64(heap())), runtime.NumGoroutine())
 }
 
-// heapIsBack reports whether the memory of the rounds so far has been freed.
+// heapIsBack reports whether the memory of all rounds so far is free.
 func (s *soak) heapIsBack() error {
 	const growth = 16 << 20
 	h := heap()
@@ -153,8 +153,8 @@ func (s *soak) heapIsBack() error {
 	return nil
 }
 
-// heap returns the bytes of live objects. It runs the collector twice, as a sync.Pool keeps what
-// it has for one collection.
+// heap returns the bytes of live objects. It runs the garbage collector twice, as a sync.Pool keeps its objects
+// for one collection.
 func heap() uint64 {
 	runtime.GC()
 	runtime.GC()
@@ -175,8 +175,7 @@ func inBytes(n int64) string {
 	return strconv.FormatInt(n, 10) + " B"
 }
 
-// hung ends the program when what should take moments has taken d. The returned function
-// calls that off.
+// hung ends the program after d. The function that it returns cancels that.
 func hung(d time.Duration, what fmt.Stringer) (cancel func() bool) {
 	return time.AfterFunc(d, func() {
 		stacks := make([]byte, 64<<20)

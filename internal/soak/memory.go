@@ -7,8 +7,8 @@ import (
 
 func randFrom(a, b uint64) *rand.Rand { return rand.New(rand.NewPCG(a, b)) }
 
-// freeze has nobody read for a while, so that whatever can fill up does, and compares the memory that
-// is in use then with what the configuration allows.
+// freeze stops all reading for a while, so that everything fills up, and compares the memory in use with what the
+// configuration allows.
 func (r *round) freeze() {
 	time.Sleep(r.p.Freeze)
 	r.readers.shut()
@@ -20,16 +20,16 @@ func (r *round) freeze() {
 	}
 }
 
-// allowed is the memory that the round's sessions may use. It is generous: what it is to find is
-// memory that grows with something that nothing bounds.
+// allowed returns the memory that the round's sessions may use. It is generous: it is to find memory that grows
+// without a bound.
 func (r *round) allowed() int64 {
 	const (
-		slack      = 8 << 20 // of the runtime, and of the round's own notes
-		perSession = 1 << 20 // staging buffers, batches and the rest of a write; buffers of the transport
+		slack      = 8 << 20 // of the runtime, and of the round itself
+		perSession = 1 << 20 // staging buffers, batches, the rest of a write, and buffers of the transport
 		simulated  = 2 << 20 // and of a simulated one
-		perStream  = 8 << 10 // the stream at both ends, its goroutines' timers and notes
-		smallest   = 2 << 10 // a buffer for each direction at each end, however little it holds
-		received   = 2       // a buffer is at most twice as large as what it holds
+		perStream  = 8 << 10 // the stream at both ends, timers, and the round's records
+		smallest   = 2 << 10 // a buffer for each direction at each end, even for one byte
+		received   = 2       // a buffer is at most twice as large as its contents
 		frame      = 64 << 10
 	)
 	p := r.p
@@ -49,7 +49,7 @@ func (r *round) allowed() int64 {
 		for _, s := range x.sessions {
 			total += int64(s.NumStreams()) * (perStream + smallest)
 		}
-		// What the round notes of each stream that has ever been.
+		// The round's records of all streams so far.
 		x.mu.Lock()
 		total += int64(len(x.ends[0])+len(x.ends[1])) * perStream
 		x.mu.Unlock()

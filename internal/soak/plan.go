@@ -14,14 +14,14 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// A plan is all that is drawn for a round, but what its streams do: see behaviour.
+// A plan is everything that is drawn for a round except what its streams do: see behaviour.
 type plan struct {
 	Seed, Round uint64
 
 	Procs     int // GOMAXPROCS
 	Spinners  int // goroutines that keep processors busy
 	Transport string
-	Proxy     bool // sockets go through a proxy, which splits and delays what it passes on
+	Proxy     bool // sockets go through a proxy, which splits and delays data
 
 	Version      int
 	ServerLearns bool    // the server's Version is 0
@@ -29,16 +29,16 @@ type plan struct {
 
 	Sessions int
 	AtOnce   int   // streams of an opener that are open at once
-	Total    int64 // about how many bytes all streams carry together, or fewer
+	Total    int64 // about the most bytes that all streams carry together
 	MaxSize  int64 // of one direction of a stream
 	MaxChunk int   // of one Write or Read
 
 	Disturbance disturbance
-	By          int           // the end that does it: 0 is the client
+	By          int           // the end that acts: 0 is the client
 	After       time.Duration // when
-	Hold        time.Duration // for how long nothing passes at After, if not 0
-	Freeze      time.Duration // when nobody reads for a while and memory is measured, if not 0
-	Storm       string        // a small storm instead of all this
+	Hold        time.Duration // how long nothing passes at After, if not 0
+	Freeze      time.Duration // when reading stops for a while and memory is measured, if not 0
+	Storm       string        // a small storm instead of everything else
 }
 
 // ends is what is drawn for one end of all sessions.
@@ -66,7 +66,7 @@ type ends struct {
 // refuses reports whether an end may refuse streams.
 func (e *ends) refuses() bool { return e.AcceptBacklog > 0 || e.MaxStreams > 0 }
 
-// disturbance is what ends the sessions before their streams have ended.
+// disturbance ends the sessions before their streams have ended.
 type disturbance string
 
 const (
@@ -74,15 +74,15 @@ const (
 	shutdown disturbance = "Shutdown"
 	closing  disturbance = "Close"
 	cut      disturbance = "cut"    // the transport breaks
-	vanish   disturbance = "vanish" // the transport passes nothing any more, and says nothing
+	vanish   disturbance = "vanish" // the transport passes nothing, without an error
 )
 
-// stormShare is how many of the rounds are storms.
+// stormShare is the part of the rounds that are storms.
 const stormShare = 0.05
 
 var transports = []string{"tcp", "tls", "unix", "portable", "pipe", "sim", "bare"}
 
-// socket reports whether the transport is made of sockets, which a proxy can be put between.
+// socket reports whether the transport consists of sockets, which can have a proxy between them.
 func socket(transport string) bool {
 	return transport == "tcp" || transport == "tls" || transport == "unix" || transport == "portable"
 }
@@ -171,7 +171,7 @@ func drawPlan(seed, number uint64, small bool) *plan {
 	return p
 }
 
-// draw draws what does not depend on the round's bytes.
+// draw draws the values that do not depend on the round's bytes.
 func (e *ends) draw(d draw, p *plan, streams int) {
 	e.Openers = 1 + int(d.upTo(min(32, int64(max(e.Streams, 1)))))
 	if d.chance(0.2) {
@@ -214,7 +214,7 @@ func (e *ends) draw(d draw, p *plan, streams int) {
 	if d.chance(0.1) {
 		e.Stall = time.Duration(1+d.upTo(500)) * time.Millisecond
 	}
-	// Probes that come seldom: each would help a session on that has got stuck.
+	// Probes are rare: each would wake a session that is stuck.
 	e.Probe, e.GiveUp = 10*time.Minute, time.Hour
 	if d.chance(0.4) {
 		e.Probe = time.Duration(1+d.upTo(100)) * time.Millisecond
@@ -225,7 +225,7 @@ func (e *ends) draw(d draw, p *plan, streams int) {
 	e.Scheduler = pick(d, "fair", "fair", "fair", "small", "fifo", "random")
 }
 
-// drawRates draws rates at which bytes pass in a second or two.
+// drawRates draws rates at which the bytes pass in a second or two.
 func (e *ends) drawRates(d draw, bytes float64) {
 	rate := func() flow.Rate {
 		if !d.chance(0.1) {
@@ -233,7 +233,7 @@ func (e *ends) drawRates(d draw, bytes float64) {
 		}
 		r := flow.Rate{BytesPerSecond: 2000 + bytes/(0.3+1.5*d.Float64())}
 		if d.chance(0.3) {
-			// Of less a timer cannot make the rate: a round would take minutes.
+			// With a smaller burst timers cannot reach the rate: a round would take minutes.
 			r.Burst = 1 + int(r.BytesPerSecond*(0.01+d.Float64()/2))
 		}
 		return r
@@ -294,7 +294,7 @@ func (p *plan) String() string {
 	return fmt.Sprintf("%+v", *p)
 }
 
-// reproduce says what to do to see the round again.
+// reproduce returns the command that runs the round again.
 func (p *plan) reproduce() string {
 	return fmt.Sprintf("plan: %s\nreproduce: go run ./internal/soak -seed %d -round %d -times 100", p, p.Seed, p.Round)
 }

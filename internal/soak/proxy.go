@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// A proxy passes on what comes on one connection to another, both ways, in pieces of any size. It
-// passes on the end of a direction as such and loses nothing, whatever its ends do: after a
-// direction has failed the other one goes on.
+// A proxy copies between two connections, in both directions, in pieces of any size. It passes on the end of a
+// direction and loses nothing. If one direction fails, the other goes on.
 type proxy struct {
 	a, b  net.Conn
 	gate  gate
@@ -30,7 +29,7 @@ func newProxy(a, b net.Conn) *proxy {
 	return p
 }
 
-// pass passes on what comes from src to dst.
+// pass copies src to dst.
 func (p *proxy) pass(dst, src net.Conn) {
 	rng := rand.New(rand.NewPCG(rand.Uint64(), 0))
 	buf := make([]byte, 32<<10)
@@ -46,8 +45,8 @@ func (p *proxy) pass(dst, src net.Conn) {
 				time.Sleep(time.Duration(rng.IntN(2000)) * time.Microsecond)
 			}
 			if _, werr := dst.Write(buf[:n]); werr != nil {
-				// Nobody is there to read. What the other one sends must still get
-				// through, and it must not be reset by what nobody reads here.
+				// Nobody reads at dst. Data in the other direction must still arrive, and unread data here must
+				// not cause a reset.
 				_, _ = io.Copy(io.Discard, src)
 				return
 			}
@@ -64,7 +63,7 @@ func (p *proxy) pass(dst, src net.Conn) {
 func (p *proxy) hold()    { p.gate.shut() }
 func (p *proxy) release() { p.gate.open() }
 
-// close ends the proxy and waits for that.
+// close ends the proxy and waits for its goroutines.
 func (p *proxy) close() {
 	p.gate.open()
 	p.a.Close()
@@ -72,7 +71,7 @@ func (p *proxy) close() {
 	p.ended.Wait()
 }
 
-// A gate stops who comes while it is shut.
+// A gate blocks callers of wait while it is shut.
 type gate struct {
 	mu     sync.Mutex
 	closed chan struct{} // not nil while it is shut

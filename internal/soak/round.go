@@ -17,11 +17,11 @@ import (
 	"github.com/smuxkit/smuxkit/stream"
 )
 
-// A round is some sessions between two ends, with what its plan says going on in them.
+// A round is the run of a plan: some sessions between two ends.
 type round struct {
 	p        *plan
 	pairs    []*pair
-	readers  gate         // shut while nobody is to read
+	readers  gate         // shut while reading is stopped
 	held     atomic.Int64 // bytes of the buffers of all ends of streams
 	baseHeap uint64
 	opening  sync.WaitGroup
@@ -40,14 +40,14 @@ type pair struct {
 	accepts  sync.WaitGroup
 
 	mu   sync.Mutex
-	ends [2]map[uint32]*end // those that are known here, by id
+	ends [2]map[uint32]*end // those that this side knows, by id
 
-	// What Close is to have sent: see closes.
+	// What Close must have sent: see closes.
 	closeErr error
 	owed     map[uint32]debt
 }
 
-// A debt is what an end had written on a stream when Close was called.
+// A debt is the number of bytes that an end had written when Close was called.
 type debt struct {
 	written int64
 	fin     bool
@@ -55,14 +55,14 @@ type debt struct {
 
 func newRound(p *plan) *round { return &round{p: p} }
 
-// fail notes what is wrong.
+// fail records an error.
 func (r *round) fail(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.failures = append(r.failures, fmt.Sprintf(format, args...))
 }
 
-// holds counts n bytes of the round's own memory until the returned function is called.
+// holds counts n bytes of the round's own memory, until the function that it returns is called.
 func (r *round) holds(n int64) (done func()) {
 	r.held.Add(n)
 	return func() { r.held.Add(-n) }
@@ -126,7 +126,7 @@ func (r *round) start() error {
 	return nil
 }
 
-// play has everything happen, and returns when all of it has ended.
+// play runs everything and returns when it has ended.
 func (r *round) play() {
 	p := r.p
 	stop := spinners(p.Spinners)
@@ -184,7 +184,7 @@ func (x *pair) open(side, opener int) {
 		}
 		x.handle(side, st, true, func() { <-slots })
 	}
-	// Those that were opened end here.
+	// The streams that were opened end here.
 	for range cap(slots) {
 		slots <- struct{}{}
 	}
@@ -207,7 +207,7 @@ func (x *pair) accept(side int) {
 	}
 }
 
-// handle has an end of a stream do what it is to do.
+// handle runs an end of a stream.
 func (x *pair) handle(side int, st *stream.Stream, opened bool, done func()) {
 	both := x.r.p.behaviours(x.index, st.ID())
 	mine, theirs := both[0], both[1]
@@ -228,7 +228,7 @@ func (x *pair) handle(side int, st *stream.Stream, opened bool, done func()) {
 	})
 }
 
-// disturb does what the plan says, when it says.
+// disturb runs the plan's disturbance at its time.
 func (x *pair) disturb() {
 	p := x.r.p
 	d := p.drawFor(x.index)
@@ -249,7 +249,7 @@ func (x *pair) disturb() {
 	}
 }
 
-// closes closes a session, and notes what it is to have sent by then.
+// closes closes a session, and records what it must have sent.
 func (x *pair) closes(s *session.Session) {
 	owed := make(map[uint32]debt)
 	x.mu.Lock()
@@ -265,12 +265,12 @@ func (x *pair) closes(s *session.Session) {
 	x.owed = owed
 }
 
-// finish waits for the end of both sessions, which it brings about if nothing else does.
+// finish waits for the end of both sessions, and ends them if nothing else does.
 func (x *pair) finish() {
 	p := x.r.p
 	if p.Disturbance == calm {
 		x.settle()
-		// Either way of ending it; nothing is left to send.
+		// Either way ends it: nothing is left to send.
 		s := x.sessions[p.By]
 		var err error
 		if x.index%2 == 0 {
@@ -319,7 +319,7 @@ func (r *round) refusedWithoutLimit(side int, stats session.Stats) bool {
 	return false
 }
 
-// drawFor returns what decisions about a session are drawn from.
+// drawFor returns the source of random decisions about a session.
 func (p *plan) drawFor(session int) draw {
 	return draw{randFrom(p.Seed+uint64(session)+1, p.Round)}
 }

@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 )
 
-// spinCommand is the argument with which this program keeps one processor busy and does nothing
-// else, until its standard input ends, as it does when the parent has ended in whatever way.
+// spinCommand is the argument that makes this program keep one processor busy until its standard input ends. It
+// ends with the parent process.
 const spinCommand = "spin"
 
 func spinUntilClosed(in io.Reader) {
@@ -25,7 +25,7 @@ func spin(stop *atomic.Bool) {
 	}
 }
 
-// startSpinning starts n processes that spin. The returned function ends them.
+// startSpinning starts n processes that spin. The function that it returns ends them.
 func startSpinning(n int) (stop func()) {
 	if n == 0 {
 		return func() {}
@@ -56,7 +56,7 @@ func startSpinning(n int) (stop func()) {
 	}
 }
 
-// spinners starts n goroutines that spin. The returned function ends them.
+// spinners starts n goroutines that spin. The function that it returns ends them.
 func spinners(n int) (stop func()) {
 	var over atomic.Bool
 	var all sync.WaitGroup

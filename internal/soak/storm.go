@@ -17,8 +17,8 @@ import (
 	"github.com/smuxkit/smuxkit/session"
 )
 
-// A storm is a scenario in which streams come as fast as they can. Everything is the default. What
-// was sent is counted against what arrived: nothing may be lost, however it is scheduled.
+// A storm is a scenario in which streams come as fast as possible, with default settings. It counts what was sent
+// and what arrived: nothing may be lost, however goroutines are scheduled.
 type storm struct {
 	name  string
 	size  int // streams
@@ -42,7 +42,7 @@ func stormNames() []string {
 	return names
 }
 
-// runStorms runs one storm, or all, with each of the values of GOMAXPROCS and over both versions.
+// runStorms runs one storm, or all, with each value of GOMAXPROCS and in both versions.
 func runStorms(out io.Writer, name, procs string, times int) error {
 	found := false
 	for _, st := range storms {
@@ -111,7 +111,7 @@ func runStorm(p *plan, st storm, size int) error {
 
 const hello = "hello"
 
-// messages has senders send messages of one stream each, and a loop accept them.
+// messages sends messages, each on a stream of its own, to a loop that accepts them.
 func messages(c, s *session.Session, size, senders int, nap time.Duration) error {
 	var wrong atomic.Pointer[error]
 	fail := func(err error) { wrong.CompareAndSwap(nil, &err) }
@@ -170,8 +170,7 @@ func messages(c, s *session.Session, size, senders int, nap time.Duration) error
 	return nil
 }
 
-// requests has an HTTP client make requests, all at once and each over a stream of its own, to a server
-// on the session.
+// requests makes HTTP requests to a server on the session, all at once, each over a stream of its own.
 func requests(c, s *session.Session, size int) error {
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "you asked for %s", r.URL.Path)
