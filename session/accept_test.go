@@ -98,7 +98,7 @@ func TestMaxStreamsBoundsWhatThePeerOpens(t *testing.T) {
 	const most = 5
 	for _, c := range []struct {
 		name string
-		// close ends the stream. room says whether the stream still counts.
+		// close closes the stream, or a part of it. room says whether that makes room for another stream.
 		close func(t *testing.T, r role, st *stream.Stream, p *testutil.Peer)
 		room  bool
 	}{

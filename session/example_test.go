@@ -17,7 +17,7 @@ import (
 	"github.com/smuxkit/smuxkit/session"
 )
 
-// A client and a server over TCP.
+// A client and a server talk over TCP.
 func Example() {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -78,15 +78,15 @@ func Example() {
 		fmt.Println(string(answer))
 		st.Close()
 	}
-	s.Close() // and conn with it
+	s.Close() // closes conn, too
 	server.Wait()
 	// Output:
 	// hello to you, too
 	// good day to you, too
 }
 
-// Session.Listener returns a net.Listener, and streams are net.Conns, so net/http runs over a session. Here
-// the side that was dialed makes the requests: it reaches a server behind an address it cannot dial.
+// Session.Listener returns a net.Listener, and streams are net.Conns, so net/http runs over a session. Here the
+// side that was dialed makes the requests: it reaches a server that it cannot dial.
 func Example_http() {
 	near, far := net.Pipe() // or the two ends of a TCP connection
 
@@ -118,8 +118,8 @@ func Example_http() {
 	fmt.Println(string(body), err)
 
 	client.CloseIdleConnections()
-	// The server's Shutdown stops accepting streams, and waits for the answers in flight. The session
-	// goes on until its own Shutdown, which waits for all other streams, such as hijacked ones.
+	// The server's Shutdown stops accepting streams and waits for the answers in flight. The session goes on until
+	// its own Shutdown, which waits for all other streams, for example hijacked ones.
 	fmt.Println(server.Shutdown(context.Background()))
 	fmt.Println(<-done)
 	fmt.Println(serving.Shutdown(context.Background()))
@@ -131,7 +131,7 @@ func Example_http() {
 	// <nil>
 }
 
-// smux does not encrypt: put TLS below it.
+// smux does not encrypt. Run it over TLS.
 func Example_tls() {
 	test := httptest.NewTLSServer(nil) // for its certificate
 	defer test.Close()
@@ -209,7 +209,7 @@ func ExampleSession_Shutdown() {
 		log.Fatal(err)
 	}
 
-	// With a context that ends, Shutdown waits no longer than that.
+	// Shutdown waits no longer than its context.
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	fmt.Println(errors.Is(client.Shutdown(ctx), context.Canceled))
@@ -234,7 +234,7 @@ func ExampleSession_Shutdown() {
 	// <nil> use of closed network connection
 }
 
-// A server that bounds the memory of all its sessions together.
+// A server bounds the memory of all its sessions.
 func ExampleConfig() {
 	config := &session.Config{
 		Budget:     flow.NewBudget(256 << 20), // unread bytes of all sessions
@@ -248,7 +248,7 @@ func ExampleConfig() {
 	}
 	_ = serve
 
-	// What is wrong with a Config is said in full.
+	// An error names everything that is wrong with a Config.
 	fmt.Println((&session.Config{Version: 3, MaxStreamWindow: 1000}).Validate())
 	// Output:
 	// session: bad Config: Version is 3, must be from 0 to 2

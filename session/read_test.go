@@ -195,37 +195,12 @@ func TestUnreadDataSurvivesTheOtherDirectionsEnd(t *testing.T) {
 	}{
 		{"CloseWrite before the data comes", closeWrite, nil},
 		{"CloseWrite when the data is there", nil, closeWrite},
-		{"the peer closes both directions", nil, func(t *testing.T, r role, s *session.Session, st *stream.Stream, p *testutil.Peer) {
-			p.Send(t, r.fin(st.ID())) // the second
-		}},
-		{"both ends close both directions", closeWrite, func(t *testing.T, r role, s *session.Session, st *stream.Stream, p *testutil.Peer) {
-			p.Send(t, r.fin(st.ID()))
-		}},
-		{"a Write fails because the peer has closed", nil, func(t *testing.T, r role, s *session.Session, st *stream.Stream, p *testutil.Peer) {
-			p.Send(t, r.fin(st.ID()), r.nop())
-			for {
-				if _, err := st.Write([]byte("x")); err != nil {
-					testutil.WantErr(t, "Write", err, stream.ErrPeerClosed)
-					return
-				}
-			}
-		}},
-		{"a Write's deadline passes", nil, func(t *testing.T, r role, s *session.Session, st *stream.Stream, p *testutil.Peer) {
-			_ = st.SetWriteDeadline(time.Unix(1, 0))
-			_, _ = st.Write([]byte("x"))
-		}},
-		{"a Read's deadline passes", nil, func(t *testing.T, r role, s *session.Session, st *stream.Stream, p *testutil.Peer) {
-			_ = st.SetReadDeadline(time.Unix(1, 0))
-			if n, err := st.Read(make([]byte, 10)); n != 0 || err == nil {
-				t.Errorf("Read = %d, %v", n, err)
-			}
-			_ = st.SetReadDeadline(time.Time{})
-		}},
-		{"the session is shut down", nil, func(t *testing.T, r role, s *session.Session, st *stream.Stream, p *testutil.Peer) {
-			ctx, cancel := context.WithCancel(t.Context())
-			cancel()
-			testutil.WantErr(t, "Shutdown", s.Shutdown(ctx), context.Canceled)
-		}},
+		{"the peer closes both directions", nil, sendFIN}, // a second one
+		{"both ends close both directions", closeWrite, sendFIN},
+		{"a Write fails because the peer has closed", nil, writeToClosedPeer},
+		{"a Write's deadline passes", nil, passWriteDeadline},
+		{"a Read's deadline passes", nil, passReadDeadline},
+		{"the session is shut down", nil, shutDown},
 	} {
 		for _, how := range []int{0, 3} {
 			how := readings[how]
@@ -261,6 +236,41 @@ func closeWrite(t *testing.T, _ role, _ *session.Session, st *stream.Stream, _ *
 	if err := st.CloseWrite(); err != nil {
 		t.Error(err)
 	}
+}
+
+func sendFIN(t *testing.T, r role, _ *session.Session, st *stream.Stream, p *testutil.Peer) {
+	p.Send(t, r.fin(st.ID()))
+}
+
+// writeToClosedPeer makes the peer send its second FIN, and writes until Write fails.
+func writeToClosedPeer(t *testing.T, r role, _ *session.Session, st *stream.Stream, p *testutil.Peer) {
+	p.Send(t, r.fin(st.ID()), r.nop())
+	for {
+		if _, err := st.Write([]byte("x")); err != nil {
+			testutil.WantErr(t, "Write", err, stream.ErrPeerClosed)
+			return
+		}
+	}
+}
+
+func passWriteDeadline(_ *testing.T, _ role, _ *session.Session, st *stream.Stream, _ *testutil.Peer) {
+	_ = st.SetWriteDeadline(time.Unix(1, 0))
+	_, _ = st.Write([]byte("x"))
+}
+
+func passReadDeadline(t *testing.T, _ role, _ *session.Session, st *stream.Stream, _ *testutil.Peer) {
+	_ = st.SetReadDeadline(time.Unix(1, 0))
+	if n, err := st.Read(make([]byte, 10)); n != 0 || err == nil {
+		t.Errorf("Read = %d, %v", n, err)
+	}
+	_ = st.SetReadDeadline(time.Time{})
+}
+
+// shutDown calls Shutdown with a context that has ended.
+func shutDown(t *testing.T, _ role, s *session.Session, _ *stream.Stream, _ *testutil.Peer) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	testutil.WantErr(t, "Shutdown", s.Shutdown(ctx), context.Canceled)
 }
 
 // Several goroutines that read a stream share its bytes: each byte goes to one of them.

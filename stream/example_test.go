@@ -10,8 +10,7 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// A oneStream is a session of our own, as small as can be: it carries one stream over
-// a transport, and nothing else.
+// A oneStream is a minimal session: it carries one stream over a transport, and nothing else.
 type oneStream struct {
 	core  stream.Core
 	conn  io.ReadWriter
@@ -19,7 +18,7 @@ type oneStream struct {
 	begin time.Time
 }
 
-// newOneStream starts it. The two ends of a transport must agree who opens the stream.
+// newOneStream starts the session. The two ends of a transport must agree which one opens the stream.
 func newOneStream(conn io.ReadWriter, opens bool) *stream.Stream {
 	s := &oneStream{conn: conn, ready: make(chan struct{}, 1), begin: time.Now()}
 	shared := &stream.Shared{Version: wire.V2, MaxFrameSize: 16 << 10, Budget: flow.NewBudget(1 << 20).NewAccount()}
@@ -30,7 +29,7 @@ func newOneStream(conn io.ReadWriter, opens bool) *stream.Stream {
 	return s.core.Stream()
 }
 
-// These make it a stream.Notifier. It has but one stream, so there is no line to stand in.
+// These methods make it a stream.Notifier. With one stream it needs no queue.
 
 func (s *oneStream) SendControl(stream.Urgency) { s.Flush() }
 func (s *oneStream) SendData(stream.Urgency)    { s.Flush() }
@@ -42,11 +41,11 @@ func (s *oneStream) Now() time.Duration         { return time.Since(s.begin) }
 func (s *oneStream) Flush() {
 	select {
 	case s.ready <- struct{}{}:
-	default: // it will look anyway
+	default: // it will look in any case
 	}
 }
 
-// send collects what the stream has to send, and writes it.
+// send collects the frames that the stream has to send, and writes them.
 func (s *oneStream) send() {
 	b := wire.NewBatch(false)
 	for range s.ready {
@@ -63,7 +62,7 @@ func (s *oneStream) send() {
 	}
 }
 
-// receive decodes what comes, and hands it to the stream.
+// receive decodes frames and delivers them to the stream.
 func (s *oneStream) receive() {
 	dec := wire.NewDecoder(s.conn)
 	for {
@@ -91,7 +90,7 @@ func (s *oneStream) receive() {
 	}
 }
 
-// A Stream works under any session that can send its frames and hand over those of its peer.
+// A Stream works under any session that sends its frames and delivers those of its peer.
 func Example() {
 	a, b := transport()
 	client := newOneStream(a, true)
@@ -117,7 +116,7 @@ func Example() {
 	// time to go <nil>
 }
 
-// transport returns two ends of anything that is reliable and ordered.
+// transport returns the two ends of a reliable and ordered connection.
 func transport() (a, b io.ReadWriter) {
 	ar, bw := io.Pipe()
 	br, aw := io.Pipe()
