@@ -69,6 +69,7 @@ func (t *socket) interrupt() { t.conn.SetReadDeadline(time.Unix(1, 0)) }
 func (t *socket) readAvailable(fd uintptr) (done bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	var failed error
 	for range maxReadSteps {
 		if t.end != nil {
 			return true
@@ -78,13 +79,18 @@ func (t *socket) readAvailable(fd uintptr) (done bool) {
 			t.r.beforeWait()
 			return true
 		}
-		if empty {
-			if t.end = t.r.s.out.failure(); t.end == nil {
-				t.r.beforeWait()
-				return false
-			}
-			// Writing has failed, and all that the peer had sent has been read.
+		if !empty {
+			continue
 		}
+		if failed != nil {
+			t.end = failed // all that the peer had sent before writing failed has been read
+			return true
+		}
+		if failed = t.r.s.out.failure(); failed == nil {
+			t.r.beforeWait()
+			return false
+		}
+		// The peer may have sent more between the attempt to read and the failure: read once more.
 	}
 	return true
 }
