@@ -10,7 +10,8 @@ import (
 
 const frame = 64 << 10
 
-func TestALoneSessionMayUseTheWholeBudget(t *testing.T) {
+// A session that is alone on its budget may use all of it.
+func TestAccountAloneUsesTheWholeBudget(t *testing.T) {
 	for name, s := range map[string]*flow.Account{
 		"own":    flow.NewAccount(1 << 20),
 		"joined": flow.NewBudget(1 << 20).NewAccount(),
@@ -39,7 +40,8 @@ func TestALoneSessionMayUseTheWholeBudget(t *testing.T) {
 	}
 }
 
-func TestASessionThatHoldsNothingIsNeverFull(t *testing.T) {
+// A session that holds nothing is never full, so it can always take one frame.
+func TestAccountThatHoldsNothingIsNotFull(t *testing.T) {
 	b := flow.NewBudget(0)
 	for range 10 {
 		s := b.NewAccount()
@@ -53,7 +55,8 @@ func TestASessionThatHoldsNothingIsNeverFull(t *testing.T) {
 	}
 }
 
-func TestUnreadSessionsLeaveRoomToTheOthers(t *testing.T) {
+// Sessions that nobody reads leave room for a session that is read.
+func TestBudgetUnreadSessionsLeaveRoom(t *testing.T) {
 	for _, hogs := range []int{1, 2, 10, 50} {
 		b := flow.NewBudget(32 << 20)
 		reader := b.NewAccount()
@@ -87,7 +90,8 @@ func TestUnreadSessionsLeaveRoomToTheOthers(t *testing.T) {
 	}
 }
 
-func TestWhatWasPromisedMayBeHeld(t *testing.T) {
+// A session is not full while it holds no more than was committed to its peers.
+func TestAccountMayHoldWhatIsCommitted(t *testing.T) {
 	b := flow.NewBudget(32 << 20)
 	s, other := b.NewAccount(), b.NewAccount()
 	other.Charge(3 << 20)
@@ -106,7 +110,8 @@ func TestWhatWasPromisedMayBeHeld(t *testing.T) {
 	}
 }
 
-func TestLeaveGivesEverythingBack(t *testing.T) {
+// Close gives back all that the account holds, and later calls change nothing.
+func TestAccountCloseGivesEverythingBack(t *testing.T) {
 	b := flow.NewBudget(1 << 20)
 	s, other := b.NewAccount(), b.NewAccount()
 	other.Charge(10)
@@ -117,7 +122,7 @@ func TestLeaveGivesEverythingBack(t *testing.T) {
 	if b.Used() != 10 || b.Committed() != 0 {
 		t.Errorf("%d used and %d committed after it left", b.Used(), b.Committed())
 	}
-	// Whatever comes late changes nothing.
+	// Late calls change nothing.
 	s.Release(1 << 20)
 	s.Charge(1 << 20)
 	if got := s.Resize(100_000, 200_000); got != 100_000 {
@@ -132,14 +137,15 @@ func TestLeaveGivesEverythingBack(t *testing.T) {
 	if b.Used() != 10 || b.Committed() != 0 {
 		t.Errorf("%d used and %d committed after late calls", b.Used(), b.Committed())
 	}
-	// The other one is alone now.
+	// The other account is alone now.
 	other.Charge(1<<20 - 11)
 	if other.Full() {
 		t.Error("the last session is full with a byte left")
 	}
 }
 
-func TestReturningMoreThanWasTakenPanics(t *testing.T) {
+// Release panics if more bytes are released than were charged, and changes nothing.
+func TestAccountReleaseOfTooMuchPanics(t *testing.T) {
 	for _, s := range []*flow.Account{flow.NewAccount(100), flow.NewBudget(100).NewAccount()} {
 		s.Charge(3)
 		func() {
@@ -156,9 +162,9 @@ func TestReturningMoreThanWasTakenPanics(t *testing.T) {
 	}
 }
 
-// TestTheTotalStaysWithinTheBudget lets many sessions take and return at once,
-// and some leave and join, and then finds every byte accounted for.
-func TestTheTotalStaysWithinTheBudget(t *testing.T) {
+// The bytes and windows of all sessions stay within the budget while sessions charge, release,
+// close and begin at once. In the end every byte is accounted for.
+func TestBudgetBoundsTheTotal(t *testing.T) {
 	const sessions = 8
 	b := flow.NewBudget(1 << 20)
 	var wg sync.WaitGroup

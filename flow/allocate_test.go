@@ -9,10 +9,11 @@ import (
 	"github.com/smuxkit/smuxkit/flow"
 )
 
-// committable is what a budget promises at most.
+// committable returns the most that a budget commits.
 func committable(b *flow.Budget) int { return b.Size() - b.Size()/8 }
 
-func TestALoneStreamGetsTheWindowItNeeds(t *testing.T) {
+// A stream that is alone gets the window that it asks for, up to the maximum.
+func TestResizeGivesALoneStreamWhatItNeeds(t *testing.T) {
 	account := flow.NewAccount(32 << 20)
 	if got := account.Resize(0, flow.InitialWindow); got != flow.InitialWindow {
 		t.Fatalf("first window %d", got)
@@ -35,7 +36,9 @@ func TestALoneStreamGetsTheWindowItNeeds(t *testing.T) {
 	}
 }
 
-func TestNewStreamsGetLessWhenMuchIsPromised(t *testing.T) {
+// The more is committed, the less a new stream gets. Streams that only open cause no
+// pressure.
+func TestResizeGivesNewStreamsLessAndLess(t *testing.T) {
 	account := flow.NewAccount(32 << 20)
 	account.OnPressure(func() { t.Error("a stream that only opens asks for idle windows") })
 	last, full, least := flow.InitialWindow, 0, 0
@@ -65,7 +68,7 @@ func TestNewStreamsGetLessWhenMuchIsPromised(t *testing.T) {
 	if b.Committed() > committable(b)/4 {
 		t.Errorf("streams that only opened were committed %d", b.Committed())
 	}
-	// A stream that works finds room to grow all the same, and others still open.
+	// A stream in use can still grow, and other streams can still open.
 	if got := account.Resize(0, 8<<20); got < 6<<20 {
 		t.Errorf("a stream that needs 8 MiB got %d", got)
 	}
@@ -75,13 +78,15 @@ func TestNewStreamsGetLessWhenMuchIsPromised(t *testing.T) {
 	}
 }
 
-func TestIdleWindowsComeBackWhenPromisesAreScarce(t *testing.T) {
+// Under pressure Reclaim takes back the windows of idle streams, and a busy stream gets
+// them.
+func TestReclaimTakesBackIdleWindows(t *testing.T) {
 	b := flow.NewBudget(32 << 20)
 	idleAccount, busyAccount := b.NewAccount(), b.NewAccount()
-	rang := 0
-	idleAccount.OnPressure(func() { rang++ })
+	signals := 0
+	idleAccount.OnPressure(func() { signals++ })
 
-	// Two streams of one session have grown, and fallen silent.
+	// The windows of two streams of one session have grown, and the streams are idle.
 	sim := &simulation{}
 	idle := make([]*transfer, 2)
 	for i := range idle {
@@ -93,17 +98,17 @@ func TestIdleWindowsComeBackWhenPromisesAreScarce(t *testing.T) {
 	if held < 20<<20 {
 		t.Fatalf("only %d committed", held)
 	}
-	// A stream of another one needs a window, and cannot have it.
+	// A stream of another session needs a larger window and does not get it.
 	busy := newTransfer(t, sim, gbit, 100*time.Millisecond, busyAccount)
 	busy.write(math.MaxInt)
 	sim.run(30 * time.Second)
-	if !idleAccount.UnderPressure() || rang == 0 {
-		t.Errorf("pressed=%v, rang %d times", idleAccount.UnderPressure(), rang)
+	if !idleAccount.UnderPressure() || signals == 0 {
+		t.Errorf("pressed=%v, %d signals", idleAccount.UnderPressure(), signals)
 	}
 	if busy.in.Window() > committable(b)-held+64<<10 {
 		t.Errorf("the busy stream got %d", busy.in.Window())
 	}
-	// The first visit spares a stream that was used since the last one.
+	// The first Reclaim spares a stream that was used before.
 	for range 2 {
 		for _, x := range idle {
 			if x.in.Reclaim(idleAccount) == flow.Reclaimed {
@@ -120,7 +125,7 @@ func TestIdleWindowsComeBackWhenPromisesAreScarce(t *testing.T) {
 	if got := b.Committed(); got != busy.in.Window() {
 		t.Errorf("%d committed for a window of %d", got, busy.in.Window())
 	}
-	// And a stream whose window was taken grows again.
+	// A stream whose window was taken grows again.
 	busy.left = 0
 	busy.in.Finish(busyAccount)
 	idle[0].write(64 << 20)
@@ -133,7 +138,8 @@ func TestIdleWindowsComeBackWhenPromisesAreScarce(t *testing.T) {
 	}
 }
 
-func TestAStreamThatWorksGivesUpWhatItDoesNotNeedUnderPressure(t *testing.T) {
+// Under pressure a stream in use gives up the part of its window that it does not need.
+func TestReceiveWindowShrinksUnderPressure(t *testing.T) {
 	sim := &simulation{}
 	account := flow.NewAccount(32 << 20)
 	x := newTransfer(t, sim, gbit, 100*time.Millisecond, account)
@@ -163,7 +169,9 @@ func TestAStreamThatWorksGivesUpWhatItDoesNotNeedUnderPressure(t *testing.T) {
 	}
 }
 
-func TestSixtyFourUnreadStreamsDoNotStopAnother(t *testing.T) {
+// Beside 64 unread streams another one reaches nine tenths of the rate that it reaches
+// alone.
+func TestBudgetUnreadStreamsDoNotStopAnother(t *testing.T) {
 	const size = 256 << 20
 	for _, rtt := range []time.Duration{50 * time.Microsecond, 10 * time.Millisecond, 100 * time.Millisecond} {
 		run := func(unread int) float64 {
@@ -205,7 +213,8 @@ func TestSixtyFourUnreadStreamsDoNotStopAnother(t *testing.T) {
 	}
 }
 
-func TestManyStreamsShareABudgetAndFillThePath(t *testing.T) {
+// Streams that share a budget fill the path, whatever their number.
+func TestBudgetSharedByStreamsFillsThePath(t *testing.T) {
 	for _, n := range []int{2, 8, 64, 400} {
 		sim := &simulation{}
 		b := flow.NewBudget(32 << 20)
@@ -237,7 +246,8 @@ func TestManyStreamsShareABudgetAndFillThePath(t *testing.T) {
 	}
 }
 
-func TestPromisesNeverExceedTheBudget(t *testing.T) {
+// The committed windows never exceed seven eighths of the budget, and are 0 in the end.
+func TestResizeNeverExceedsTheBudget(t *testing.T) {
 	for seed := range uint64(20) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		b := flow.NewBudget(1 << (16 + rng.IntN(10)))

@@ -12,8 +12,8 @@ import (
 // benchFrame is the payload of a full frame.
 const benchFrame = 32760
 
-// BenchmarkReceiveWindow is what a frame costs the stream that it arrives on, with its part of
-// the updates: Received, Read, and Update when one is due.
+// BenchmarkReceiveWindow is the cost of a frame that arrives, for its stream: AddReceived,
+// AddRead, and Update when one is due.
 func BenchmarkReceiveWindow(b *testing.B) {
 	for _, n := range []int{256, benchFrame} {
 		b.Run(fmt.Sprintf("frame=%d", n), func(b *testing.B) {
@@ -35,8 +35,8 @@ func BenchmarkReceiveWindow(b *testing.B) {
 	}
 }
 
-// BenchmarkReceiveWindowOpenFinish is what a stream costs, whatever it carries: its first window
-// is asked for and given back.
+// BenchmarkReceiveWindowOpenFinish is the cost of a stream without data: its first window is
+// committed and given back.
 func BenchmarkReceiveWindowOpenFinish(b *testing.B) {
 	b.ReportAllocs()
 	account := flow.NewAccount(32 << 20)
@@ -47,8 +47,8 @@ func BenchmarkReceiveWindowOpenFinish(b *testing.B) {
 	}
 }
 
-// BenchmarkSendWindow is what a frame costs the stream that it is sent on, with an update for
-// each eighth frame, as a receiver with the first window sends them.
+// BenchmarkSendWindow is the cost of a frame that is sent, for its stream, with an update for
+// each eighth frame, as from a receiver with the first window.
 func BenchmarkSendWindow(b *testing.B) {
 	b.ReportAllocs()
 	var w flow.SendWindow
@@ -65,8 +65,8 @@ func BenchmarkSendWindow(b *testing.B) {
 	}
 }
 
-// BenchmarkAccount is what a frame costs its session: Full, Charge and Release. The account is all of
-// its budget or a part of one; or 4 goroutines use one account or budget at once.
+// BenchmarkAccount is the cost of a frame for its session: Full, Charge and Release. The account
+// has its own budget or joined one, and is used by one goroutine or by 4 at once.
 func BenchmarkAccount(b *testing.B) {
 	frame := func(b *testing.B, s *flow.Account) {
 		if s.Full() {
@@ -111,7 +111,7 @@ func BenchmarkAccount(b *testing.B) {
 	})
 }
 
-// BenchmarkLimiter is what a frame costs whoever limits its rate; none is the nil Limiter.
+// BenchmarkLimiter is the cost of a frame for a rate limit; none is the nil Limiter.
 func BenchmarkLimiter(b *testing.B) {
 	for _, rate := range []float64{1e12, 0} {
 		l := flow.NewLimiter(flow.Rate{BytesPerSecond: rate, Burst: 1 << 20})

@@ -11,8 +11,8 @@ import (
 	"github.com/smuxkit/smuxkit/flow"
 )
 
-// Two ends of a protocol of somebody's own, over which one sends blocks and the
-// other says how many more it may send: that is all that the windows need.
+// Windows work in any protocol in which one end sends blocks, and the other end tells it how
+// many more bytes it may send.
 func Example_underAnotherProtocol() {
 	var toReader, toWriter bytes.Buffer // two directions of a transport
 	start := time.Now()
@@ -29,7 +29,7 @@ func Example_underAnotherProtocol() {
 			left -= n
 		}
 	}
-	// The reader's side: it says so when an update is due.
+	// The reader's side: it sends an update when one is due.
 	var in flow.ReceiveWindow
 	var granter flow.MaxWindow = 4 << 20
 	in.Open(granter)
@@ -70,7 +70,7 @@ func Example_underAnotherProtocol() {
 	// Output: 1048576 bytes, true
 }
 
-// A peer that sends more than it may is found out. Some of that can be tolerated.
+// A peer that sends more than its window allows is detected. Some overrun can be tolerated.
 func ExampleReceiveWindow_AddReceived() {
 	var w flow.ReceiveWindow
 	fmt.Println(w.AddReceived(flow.InitialWindow, 0, 0))
@@ -82,7 +82,7 @@ func ExampleReceiveWindow_AddReceived() {
 	// flow: peer sent beyond its window
 }
 
-// Two connections share a megabyte of memory for what is not yet read.
+// Two connections share a megabyte of memory for unread data.
 func ExampleBudget() {
 	budget := flow.NewBudget(1 << 20)
 	unread, read := budget.NewAccount(), budget.NewAccount()
@@ -107,7 +107,7 @@ func ExampleBudget() {
 	// room: true
 }
 
-// One call blocks; the other says how long to wait.
+// Wait blocks; Reserve returns how long to wait.
 func ExampleLimiter() {
 	limit := flow.NewLimiter(flow.Rate{BytesPerSecond: 1e6, Burst: 50_000})
 	if err := limit.Wait(context.Background(), 50_000); err != nil {

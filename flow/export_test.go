@@ -2,7 +2,8 @@ package flow
 
 import "fmt"
 
-// Check returns an error if an invariant does not hold that holds between any two calls.
+// Check returns an error if an invariant of the window does not hold. Tests call it between calls of
+// the other methods.
 func (w *ReceiveWindow) Check() error {
 	o := &w.offsets
 	limit, edge := o.limit.value(), o.edge.value()

@@ -10,8 +10,8 @@ import (
 	"github.com/smuxkit/smuxkit/internal/testutil"
 )
 
-// moody is a Allocator that grants by a byte string: at times little, at times
-// nothing, and at times less than there was.
+// A moody Allocator decides by a byte string. It grants little, nothing, or less than the
+// stream has.
 type moody struct{ moods []byte }
 
 func (m *moody) Resize(have, want int) int {
@@ -32,10 +32,9 @@ func (m *moody) WindowCap(time.Duration) int {
 	return int(m.moods[0]) << 10
 }
 
-// converse runs a stream between a sender and a receiver whose frames and updates
-// are under way for any time, as script says: two bytes a step. It fails if the
-// receiver ever sees more than it granted, or if in the end the stream is stuck. The
-// sender may overrun its window by so many bytes.
+// converse runs a stream between a sender and a receiver. Frames and updates take any time,
+// as script says with two bytes a step. converse fails if the receiver sees more than it
+// granted plus overrun bytes, or if the stream is stuck in the end.
 func converse(t *testing.T, g flow.Allocator, script []byte, overrun int) {
 	var (
 		in      flow.ReceiveWindow
@@ -45,7 +44,7 @@ func converse(t *testing.T, g flow.Allocator, script []byte, overrun int) {
 		updates [][2]uint32
 		sent    int
 		read    int
-		granted = flow.InitialWindow // the highest limit that the sender has heard of
+		granted = flow.InitialWindow // the highest limit that has reached the sender
 	)
 	update := func() {
 		consumed, window := in.Update(g, now)
@@ -87,7 +86,7 @@ func converse(t *testing.T, g flow.Allocator, script []byte, overrun int) {
 	hear := func() {
 		if len(updates) > 0 {
 			must(t, out.Update(updates[0][0], updates[0][1]))
-			// An update says where the window ends modulo 2^32, and so do these.
+			// The end of the window is known modulo 2^32.
 			granted += max(0, int(int32(updates[0][0]+updates[0][1]-uint32(granted))))
 			updates = updates[1:]
 		}
@@ -139,7 +138,7 @@ func converse(t *testing.T, g flow.Allocator, script []byte, overrun int) {
 		}
 		must(t, in.Check())
 	}
-	// From here on everything that is due happens: a megabyte must get through.
+	// From here on all updates that are due are sent: a megabyte must get through.
 	goal := sent + 1<<20
 	for stuck := 0; sent < goal; stuck++ {
 		before := sent
@@ -175,7 +174,8 @@ func randomScript(seed uint64, n int) []byte {
 	return script
 }
 
-func TestAnyInterleavingKeepsTheWindowAndNeverGetsStuck(t *testing.T) {
+// However frames and updates interleave, the window holds and the stream never gets stuck.
+func TestReceiveWindowNeverGetsStuck(t *testing.T) {
 	scripts := uint64(2000)
 	if testutil.Race {
 		scripts = 100
@@ -209,7 +209,7 @@ func FuzzConversation(f *testing.F) {
 	})
 }
 
-// FuzzSendWindow feeds updates of a hostile peer.
+// FuzzSendWindow applies updates of a hostile peer.
 func FuzzSendWindow(f *testing.F) {
 	f.Add(uint32(0), uint32(1<<20), uint32(5), uint32(0xffffffff))
 	f.Add(uint32(0xffffffff), uint32(0), uint32(0x80000000), uint32(0x7fffffff))
@@ -235,8 +235,8 @@ func FuzzSendWindow(f *testing.F) {
 	})
 }
 
-// FuzzReceiveWindow feeds bytes at any times, also ones that go back, from a peer
-// that ignores its window.
+// FuzzReceiveWindow receives bytes from a peer that ignores its window, at any times, also at
+// times that go backwards.
 func FuzzReceiveWindow(f *testing.F) {
 	f.Add(randomScript(3, 300))
 	f.Fuzz(func(t *testing.T, script []byte) {

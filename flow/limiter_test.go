@@ -12,7 +12,8 @@ import (
 	"github.com/smuxkit/smuxkit/flow"
 )
 
-func TestNoLimiterIsNoLimit(t *testing.T) {
+// A nil Limiter is no limit, and a Rate that is no limit makes one.
+func TestLimiterNilIsNoLimit(t *testing.T) {
 	for _, l := range []*flow.Limiter{
 		nil,
 		flow.NewLimiter(flow.Rate{Burst: 100}),
@@ -33,7 +34,8 @@ func TestNoLimiterIsNoLimit(t *testing.T) {
 	}
 }
 
-func TestWaitWithoutLimitStillHeedsItsContext(t *testing.T) {
+// Wait returns the error of a context that is done, also without a limit.
+func TestLimiterNilWaitHeedsItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	var l *flow.Limiter
@@ -42,7 +44,8 @@ func TestWaitWithoutLimitStillHeedsItsContext(t *testing.T) {
 	}
 }
 
-func TestABurstBelowOneIsATenthOfASecond(t *testing.T) {
+// The default burst is the bytes of a tenth of a second, and at least one byte.
+func TestLimiterDefaultBurstIsATenthOfASecond(t *testing.T) {
 	for _, tt := range []struct {
 		rate float64
 		want int
@@ -53,9 +56,9 @@ func TestABurstBelowOneIsATenthOfASecond(t *testing.T) {
 	}
 }
 
-// TestTheRateHolds sends for ten seconds as fast as the limiter lets, in frames
-// that are cut to its burst, and looks at every interval of 100 ms.
-func TestTheRateHolds(t *testing.T) {
+// A sender that is as fast as the limiter allows has the rate within 2 % over ten seconds, and
+// exceeds it by no more than the burst in any interval of 100 ms.
+func TestLimiterHoldsItsRate(t *testing.T) {
 	type method func(l *flow.Limiter, n int)
 	for name, pass := range map[string]method{
 		"Wait": func(l *flow.Limiter, n int) { _ = l.Wait(context.Background(), n) },
@@ -111,7 +114,8 @@ func TestTheRateHolds(t *testing.T) {
 	}
 }
 
-func TestMoreThanTheBurstIsTakenInPieces(t *testing.T) {
+// More bytes than the burst wait as long as the rate says.
+func TestLimiterTakesMoreThanBurstInPieces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := flow.NewLimiter(flow.Rate{BytesPerSecond: 1000, Burst: 10})
 		start := time.Now()
@@ -128,7 +132,8 @@ func TestMoreThanTheBurstIsTakenInPieces(t *testing.T) {
 	})
 }
 
-func TestWaitEndsWithItsContextAndPutsBackWhatWasNotDue(t *testing.T) {
+// Wait ends when its context is done, and puts back the bytes that could not pass yet.
+func TestLimiterWaitEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := flow.NewLimiter(flow.Rate{BytesPerSecond: 1000, Burst: 1000})
 		ctx, cancel := context.WithTimeout(context.Background(), 250*time.Millisecond)
@@ -147,7 +152,8 @@ func TestWaitEndsWithItsContextAndPutsBackWhatWasNotDue(t *testing.T) {
 	})
 }
 
-func TestDelayTellsHowLongToWaitAndTakesNothing(t *testing.T) {
+// Delay returns how long to wait, and takes no bytes.
+func TestLimiterDelayTakesNothing(t *testing.T) {
 	now := time.Unix(0, 0)
 	l := flow.NewLimiter(flow.Rate{BytesPerSecond: 1000, Burst: 100})
 	if got := l.Delay(100, now); got != 0 {
@@ -170,8 +176,9 @@ func TestDelayTellsHowLongToWaitAndTakesNothing(t *testing.T) {
 	}
 }
 
-// Whoever is told to wait for less than no time asks again at once, and again.
-func TestDelayOfARateNextToNothingIsLongAndNotNegative(t *testing.T) {
+// Delay is long and never negative, also at a rate close to zero: a caller that waits for a
+// negative time would call again at once, without end.
+func TestLimiterDelayIsNeverNegative(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	for _, rate := range []float64{1e-9, 1e-10, 1e-100, math.SmallestNonzeroFloat64} {
 		l := flow.NewLimiter(flow.Rate{BytesPerSecond: rate, Burst: 1})

@@ -9,7 +9,7 @@ import (
 	"github.com/smuxkit/smuxkit/flow"
 )
 
-// must fails the test at an error.
+// must fails the test if err is not nil.
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -17,7 +17,8 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func TestAPeerMaySendTheFirstWindowBeforeAnyUpdate(t *testing.T) {
+// A peer may send InitialWindow bytes before any update, and no byte more.
+func TestReceiveWindowAllowsTheFirstWindow(t *testing.T) {
 	var w flow.ReceiveWindow
 	must(t, w.AddReceived(flow.InitialWindow, 0, 0))
 	if err := w.AddReceived(3, 0, 0); !errors.Is(err, flow.ErrWindow) {
@@ -57,8 +58,8 @@ func TestReceiveWindowHoldsAnOverrunAgainstThePeer(t *testing.T) {
 	must(t, w.AddReceived(out.Available(), 0, 0))
 }
 
-// What is tolerated is an eighth of the budget, shared or not.
-func TestShareMaxOverrunIsAnEighthOfTheBudget(t *testing.T) {
+// The tolerated overrun is an eighth of the budget, shared or not, within its bounds.
+func TestAccountMaxOverrunIsAnEighthOfTheBudget(t *testing.T) {
 	const kib, mib = 1 << 10, 1 << 20
 	for _, tt := range []struct{ budget, want int }{
 		{1, 64 * kib}, {64 * kib, 64 * kib}, {512 * kib, 64 * kib}, {32 * mib, 4 * mib}, {math.MaxInt, min(256*mib, math.MaxInt/8)},
@@ -72,7 +73,8 @@ func TestShareMaxOverrunIsAnEighthOfTheBudget(t *testing.T) {
 	}
 }
 
-func TestBytesThatWereOnceGrantedStayLegal(t *testing.T) {
+// Bytes that an update once allowed stay legal after the window was lowered.
+func TestReceiveWindowGrantedBytesStayLegal(t *testing.T) {
 	// The stream opens with less than the peer assumes.
 	var w flow.ReceiveWindow
 	if !w.Open(flow.MaxWindow(50_000)) {
@@ -109,7 +111,8 @@ func TestBytesThatWereOnceGrantedStayLegal(t *testing.T) {
 	}
 }
 
-func TestAnUpdateIsDueAfterAQuarterOfTheWindow(t *testing.T) {
+// An update is due when a quarter of the window has been read.
+func TestUpdateDueAfterAQuarterOfTheWindow(t *testing.T) {
 	var w flow.ReceiveWindow
 	for round := range 100 {
 		must(t, w.AddReceived(flow.InitialWindow/2, 0, 0))
@@ -133,7 +136,8 @@ func TestAnUpdateIsDueAfterAQuarterOfTheWindow(t *testing.T) {
 	}
 }
 
-func TestAShortStreamCausesNoUpdate(t *testing.T) {
+// A stream shorter than a quarter of the first window causes no update.
+func TestUpdateNotDueOnAShortStream(t *testing.T) {
 	var w flow.ReceiveWindow
 	w.Open(flow.NewAccount(32 << 20))
 	for range 60 {
@@ -144,7 +148,8 @@ func TestAShortStreamCausesNoUpdate(t *testing.T) {
 	}
 }
 
-func TestNoUpdateIsDueAfterFinish(t *testing.T) {
+// After Finish no update is due, nothing is committed, and no call changes that.
+func TestUpdateNotDueAfterFinish(t *testing.T) {
 	account := flow.NewAccount(32 << 20)
 	for _, open := range []bool{false, true} {
 		var w flow.ReceiveWindow

@@ -11,7 +11,8 @@ import (
 	"github.com/smuxkit/smuxkit/flow"
 )
 
-func TestSendWindow(t *testing.T) {
+// Available follows what was sent and the updates that arrived.
+func TestSendWindowAvailable(t *testing.T) {
 	type step struct {
 		sent             int
 		update           bool
@@ -75,7 +76,8 @@ func TestSendWindow(t *testing.T) {
 	}
 }
 
-func TestAConsumedErrorCarriesTheFigures(t *testing.T) {
+// The error of Update carries what the peer claims and what was sent.
+func TestConsumedErrorCarriesTheFigures(t *testing.T) {
 	var w flow.SendWindow
 	w.AddSent(7)
 	err := w.Update(9, 100)
@@ -115,7 +117,7 @@ func TestSendWindowCountsAcrossTheWrap(t *testing.T) {
 
 // A stream that is idle, or carries little, costs little memory: what a window takes to measure its path is
 // allocated by the first update.
-func TestWindowsAreSmall(t *testing.T) {
+func TestWindowsCostLittleMemory(t *testing.T) {
 	if n := unsafe.Sizeof(flow.SendWindow{}); n > 16 {
 		t.Errorf("a SendWindow has %d bytes", n)
 	}

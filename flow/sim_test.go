@@ -43,7 +43,7 @@ func (s *simulation) after(d time.Duration, run func()) {
 	heap.Push(&s.events, event{s.now + max(0, d), s.made, run})
 }
 
-// run runs what happens until then.
+// run runs all events up to the time until.
 func (s *simulation) run(until time.Duration) {
 	for len(s.events) > 0 && s.events[0].at <= until {
 		e := heap.Pop(&s.events).(event)
@@ -70,7 +70,7 @@ func (l *link) room() time.Duration {
 	return max(0, l.free-l.sim.now-l.time(l.buffer))
 }
 
-// await calls f when there is room and all that waited before had their turn.
+// await calls f when there is room, after all senders that waited before.
 func (l *link) await(f func()) {
 	l.queue = append(l.queue, f)
 	if len(l.queue) == 1 {
@@ -129,7 +129,7 @@ type transfer struct {
 	in        flow.ReceiveWindow
 	piece     int           // bytes a read takes at most; 0: 32 KiB
 	readTime  time.Duration // time that a read takes
-	readEvery time.Duration // the reader comes back so often, and then takes all there is
+	readEvery time.Duration // how often the reader comes back, to read all bytes
 	reading   bool
 
 	read      int

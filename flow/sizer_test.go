@@ -15,9 +15,9 @@ const (
 	gbit = 1000 * mbit
 )
 
-// TestAStreamUsesThePathWithoutConfiguration has the targets of the project, for
-// the whole transfer and for its second half, and a few of this package's own.
-func TestAStreamUsesThePathWithoutConfiguration(t *testing.T) {
+// Without configuration a stream reaches this part of the path's rate, over the whole transfer
+// and over its second half.
+func TestReceiveWindowFillsThePath(t *testing.T) {
 	for _, tt := range []struct {
 		rate       float64
 		rtt        time.Duration
@@ -60,7 +60,7 @@ func TestAStreamUsesThePathWithoutConfiguration(t *testing.T) {
 	}
 }
 
-// rateShare is what part of a rate the transfer reached, in all and in its second half.
+// rateShare returns the part of a rate that the transfer reached, in all and in its second half.
 func (x *transfer) rateShare(rate float64, size int) (whole, second float64) {
 	x.t.Helper()
 	if x.read != size {
@@ -70,7 +70,8 @@ func (x *transfer) rateShare(rate float64, size int) (whole, second float64) {
 	return float64(size) / rate / all.Seconds(), float64(size) / 2 / rate / (all - half).Seconds()
 }
 
-func TestThePathIsUsedWhateverTheSizeOfFrames(t *testing.T) {
+// The window fills the path whatever the size of frames.
+func TestReceiveWindowFillsThePathWithAnyFrame(t *testing.T) {
 	for _, frame := range some(16384, 1000, 4096, 32760, 32768, 65535) {
 		sim := &simulation{}
 		x := newTransfer(t, sim, gbit, 100*time.Millisecond, flow.NewAccount(32<<20))
@@ -83,7 +84,8 @@ func TestThePathIsUsedWhateverTheSizeOfFrames(t *testing.T) {
 	}
 }
 
-func TestASlowReaderKeepsTheWindowSmall(t *testing.T) {
+// A reader of 1 MB/s keeps the window below 1 MiB and still gets its rate.
+func TestReceiveWindowStaysSmallForASlowReader(t *testing.T) {
 	for _, rtt := range []time.Duration{50 * time.Microsecond, time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond} {
 		for _, rate := range []float64{20 * mbit, gbit, 40 * gbit} {
 			for _, piece := range []int{4 << 10, 32 << 10, 128 << 10} {
@@ -104,7 +106,8 @@ func TestASlowReaderKeepsTheWindowSmall(t *testing.T) {
 	}
 }
 
-func TestTheWindowShrinksWhenTheReaderSlowsDown(t *testing.T) {
+// The window shrinks when the reader slows down, and grows when it is fast again.
+func TestReceiveWindowShrinksWithTheReader(t *testing.T) {
 	sim := &simulation{}
 	account := flow.NewAccount(32 << 20)
 	x := newTransfer(t, sim, gbit, 100*time.Millisecond, account)
@@ -129,7 +132,8 @@ func TestTheWindowShrinksWhenTheReaderSlowsDown(t *testing.T) {
 	}
 }
 
-func TestASenderThatHasLittleToSendDoesNotGrowTheWindow(t *testing.T) {
+// A sender that has little to send does not make the window grow.
+func TestReceiveWindowStaysSmallForLittleData(t *testing.T) {
 	for _, rtt := range []time.Duration{50 * time.Microsecond, time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond} {
 		for _, size := range some(1000, 1, 64, 1024, 4096, 32<<10, 64<<10) {
 			for _, every := range []time.Duration{100 * time.Microsecond, 10 * time.Millisecond, 500 * time.Millisecond} {
@@ -157,7 +161,8 @@ func TestASenderThatHasLittleToSendDoesNotGrowTheWindow(t *testing.T) {
 	}
 }
 
-func TestTheWindowFollowsAPathThatGetsLonger(t *testing.T) {
+// When the path gets longer, the window grows until it fills the path again.
+func TestReceiveWindowFollowsALongerPath(t *testing.T) {
 	sim := &simulation{}
 	x := newTransfer(t, sim, gbit, 20*time.Millisecond, flow.NewAccount(32<<20))
 	x.write(math.MaxInt)
@@ -171,11 +176,12 @@ func TestTheWindowFollowsAPathThatGetsLonger(t *testing.T) {
 	}
 }
 
-func TestAQueueInThePathIsNotTakenForDistance(t *testing.T) {
+// A queue in the path does not make the window grow.
+func TestReceiveWindowTakesNoQueueForDistance(t *testing.T) {
 	for _, rtt := range []time.Duration{time.Millisecond, 30 * time.Millisecond, 100 * time.Millisecond} {
 		sim := &simulation{}
 		x := newTransfer(t, sim, 10*mbit, rtt, flow.NewAccount(32<<20))
-		x.link.buffer = 64 << 20 // the sender is never told to wait
+		x.link.buffer = 64 << 20 // the sender never has to wait
 		x.write(1 << 30)
 		sim.run(10 * time.Minute)
 		if x.in.Window() > 1<<20 {
@@ -184,7 +190,8 @@ func TestAQueueInThePathIsNotTakenForDistance(t *testing.T) {
 	}
 }
 
-func TestSteadyFlowHasAtMostOneUpdateAQuarterWindow(t *testing.T) {
+// In a steady flow there is at most one update for each quarter of the window.
+func TestUpdateComesOncePerQuarterWindow(t *testing.T) {
 	for _, rtt := range []time.Duration{50 * time.Microsecond, 10 * time.Millisecond, 100 * time.Millisecond, 400 * time.Millisecond} {
 		for _, most := range some(16<<20, 1<<20, flow.InitialWindow) {
 			sim := &simulation{}
@@ -201,7 +208,8 @@ func TestSteadyFlowHasAtMostOneUpdateAQuarterWindow(t *testing.T) {
 	}
 }
 
-func TestAWindowThatCannotGrowIsUsedInFull(t *testing.T) {
+// A window that cannot grow is used in full in each round trip.
+func TestReceiveWindowAtItsMaximumIsUsedInFull(t *testing.T) {
 	const rtt, most = 100 * time.Millisecond, 1 << 20
 	for _, piece := range []int{4 << 10, 32 << 10, 64 << 10, 1 << 20} {
 		sim := &simulation{}
@@ -217,12 +225,13 @@ func TestAWindowThatCannotGrowIsUsedInFull(t *testing.T) {
 	}
 }
 
-// raised is a Allocator that at some time grants more.
+// A raised Allocator grants more from some time on.
 type raised struct{ flow.MaxWindow }
 
 func (r *raised) Resize(have, want int) int { return r.MaxWindow.Resize(have, want) }
 
-func TestAWindowThatWasHeldDownGrowsOnceItMay(t *testing.T) {
+// A window that the Allocator held down grows once the Allocator allows more.
+func TestReceiveWindowGrowsOnceItMay(t *testing.T) {
 	for _, size := range some(3_129_751, 600_001, 1<<20, 2_000_001, 4<<20, 5_000_001, 7_340_051) {
 		for _, piece := range some(32<<10, 4<<10, 64<<10, 1<<20) {
 			sim := &simulation{}
@@ -242,7 +251,8 @@ func TestAWindowThatWasHeldDownGrowsOnceItMay(t *testing.T) {
 	}
 }
 
-func TestAReaderThatTakesGulpsKeepsTheWindowSmall(t *testing.T) {
+// A slow reader keeps the window small also if it reads much at once.
+func TestReceiveWindowStaysSmallForLargeReads(t *testing.T) {
 	for _, rtt := range []time.Duration{time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond} {
 		for _, piece := range []int{256 << 10, 512 << 10, 1 << 20, 2 << 20} {
 			sim := &simulation{}

@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// waiting starts a Wait and returns where its result will be.
+// waiting starts a call of Wait and returns the channel of its result.
 func waiting(s *flow.Account, done <-chan struct{}) <-chan bool {
 	result := make(chan bool, 1)
 	go func() { result <- s.Wait(done) }()
@@ -22,7 +22,8 @@ func waiting(s *flow.Account, done <-chan struct{}) <-chan bool {
 	return result
 }
 
-func TestWaitReturnsAtOnceUnlessFull(t *testing.T) {
+// Wait returns true at once if there is room, also if done is closed.
+func TestAccountWaitReturnsAtOnceUnlessFull(t *testing.T) {
 	s := flow.NewAccount(100)
 	s.Charge(99)
 	done := make(chan struct{})
@@ -36,7 +37,8 @@ func TestWaitReturnsAtOnceUnlessFull(t *testing.T) {
 	}
 }
 
-func TestWaitEndsWhenThereIsRoom(t *testing.T) {
+// Wait ends when there is room, whatever made the room.
+func TestAccountWaitEndsWhenThereIsRoom(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		room func(own, other *flow.Account)
@@ -79,7 +81,8 @@ func TestWaitEndsWhenThereIsRoom(t *testing.T) {
 	}
 }
 
-func TestWaitEndsWhenDoneIsClosed(t *testing.T) {
+// Wait returns false when done is closed, and can be called again.
+func TestAccountWaitEndsWhenDoneIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := flow.NewAccount(10)
 		s.Charge(10)
@@ -99,7 +102,8 @@ func TestWaitEndsWhenDoneIsClosed(t *testing.T) {
 	})
 }
 
-func TestBudgetsOfDifferentBubblesAreIndependent(t *testing.T) {
+// A budget made in a testing/synctest bubble can be waited for in it.
+func TestBudgetWorksInSynctestBubbles(t *testing.T) {
 	for range 3 {
 		synctest.Test(t, func(t *testing.T) {
 			s := flow.NewAccount(10)
@@ -114,9 +118,9 @@ func TestBudgetsOfDifferentBubblesAreIndependent(t *testing.T) {
 	}
 }
 
-// TestNoWakeUpIsMissed has sessions that wait whenever they are full, and readers
-// that return bytes one frame at a time: if a wake-up is missed, it hangs.
-func TestNoWakeUpIsMissed(t *testing.T) {
+// No wake-up is lost while sessions wait whenever they are full, and readers release one frame
+// at a time. If one is lost, the test hangs.
+func TestAccountWaitMissesNoWakeUp(t *testing.T) {
 	const sessions, frames = 6, 3000
 	for name, join := range map[string]func(b *flow.Budget) *flow.Account{
 		"shared": (*flow.Budget).NewAccount,

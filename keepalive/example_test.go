@@ -7,12 +7,12 @@ import (
 	"github.com/smuxkit/smuxkit/keepalive"
 )
 
-// A keeper is what a session does with a policy, for somebody else's transport:
-// it notes when bytes pass and keeps one timer. Here the clock is a number.
+// A keeper does with a policy what a session does, for another transport: it records when
+// bytes pass and keeps one timer. Here the clock is a number.
 type keeper struct {
 	policy   keepalive.Policy
 	activity keepalive.Activity
-	timer    time.Duration // when to ask; 0 is never
+	timer    time.Duration // when to call Next; 0 is never
 }
 
 func start(p keepalive.Policy) *keeper {
@@ -24,7 +24,7 @@ func start(p keepalive.Policy) *keeper {
 func (k *keeper) sent(now time.Duration)     { k.activity.LastSent = now }
 func (k *keeper) received(now time.Duration) { k.activity.LastReceived = now }
 
-// ask is what the timer calls.
+// ask is called by the timer.
 func (k *keeper) ask() keepalive.Action {
 	k.activity.Now = k.timer
 	action, again := k.policy.Next(k.activity)
@@ -36,7 +36,7 @@ func (k *keeper) ask() keepalive.Action {
 	return action
 }
 
-// run lets the clock go on to until, and prints what the policy wants done.
+// run advances the clock to until, and prints the policy's actions.
 func (k *keeper) run(until time.Duration) {
 	for k.timer != 0 && k.timer <= until {
 		now := k.timer
@@ -51,8 +51,8 @@ func (k *keeper) run(until time.Duration) {
 	}
 }
 
-// A connection with a line protocol of its own is kept alive: it sends at 4 s,
-// hears from its peer at 25 s, and then never again.
+// A connection with a line protocol of its own is kept alive. It sends at 4 s, hears from its
+// peer at 25 s, and never hears from it again.
 func Example() {
 	k := start(keepalive.Periodic{Interval: 10 * time.Second, Timeout: 30 * time.Second})
 	k.run(4 * time.Second)
@@ -69,11 +69,11 @@ func Example() {
 	// 55s close the connection
 }
 
-// keepIdle never closes a session that nobody uses: as long as no stream is
-// open, silence matters to no one. It goes on probing, which keeps the path open
-// through NATs and firewalls. The peer's time-out starts when it was last idle.
+// keepIdle never gives up while no stream is open, as nobody is hurt by the peer's silence
+// then. It still probes, which keeps the path open through NATs and firewalls. The timeout
+// begins when the first stream opens.
 //
-// It keeps state, so every session needs one of its own.
+// It has state, so each session needs its own.
 type keepIdle struct {
 	periodic keepalive.Periodic
 	idle     time.Duration // when no stream was last seen open
@@ -87,8 +87,7 @@ func (p *keepIdle) Next(a keepalive.Activity) (keepalive.Action, time.Duration) 
 	return p.periodic.Next(a)
 }
 
-// A policy can be built around another one: this one gives a silent peer up only
-// while streams are open.
+// A policy can wrap another one. This one gives a silent peer up only while streams are open.
 func ExamplePolicy_keepIdleSessions() {
 	k := start(&keepIdle{periodic: keepalive.Periodic{Interval: 60 * time.Second, Timeout: 150 * time.Second}})
 	k.run(280 * time.Second)
@@ -106,12 +105,12 @@ func ExamplePolicy_keepIdleSessions() {
 	// 6m30s close the connection
 }
 
-// adaptive learns what silence is normal on its path. It gives up after four
-// times the longest gap it saw between what came, so a slow or loaded path with
-// long gaps is not taken for dead, and a lively one is noticed early. Without an
-// answer to probes in the protocol this is what a round trip can be replaced by.
+// adaptive learns how long the peer is usually silent. It gives up after four times the
+// longest gap so far. So it does not give up on a slow or loaded path with long gaps, and
+// gives up early on a busy one. The protocol has no answer to a probe, so a round trip
+// cannot be measured instead.
 //
-// It keeps state, so every session needs one of its own.
+// It has state, so each session needs its own.
 type adaptive struct {
 	periodic          keepalive.Periodic
 	shortest, longest time.Duration // limits of the time-out
@@ -124,15 +123,14 @@ func (p *adaptive) Next(a keepalive.Activity) (keepalive.Action, time.Duration) 
 		p.gap = max(p.gap, a.LastReceived-max(p.last, a.ReadResumed))
 		p.last = a.LastReceived
 	}
-	p.periodic.Timeout = p.longest // until something came there is nothing to learn from
+	p.periodic.Timeout = p.longest // nothing has been learned yet
 	if heard > 0 {
 		p.periodic.Timeout = min(max(4*p.gap, p.shortest), p.longest)
 	}
 	return p.periodic.Next(a)
 }
 
-// A policy may learn: here the peer turns out to speak every 12 s, so it is given
-// up after 48 s of silence.
+// A policy may learn: here the peer sends every 12 s, so it is given up after 48 s of silence.
 func ExamplePolicy_adaptive() {
 	k := start(&adaptive{
 		periodic: keepalive.Periodic{Interval: 10 * time.Second},

@@ -7,7 +7,7 @@ import (
 	"github.com/smuxkit/smuxkit/keepalive"
 )
 
-// FuzzPeriodic asks with any values, valid or not, what no answer may break.
+// FuzzPeriodic calls Next with any values, valid or not, and checks what holds for every answer.
 func FuzzPeriodic(f *testing.F) {
 	f.Add(int64(0), int64(0), int64(0), int64(0), int64(0), int64(0), int64(0), false)
 	f.Add(int64(10*s), int64(30*s), int64(31*s), int64(5*s), int64(s), int64(0), int64(30*s), false)
@@ -17,7 +17,7 @@ func FuzzPeriodic(f *testing.F) {
 		periodic := keepalive.Periodic{Interval: time.Duration(interval), Timeout: time.Duration(timeout)}
 		times := []*int64{&now, &sent, &received, &resumed, &due}
 		for _, v := range times {
-			*v &= 1<<63 - 1 // times since the start are not below zero
+			*v &= 1<<63 - 1 // times since the start are not negative
 		}
 		a := keepalive.Activity{
 			Now: time.Duration(now), LastSent: time.Duration(sent), LastReceived: time.Duration(received),

@@ -22,7 +22,8 @@ func ask(p keepalive.Policy, a keepalive.Activity) answer {
 	return answer{action, again}
 }
 
-func TestPeriodicAnswers(t *testing.T) {
+// Periodic answers each Activity as its documentation says.
+func TestPeriodicNext(t *testing.T) {
 	type activity = keepalive.Activity
 	const (
 		none   = keepalive.None
@@ -67,7 +68,8 @@ func TestPeriodicAnswers(t *testing.T) {
 	}
 }
 
-func TestZeroPeriodicMeansTenAndThirtySeconds(t *testing.T) {
+// The zero Periodic has an Interval of 10 s and a Timeout of 30 s.
+func TestPeriodicZeroValueHasTheDefaults(t *testing.T) {
 	for _, a := range []keepalive.Activity{
 		{}, {Now: 9 * s}, {Now: 10 * s}, {Now: 29 * s, LastSent: 20 * s}, {Now: 30 * s},
 	} {
@@ -78,7 +80,8 @@ func TestZeroPeriodicMeansTenAndThirtySeconds(t *testing.T) {
 	}
 }
 
-func TestValidateNamesTheBadValueAndWhatIsAllowed(t *testing.T) {
+// The error of Validate names each invalid field and what is allowed.
+func TestPeriodicValidateNamesTheBadField(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		periodic keepalive.Periodic
@@ -117,7 +120,8 @@ func TestValidateNamesTheBadValueAndWhatIsAllowed(t *testing.T) {
 	}
 }
 
-func TestOffNeverProbesAndNeverGivesUp(t *testing.T) {
+// Off never probes and never gives up.
+func TestOffDoesNothing(t *testing.T) {
 	for _, a := range []keepalive.Activity{{}, {Now: 1000 * time.Hour}, {Now: s, ReadPaused: true}} {
 		if diff := cmp.Diff(answer{keepalive.None, 0}, ask(keepalive.Off{}, a)); diff != "" {
 			t.Errorf("Next(%+v) (-want +got):\n%s", a, diff)
@@ -125,7 +129,8 @@ func TestOffNeverProbesAndNeverGivesUp(t *testing.T) {
 	}
 }
 
-func TestNextAllocatesNothing(t *testing.T) {
+// Next of Periodic allocates nothing.
+func TestPeriodicAllocatesNothing(t *testing.T) {
 	var p keepalive.Policy = keepalive.Periodic{}
 	a := keepalive.Activity{Now: 12 * s}
 	if n := testing.AllocsPerRun(100, func() { p.Next(a) }); n != 0 {
@@ -133,9 +138,9 @@ func TestNextAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestATimerDrivenByPeriodicNeverLetsAnIntervalPassUnsent drives the policy as a
-// session would, over random traffic in virtual time: the timer alone asks.
-func TestATimerDrivenByPeriodicNeverLetsAnIntervalPassUnsent(t *testing.T) {
+// With a timer that calls Next when it says, no Interval passes without anything sent, and the
+// peer is given up exactly after Timeout. Traffic is random, in virtual time.
+func TestPeriodicLetsNoIntervalPassUnsent(t *testing.T) {
 	for seed := range uint64(200) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		periodic := keepalive.Periodic{
@@ -184,8 +189,8 @@ func TestATimerDrivenByPeriodicNeverLetsAnIntervalPassUnsent(t *testing.T) {
 				t.Fatalf("seed %d: %+v: %v after silence of %v, paused %v", seed, periodic, action, silence, a.ReadPaused)
 			}
 			if action == keepalive.GiveUp {
-				// The pause may have ended since the last question, no longer ago
-				// than Timeout: the peer is given up on the nanosecond.
+				// Also if a pause ended since the last call of Next, the peer is
+				// given up on the nanosecond.
 				if silence != periodic.Timeout {
 					t.Fatalf("seed %d: %+v: gave up after silence of %v", seed, periodic, silence)
 				}
@@ -208,9 +213,9 @@ func TestATimerDrivenByPeriodicNeverLetsAnIntervalPassUnsent(t *testing.T) {
 	}
 }
 
-// TestADeadTransportIsProbedOncePerIntervalUntilTimeout: nothing that is sent
-// gets out, so LastSent stands still.
-func TestADeadTransportIsProbedOncePerIntervalUntilTimeout(t *testing.T) {
+// A transport that takes nothing, so that LastSent does not change, is probed once per Interval
+// until Timeout.
+func TestPeriodicProbesADeadTransport(t *testing.T) {
 	periodic := keepalive.Periodic{Interval: 10 * s, Timeout: 35 * s}
 	type event struct {
 		At     time.Duration
@@ -234,7 +239,8 @@ func TestADeadTransportIsProbedOncePerIntervalUntilTimeout(t *testing.T) {
 	}
 }
 
-func TestActionsHaveNames(t *testing.T) {
+// An Action has a name, or shows its number.
+func TestActionString(t *testing.T) {
 	got := []string{keepalive.None.String(), keepalive.Probe.String(), keepalive.GiveUp.String(), keepalive.Action(9).String()}
 	if diff := cmp.Diff([]string{"none", "probe", "give up", "action 9"}, got); diff != "" {
 		t.Errorf("names (-want +got):\n%s", diff)

@@ -7,12 +7,12 @@ import (
 	"github.com/smuxkit/smuxkit/shaper"
 )
 
-// What a frame costs must not depend on how many flows there are. What 100,000 of them cost more
-// is the cache: each frame is of a flow that was not used for 100,000 turns, except in
-// BenchmarkSmallTurnBesideBulk, which uses the same few all the time.
+// The cost of a frame must not depend on the number of flows. With 100,000 flows the difference is
+// the cache: each frame is of a flow that was not used for 100,000 turns, except in
+// BenchmarkSmallTurnBesideBulk, which uses the same few flows all the time.
 
-// padded is a flow in something as large as a stream, so that many of them do not
-// share cache lines.
+// padded is a flow and as many bytes as a stream has, so that flows do not share cache
+// lines.
 type padded struct {
 	flow shaper.Flow
 	_    [400 - 56]byte
@@ -35,7 +35,7 @@ func overFlows(b *testing.B, run func(b *testing.B, flows []*padded)) {
 	}
 }
 
-// That many flows wait with a frame each: Pop and EndTurn of the first one, and Push of its next.
+// All flows wait with a frame each: Pop and EndTurn of the first frame, and Push of the flow's next one.
 func BenchmarkPushPopSent(b *testing.B) {
 	overFlows(b, func(b *testing.B, flows []*padded) {
 		s := shaper.Scheduler(shaper.NewFair())
@@ -64,7 +64,7 @@ func BenchmarkBulkTurn(b *testing.B) {
 	})
 }
 
-// Beside that many bulk flows one sends a small frame: Push, Pop and EndTurn.
+// Beside bulk flows another one sends a small frame: Push, Pop and EndTurn.
 func BenchmarkSmallTurnBesideBulk(b *testing.B) {
 	overFlows(b, func(b *testing.B, flows []*padded) {
 		s := shaper.Scheduler(shaper.NewFair())

@@ -10,8 +10,8 @@ import (
 	"github.com/smuxkit/smuxkit/shaper"
 )
 
-// uplink shares one io.Writer, somebody's own transport, among many topics. Its
-// frames are lines. Whoever finds the writer free sends for everybody.
+// An uplink shares one io.Writer, its transport, among many topics. Its frames are lines.
+// A goroutine that finds the writer free sends for all topics.
 type uplink struct {
 	w io.Writer
 
@@ -20,7 +20,7 @@ type uplink struct {
 	sending   bool
 }
 
-// topic is one queue of messages.
+// A topic is one queue of messages.
 type topic struct {
 	flow  shaper.Flow
 	name  string
@@ -43,7 +43,7 @@ func (u *uplink) publish(t *topic, message string) {
 	u.scheduler.Push(&t.flow, shaper.Data)
 }
 
-// flush sends what waits, until nothing does.
+// flush sends messages until none waits.
 func (u *uplink) flush() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -101,7 +101,7 @@ func Example() {
 	// photos: 1500 bytes
 }
 
-// lineWriter stands for the transport: it prints what passes in short.
+// A lineWriter is the transport: it prints a summary of each line.
 type lineWriter struct {
 	out   io.Writer
 	lines int
@@ -111,7 +111,7 @@ type lineWriter struct {
 
 func newLineWriter(out io.Writer) *lineWriter { return &lineWriter{out: out} }
 
-// after runs do while the line with this number passes.
+// after calls do while it writes the line with this number.
 func (l *lineWriter) after(lines int, do func()) { l.at, l.do = lines, do }
 
 func (l *lineWriter) Write(p []byte) (int, error) {
@@ -123,11 +123,11 @@ func (l *lineWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// strict is a Scheduler of one's own, made of two Fairs: while an urgent flow waits
-// no other has a turn, and equals share. (So the urgent can starve the rest.)
+// strict is a Scheduler with two priorities, made of two Fairs. While an urgent flow waits no
+// other flow has a turn, so urgent flows can starve the rest.
 type strict struct{ urgent, rest shaper.Fair }
 
-// of leads to the scheduler that f is in: here its owner tells.
+// of returns the scheduler of f, which depends on f's owner.
 func (s *strict) of(f *shaper.Flow) *shaper.Fair {
 	if strings.HasPrefix(f.Owner.(string), "urgent") {
 		return &s.urgent

@@ -13,7 +13,7 @@ import (
 
 const q = shaper.DefaultQuantum
 
-// bench is a Fair with named flows.
+// A bench is a Fair with named flows.
 type bench struct {
 	*testing.T
 	*shaper.Fair
@@ -37,7 +37,7 @@ func (b *bench) push(names string, c shaper.Class) {
 	}
 }
 
-// turn is Pop and EndTurn.
+// turn calls Pop and EndTurn, and returns the flow's name.
 func (b *bench) turn(n int, more bool) string {
 	f, c, _ := b.Pop()
 	if f == nil {
@@ -65,7 +65,7 @@ func (b *bench) want(what, want, got string) {
 	}
 }
 
-// old makes the flows old ones that always have more, in this order.
+// old makes the flows old ones that always have more to send, in this order.
 func (b *bench) old(names string) {
 	b.push(names, shaper.Data)
 	for range strings.Fields(names) {
@@ -73,13 +73,15 @@ func (b *bench) old(names string) {
 	}
 }
 
-func TestAFlowIsAtMost56BytesLong(t *testing.T) {
+// A Flow takes at most 56 bytes: every stream has one.
+func TestFlowIsSmall(t *testing.T) {
 	if size := unsafe.Sizeof(shaper.Flow{}); unsafe.Sizeof(uintptr(0)) == 8 && size > 56 {
 		t.Errorf("it has %d bytes", size)
 	}
 }
 
-func TestZeroFairIsReady(t *testing.T) {
+// The zero Fair is an empty scheduler of the default quantum.
+func TestFairZeroValueIsReady(t *testing.T) {
 	var s shaper.Fair
 	if f, _, _ := s.Pop(); f != nil || !s.Empty() {
 		t.Errorf("flow %v waits", f)
@@ -92,7 +94,8 @@ func TestZeroFairIsReady(t *testing.T) {
 	}
 }
 
-func TestOptionsAndWeightsAreKeptWithinTheirLimits(t *testing.T) {
+// A quantum or weight beyond its limits counts as the limit.
+func TestFairBoundsQuantumAndWeight(t *testing.T) {
 	for set, want := range map[int]int{-1: 1 << 10, 0: 1 << 10, 5000: 5000, 1 << 30: 4 << 20} {
 		s := shaper.NewFair(shaper.WithQuantum(set))
 		s.Push(new(shaper.Flow), shaper.Data)
@@ -112,27 +115,32 @@ func TestOptionsAndWeightsAreKeptWithinTheirLimits(t *testing.T) {
 	}
 }
 
-func TestPushIsIdempotent(t *testing.T) {
+// A second Push of a flow that waits changes nothing.
+func TestFairPushIsIdempotent(t *testing.T) {
 	b := newBench(t)
 	b.push("a a b a b", shaper.Data)
 	b.push("a b b a", shaper.Control)
 	b.want("turns", "!a !b a b -", b.turns(5, 16, false))
 }
 
-func TestControlGoesFirstInTheOrderOfPush(t *testing.T) {
+// Control goes before data, in the order of Push.
+func TestFairControlGoesFirst(t *testing.T) {
 	b := newBench(t)
 	b.push("a b", shaper.Data)
 	b.push("c a", shaper.Control)
 	b.want("turns", "!c !a a b", b.turns(4, 16, false))
 }
 
-func TestControlFlowsTakeTurns(t *testing.T) {
+// Flows that always have control to send take turns.
+func TestFairControlFlowsTakeTurns(t *testing.T) {
 	b := newBench(t)
 	b.push("a b c", shaper.Control)
 	b.want("turns", "!a !b !c !a !b !c !a", b.turns(7, 16, true))
 }
 
-func TestAFloodOfControlLeavesDataAsManyBytes(t *testing.T) {
+// However much control there is, data that waits gets as many bytes once control is 16 KiB
+// ahead.
+func TestFairControlFloodLeavesDataAsMuch(t *testing.T) {
 	for _, flood := range []int{1, 10, 5000} {
 		for _, frame := range []int{8, 16, 1000} {
 			t.Run(fmt.Sprintf("%d flows, %d bytes a turn", flood, frame), func(t *testing.T) {
@@ -141,7 +149,7 @@ func TestAFloodOfControlLeavesDataAsManyBytes(t *testing.T) {
 					b.push(fmt.Sprintf("c%d", i), shaper.Control)
 				}
 				b.push("data", shaper.Data)
-				ahead := 0 // bytes of control less those of data
+				ahead := 0 // bytes of control minus bytes of data
 				for range 20_000 {
 					if b.turn(frame, true) != "data" {
 						ahead += frame
@@ -157,7 +165,8 @@ func TestAFloodOfControlLeavesDataAsManyBytes(t *testing.T) {
 	}
 }
 
-func TestControlThatWentOutWhileNoDataWaitedIsNotCounted(t *testing.T) {
+// Control that was sent while no data waited is not held against control.
+func TestFairControlCountsOnlyWhileDataWaits(t *testing.T) {
 	b := newBench(t)
 	b.push("c", shaper.Control)
 	b.turns(5000, 16, true)
@@ -165,7 +174,8 @@ func TestControlThatWentOutWhileNoDataWaitedIsNotCounted(t *testing.T) {
 	b.want("turns", "!c !c !c", b.turns(3, 16, true))
 }
 
-func TestControlWaitsForOneDataTurnAtMost(t *testing.T) {
+// Control waits for at most the data turn in progress.
+func TestFairControlWaitsForOneDataTurn(t *testing.T) {
 	b := newBench(t)
 	b.old("a b c")
 	for range 100 {
@@ -175,14 +185,16 @@ func TestControlWaitsForOneDataTurnAtMost(t *testing.T) {
 	}
 }
 
-func TestOldFlowsTakeTurnsByQuantum(t *testing.T) {
+// Old flows take turns, and each sends a quantum before the next.
+func TestFairOldFlowsTakeTurnsByQuantum(t *testing.T) {
 	b := newBench(t)
 	b.old("a b c")
 	b.want("whole quanta", "a b c a b c", b.turns(6, q, true))
 	b.want("halves", "a a b b c c a a b b", b.turns(10, q/2, true))
 }
 
-func TestAFlowKeepsItsPlaceWhileItsCreditLasts(t *testing.T) {
+// A flow keeps its place while its credit lasts.
+func TestFairFlowKeepsItsPlaceWithCredit(t *testing.T) {
 	b := newBench(t)
 	b.flow("heavy").SetWeight(3)
 	b.push("heavy", shaper.Data)
@@ -191,7 +203,8 @@ func TestAFlowKeepsItsPlaceWhileItsCreditLasts(t *testing.T) {
 	b.want("turns", "heavy heavy heavy a heavy heavy heavy a", b.turns(8, q, true))
 }
 
-func TestANewFlowGoesBeforeOldOnes(t *testing.T) {
+// A new flow goes before old ones.
+func TestFairNewFlowGoesBeforeOldOnes(t *testing.T) {
 	b := newBench(t)
 	b.old("a b c")
 	b.turn(q/2, true)
@@ -199,21 +212,24 @@ func TestANewFlowGoesBeforeOldOnes(t *testing.T) {
 	b.want("turns", "n a b", b.turns(1, 72, false)+" "+b.turn(q/2, true)+" "+b.turn(q, true))
 }
 
-func TestANewFlowHasOneQuantumBeforeItIsOld(t *testing.T) {
+// A new flow sends one quantum before the old ones, and is then one of them.
+func TestFairNewFlowHasOneQuantum(t *testing.T) {
 	b := newBench(t)
 	b.old("a b")
 	b.push("n", shaper.Data)
 	b.want("turns", "n n a a b b n n", b.turns(8, q/2, true))
 }
 
-func TestAHeavyNewFlowLetsOthersInAfterOneQuantum(t *testing.T) {
+// A heavy new flow lets other new flows in after each quantum.
+func TestFairHeavyNewFlowLetsOthersIn(t *testing.T) {
 	b := newBench(t)
 	b.flow("heavy").SetWeight(4)
 	b.push("heavy n", shaper.Data)
 	b.want("turns", "heavy heavy n n heavy", b.turns(5, q/2, true))
 }
 
-func TestAFlowWithoutCreditDoesNotCutInByEmptying(t *testing.T) {
+// A flow that used up its credit does not go first again after it ran empty.
+func TestFairEmptyFlowWithoutCreditWaits(t *testing.T) {
 	b := newBench(t)
 	b.old("a b")
 	b.push("n", shaper.Data)
@@ -222,7 +238,8 @@ func TestAFlowWithoutCreditDoesNotCutInByEmptying(t *testing.T) {
 	b.want("turns", "a b n", b.turns(3, q, true))
 }
 
-func TestTurnsAreNotBelowTheQuantum(t *testing.T) {
+// A data turn is at least a quantum; what exceeds the credit is charged later.
+func TestFairTurnIsAtLeastAQuantum(t *testing.T) {
 	b := newBench(t)
 	b.flow("b").SetWeight(2)
 	b.push("a b", shaper.Data)
@@ -244,7 +261,8 @@ func TestTurnsAreNotBelowTheQuantum(t *testing.T) {
 	}
 }
 
-func TestAPushDuringATurnCountsAsMore(t *testing.T) {
+// A Push during a turn has the effect of more in its EndTurn.
+func TestFairPushDuringATurnCountsAsMore(t *testing.T) {
 	for _, c := range []shaper.Class{shaper.Control, shaper.Data} {
 		t.Run(c.String(), func(t *testing.T) {
 			b := newBench(t)
@@ -266,7 +284,8 @@ func TestAPushDuringATurnCountsAsMore(t *testing.T) {
 	}
 }
 
-func TestABatchEndsWithTheRoundInWhichAHeavyFlowHasRunEmpty(t *testing.T) {
+// A flush is due at the end of a round in which a heavy flow has left with useful credit.
+func TestFairFlushDueEndsAHeavyRound(t *testing.T) {
 	const h = "heavy"
 	for _, tt := range []struct {
 		name string
@@ -306,7 +325,8 @@ func TestABatchEndsWithTheRoundInWhichAHeavyFlowHasRunEmpty(t *testing.T) {
 	}
 }
 
-func TestTheTwoClassesOfAFlowAreApart(t *testing.T) {
+// A flow may have a turn in each class at once.
+func TestFairClassesOfAFlowAreApart(t *testing.T) {
 	b := newBench(t)
 	b.push("a", shaper.Control)
 	b.push("a", shaper.Data)
@@ -320,7 +340,8 @@ func TestTheTwoClassesOfAFlowAreApart(t *testing.T) {
 	b.want("turns", "a -", b.turns(2, 100, false))
 }
 
-func TestAFlowThatCannotUseItsTurnPassesItOn(t *testing.T) {
+// A flow that sends nothing in its turn passes it on.
+func TestFairUnusedTurnIsPassedOn(t *testing.T) {
 	b := newBench(t)
 	b.old("a b c")
 	f, c, _ := b.Pop()
@@ -333,7 +354,8 @@ func TestAFlowThatCannotUseItsTurnPassesItOn(t *testing.T) {
 	b.want("a new one too", "b c a n", b.turns(4, q, true))
 }
 
-func TestABlockedFlowCostsTheOthersNothing(t *testing.T) {
+// A flow that leaves because it is blocked costs the other flows nothing.
+func TestFairBlockedFlowCostsNothing(t *testing.T) {
 	b := newBench(t)
 	b.old("a b c")
 	f, c, _ := b.Pop()
@@ -341,15 +363,16 @@ func TestABlockedFlowCostsTheOthersNothing(t *testing.T) {
 	b.want("turns", "b c b c", b.turns(4, q, true))
 }
 
-func TestAFINCostsItsHeader(t *testing.T) {
+// A frame without payload is charged with its header.
+func TestFairFINCostsItsHeader(t *testing.T) {
 	b := newBench(t)
 	b.old("a b")
 	b.push("f", shaper.Data)
 	b.want("turns", "f a b a", b.turns(1, 8, false)+" "+b.turns(3, q, true))
 }
 
-// The rounds are counted in 16 bits, 0 left out.
-func TestSharesHoldAcrossTheEndOfTheRoundCounter(t *testing.T) {
+// Shares hold when the counter of rounds, which has 16 bits, wraps.
+func TestFairSharesHoldWhenRoundsWrap(t *testing.T) {
 	b := newBench(t, shaper.WithQuantum(shaper.MinQuantum))
 	const q = shaper.MinQuantum
 	b.push("a b", shaper.Data)
@@ -365,7 +388,8 @@ func TestSharesHoldAcrossTheEndOfTheRoundCounter(t *testing.T) {
 	}
 }
 
-func Test100000FlowsAreServedOnceARound(t *testing.T) {
+// Each of 100,000 flows is served once per round.
+func TestFairServes100000FlowsOncePerRound(t *testing.T) {
 	const flows = 100_000
 	var s shaper.Fair
 	all := make([]shaper.Flow, flows)
@@ -388,7 +412,8 @@ func Test100000FlowsAreServedOnceARound(t *testing.T) {
 	}
 }
 
-func TestSchedulingAllocatesNothing(t *testing.T) {
+// No call of a scheduler allocates.
+func TestFairAllocatesNothing(t *testing.T) {
 	var s shaper.Scheduler = shaper.NewFair()
 	flows := make([]shaper.Flow, 64)
 	if n := testing.AllocsPerRun(100, func() {
@@ -405,7 +430,8 @@ func TestSchedulingAllocatesNothing(t *testing.T) {
 	}
 }
 
-func TestClassesHaveNames(t *testing.T) {
+// A Class has a name, or shows its number.
+func TestClassString(t *testing.T) {
 	got := []string{shaper.Control.String(), shaper.Data.String(), shaper.Class(7).String()}
 	if diff := cmp.Diff([]string{"control", "data", "class 7"}, got); diff != "" {
 		t.Errorf("names (-want +got):\n%s", diff)

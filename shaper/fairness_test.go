@@ -15,8 +15,9 @@ const (
 	mib = 1 << 20
 )
 
-func TestFlowsOfAnyWriteSizeGetEqualBytes(t *testing.T) {
-	// With longer pauses a writer of 1 KiB does not ask for its 64th.
+// Flows get equal bytes, whatever the size of their writes.
+func TestFairAnyWriteSizeGetsEqualBytes(t *testing.T) {
+	// With longer pauses a writer of 1 KiB does not need its share.
 	for _, pause := range []int{0, 1, 4 * kib} {
 		for _, quantum := range []int{4 * kib, shaper.DefaultQuantum, 128 * kib} {
 			t.Run(fmt.Sprintf("pause %d, quantum %d", pause, quantum), func(t *testing.T) {
@@ -34,7 +35,8 @@ func TestFlowsOfAnyWriteSizeGetEqualBytes(t *testing.T) {
 	}
 }
 
-func TestWeightsHoldWithinFivePercent(t *testing.T) {
+// Flows get bytes by their weights.
+func TestFairWeightsHoldWithin5Percent(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		write [3]int
@@ -46,8 +48,8 @@ func TestWeightsHoldWithinFivePercent(t *testing.T) {
 		{"the heaviest writes least", [3]int{128 * kib, 16 * kib, kib}, 0, 0.05},
 		{"the heaviest writes most", [3]int{kib, 16 * kib, 128 * kib}, 0, 0.05},
 		{"refilled a turn later", [3]int{128 * kib, 16 * kib, 20 * kib}, 1, 0.05},
-		// Away after each KiB, a flow may be so when a round ends, and the
-		// heaviest have most left to lose then.
+		// A flow that is away when a round ends loses the rest of its credit. The
+		// heaviest flow has most to lose.
 		{"a KiB refilled a turn later", [3]int{kib, kib, kib}, 1, 0.07},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -67,8 +69,8 @@ func TestWeightsHoldWithinFivePercent(t *testing.T) {
 	}
 }
 
-// Credit must not be had by leaving and coming back, in whatever rhythm.
-func TestEmptyingAndRefillingGainsNothing(t *testing.T) {
+// A flow gains no credit by leaving and coming back, in whatever rhythm.
+func TestFairEmptyingGainsNothing(t *testing.T) {
 	for _, write := range []int{64, kib, 16 * kib, maxPayload, 33 * kib, 63 * kib, 2 * maxPayload} {
 		for _, pause := range []int{0, 1, 32 * kib, 64 * kib, 128 * kib, 250 * kib} {
 			t.Run(fmt.Sprintf("write %d, pause %d", write, pause), func(t *testing.T) {
@@ -84,8 +86,8 @@ func TestEmptyingAndRefillingGainsNothing(t *testing.T) {
 	}
 }
 
-// What a flow may overdraw it pays back, however large its frames are.
-func TestOverdraftIsPaidBack(t *testing.T) {
+// A flow pays back what it has overdrawn, however large its frames are.
+func TestFairOverdraftIsPaidBack(t *testing.T) {
 	fair := shaper.NewFair(shaper.WithQuantum(4 * kib))
 	frames := []int{100, 5 * kib, 65543}
 	flows := make([]shaper.Flow, len(frames))
@@ -105,9 +107,9 @@ func TestOverdraftIsPaidBack(t *testing.T) {
 	}
 }
 
-// A flow that asks for less than its share waits for the frame that is going out
-// and for nothing else, whether it is seldom there or back at once.
-func TestASmallFlowGoesNextBesideBulk(t *testing.T) {
+// A flow that needs less than its share waits only for the frame that is being sent,
+// whether it comes seldom or comes back at once.
+func TestFairSmallFlowGoesNext(t *testing.T) {
 	for _, pause := range []int{1, 10 * kib, 100 * kib, 300 * kib, 10 * mib} {
 		t.Run(fmt.Sprintf("pause %d", pause), func(t *testing.T) {
 			small := &sender{write: 64, pause: pause}
@@ -129,9 +131,8 @@ func TestASmallFlowGoesNextBesideBulk(t *testing.T) {
 	}
 }
 
-// Streams that are opened, write once and are never seen again go first, but not
-// without end.
-func TestNewFlowsCannotStarveOldOnes(t *testing.T) {
+// Streams that write once and are closed go first, but do not starve old flows.
+func TestFairNewFlowsDoNotStarveOldOnes(t *testing.T) {
 	fair := shaper.NewFair()
 	var bulk shaper.Flow
 	fair.Push(&bulk, shaper.Data)
@@ -164,9 +165,9 @@ func TestNewFlowsCannotStarveOldOnes(t *testing.T) {
 	}
 }
 
-// The owner may collect a batch: many turns begun before the first is settled.
-// As a flow has one of them at most, it must be let use what the turn is meant for.
-func TestSharesHoldWithManyTurnsInProgress(t *testing.T) {
+// Shares hold if the owner collects a batch, which is many turns in progress at once, and each
+// flow uses its whole turn.
+func TestFairSharesHoldWithManyTurns(t *testing.T) {
 	type turn struct {
 		flow *shaper.Flow
 		n    int

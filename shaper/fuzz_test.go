@@ -8,14 +8,14 @@ import (
 	"github.com/smuxkit/smuxkit/shaper"
 )
 
-// turn is one that Pop began.
+// A turn is the flow and class of a turn that Pop began.
 type turn struct {
 	flow  int
 	class shaper.Class
 }
 
-// FuzzFair drives Fair and the model with the same calls, and both against what
-// any scheduler must hold: whoever waits is served, once, and nobody else is.
+// FuzzFair makes the same calls on Fair and the model, and checks what holds for any
+// scheduler: a flow that waits is served once, and no other flow is.
 func FuzzFair(f *testing.F) {
 	for seed := range uint64(20) {
 		rnd := rand.New(rand.NewPCG(seed, 7))
@@ -28,7 +28,8 @@ func FuzzFair(f *testing.F) {
 	f.Fuzz(driveFair)
 }
 
-func TestFairDoesWhatTheModelDoes(t *testing.T) {
+// Fair does what the model does, over random calls.
+func TestFairMatchesTheModel(t *testing.T) {
 	for seed := range uint64(300) {
 		rnd := rand.New(rand.NewPCG(seed, 3))
 		calls := make([]byte, 6000)
@@ -58,7 +59,7 @@ func driveFair(t *testing.T, calls []byte) {
 		number[&flows[i]] = i
 	}
 
-	waits := make(map[turn]bool) // by what the calls mean, whoever schedules
+	waits := make(map[turn]bool) // flows that wait
 	open := []turn{}             // turns in progress
 	again := make(map[turn]bool) // pushed during their turn
 	push := func(at turn) {
@@ -120,7 +121,7 @@ func driveFair(t *testing.T, calls []byte) {
 			settle(next()%len(open), n, call&128 != 0)
 		case 14:
 			at := turn{next() % len(flows), shaper.Class(call >> 5 & 1)}
-			if !slices.Contains(open, at) { // a EndTurn without a turn does nothing
+			if !slices.Contains(open, at) { // an EndTurn without a turn does nothing
 				fair.EndTurn(&flows[at.flow], at.class, 100, true)
 			}
 		case 15:

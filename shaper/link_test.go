@@ -12,8 +12,8 @@ const (
 	maxPayload = 32760
 )
 
-// link is a transport in virtual time, which passes one byte per tick, with
-// senders that write to it and a writer that asks a scheduler whose turn it is.
+// A link is a transport in virtual time, which passes one byte per tick, with senders and a
+// writer that uses a scheduler.
 type link struct {
 	scheduler shaper.Scheduler
 	now       int // bytes
@@ -21,7 +21,7 @@ type link struct {
 	asleep    []*sender // by when they write next
 }
 
-// sender writes so many bytes, and again once all were sent and a pause is over.
+// A sender writes some bytes, and again when all were sent and a pause is over.
 type sender struct {
 	flow    shaper.Flow
 	write   int // bytes of payload a Write
@@ -55,7 +55,7 @@ func copies(n int, of sender) []*sender {
 	return all
 }
 
-// wake lets those write whose pause is over.
+// wake lets senders write whose pause is over.
 func (l *link) wake() {
 	for len(l.asleep) > 0 && l.asleep[0].wakes <= l.now {
 		w := l.asleep[0]

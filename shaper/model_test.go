@@ -6,8 +6,8 @@ import (
 	"github.com/smuxkit/smuxkit/shaper"
 )
 
-// model is Fair as its comment describes it, slow and plain: slices for lists,
-// maps for states, rounds that never wrap.
+// A model is Fair as its comment describes it, slow and plain: slices for lists, booleans for
+// states, rounds that never wrap.
 type model struct {
 	quantum                   int
 	control, fresh, old       []int // flows by number

@@ -9,7 +9,7 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// endless repeats its bytes for ever.
+// endless is a reader that repeats its bytes forever.
 type endless struct {
 	data []byte
 	off  int
@@ -21,13 +21,14 @@ func (e *endless) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Results go here so that the compiler cannot do away with the work.
+// Results are stored here so that the compiler cannot remove the work.
 var (
 	sink      uint32
 	sinkBytes []byte
 )
 
-func TestFramesThatAreRightCostNoAllocation(t *testing.T) {
+// Valid frames cost no allocation.
+func TestCodecAllocatesNothing(t *testing.T) {
 	input := encode(conversation...)
 	buf := make([]byte, 0, wire.MaxPayload)
 	must := func(err error) {

@@ -14,8 +14,8 @@ type released struct{ times int }
 
 func (r *released) Release() { r.times++ }
 
-// A batch of either kind holds the frames that were added to it, whole and in order, and from any
-// byte on; what it refers to is released once, and it can be used again.
+// A batch of either kind holds the frames that were added, whole and in order. AppendRest returns
+// them from any byte on. Each Releaser is called once. The batch can be used again.
 func TestBatchHoldsTheFramesThatWereAdded(t *testing.T) {
 	for _, vectored := range []bool{false, true} {
 		b := wire.NewBatch(vectored)
@@ -94,7 +94,7 @@ func TestBatchHoldsTheFramesThatWereAdded(t *testing.T) {
 	}
 }
 
-// A batch allocates nothing once it has its size, also for many small pieces.
+// A batch allocates nothing once its buffers have grown, also for many small pieces.
 func TestBatchAllocatesNothing(t *testing.T) {
 	p := make([]byte, 20_000)
 	r := new(released)
@@ -119,7 +119,7 @@ func TestBatchAllocatesNothing(t *testing.T) {
 	}
 }
 
-// A payload is sent from where it is: the header and the rest of a frame are written around it.
+// A vectored batch sends a large payload without copying it.
 func ExampleBatch() {
 	var conn bytes.Buffer
 	b := wire.NewBatch(true)

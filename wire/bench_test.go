@@ -18,7 +18,7 @@ func BenchmarkAppendHeader(b *testing.B) {
 	}
 }
 
-// BenchmarkParseHeader has PSH apart, which takes a shorter way than the rest.
+// BenchmarkParseHeader measures PSH apart, which takes a shorter path than other commands.
 func BenchmarkParseHeader(b *testing.B) {
 	for _, f := range []frame{psh(wire.V1, 3, "hello"), control(wire.V1, wire.SYN, 3), upd(3, 1, 2)} {
 		b.Run(f.Header.Command.String(), func(b *testing.B) {
@@ -56,7 +56,7 @@ func BenchmarkParseWindowUpdate(b *testing.B) {
 	}
 }
 
-// mixed is what a call and a little bulk data look like on the wire.
+// mixed are the frames of a call and of a little bulk data.
 var mixed = []frame{
 	control(wire.V2, wire.SYN, 3),
 	psh(wire.V2, 3, random(64)),
@@ -67,11 +67,11 @@ var mixed = []frame{
 	control(wire.V2, wire.NOP, 0),
 }
 
-// benchPayloads is nothing, a request, and the largest frame that is safe with all peers.
+// benchPayloads are the sizes of nothing, a request, and the largest frame that is safe with all peers.
 var benchPayloads = []int{0, 64, 32760}
 
-// BenchmarkDecoder decodes frames from memory, through a bufio.Reader as a tool would give it:
-// a frame an operation, or all seven of mixed. To skip is not to ask for the payloads.
+// BenchmarkDecoder decodes frames from memory through a bufio.Reader, as a tool would: one frame
+// per operation, or all seven of mixed. With skip it does not read the payloads.
 func BenchmarkDecoder(b *testing.B) {
 	decode := func(name string, read bool, frames ...frame) {
 		b.Run(name, func(b *testing.B) {

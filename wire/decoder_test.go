@@ -15,7 +15,7 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// frame is a frame in full, for tests.
+// A frame is a header and its payload.
 type frame struct {
 	Header  wire.Header
 	Payload string
@@ -80,7 +80,7 @@ func decodeAll(d *wire.Decoder) (frames []frame, err error) {
 	}
 }
 
-// readers are the ways in which an io.Reader may hand out the same bytes.
+// readers are ways in which an io.Reader may return the same bytes.
 var readers = map[string]func(io.Reader) io.Reader{
 	"all at once":          func(r io.Reader) io.Reader { return r },
 	"one byte at a time":   iotest.OneByteReader,
@@ -90,7 +90,7 @@ var readers = map[string]func(io.Reader) io.Reader{
 	"nothing now and then": func(r io.Reader) io.Reader { return &hesitant{r: r} },
 }
 
-// hesitant returns nothing at all before each Read that returns something.
+// hesitant is a reader that returns 0 bytes and no error before each Read that returns bytes.
 type hesitant struct {
 	r    io.Reader
 	turn int
@@ -103,7 +103,8 @@ func (h *hesitant) Read(p []byte) (int, error) {
 	return h.r.Read(p)
 }
 
-func TestADecoderReadsEveryFrameHoweverTheBytesArrive(t *testing.T) {
+// A Decoder reads every frame, in whatever pieces the bytes arrive.
+func TestDecoderReadsFramesInAnyPieces(t *testing.T) {
 	for name, reader := range readers {
 		t.Run(name, func(t *testing.T) {
 			input := encode(conversation...)
@@ -125,7 +126,8 @@ func TestADecoderReadsEveryFrameHoweverTheBytesArrive(t *testing.T) {
 	}
 }
 
-func TestNextSkipsWhatIsUnreadOfAPayload(t *testing.T) {
+// Next skips the unread payload of the current frame.
+func TestDecoderNextSkipsTheUnreadPayload(t *testing.T) {
 	payload := random(wire.MaxPayload)
 	for name, reader := range readers {
 		for _, n := range []int{0, 1, 8191, 8192, 8193, 65534, 65535} {
@@ -159,7 +161,8 @@ func TestNextSkipsWhatIsUnreadOfAPayload(t *testing.T) {
 	}
 }
 
-func TestTheEndOfInputIsCleanBetweenFramesAndNowhereElse(t *testing.T) {
+// The end of the input is io.EOF between frames and io.ErrUnexpectedEOF inside a frame.
+func TestDecoderEndOfInput(t *testing.T) {
 	frames := []frame{
 		control(wire.V2, wire.SYN, 3), psh(wire.V2, 3, "hello"), psh(wire.V2, 3, ""), upd(3, 5, 9), control(wire.V2, wire.FIN, 3),
 	}
@@ -197,7 +200,8 @@ func TestTheEndOfInputIsCleanBetweenFramesAndNowhereElse(t *testing.T) {
 	}
 }
 
-func TestReadEndsWithTheFrame(t *testing.T) {
+// Read returns io.EOF at the end of the frame.
+func TestDecoderReadEndsWithTheFrame(t *testing.T) {
 	d := wire.NewDecoder(iotest.DataErrReader(bytes.NewReader(encode(psh(wire.V1, 1, "hello"), control(wire.V1, wire.FIN, 1)))))
 	p := make([]byte, 64)
 	if n, err := d.Read(p); n != 0 || err != io.EOF {
@@ -223,7 +227,8 @@ func TestReadEndsWithTheFrame(t *testing.T) {
 	}
 }
 
-func TestADecoderIsAWellBehavedReaderOfEachPayload(t *testing.T) {
+// A Decoder is an io.Reader of each payload that passes testing/iotest.
+func TestDecoderIsAWellBehavedReader(t *testing.T) {
 	payload := random(3000)
 	d := wire.NewDecoder(bytes.NewReader(encode(psh(wire.V1, 1, payload), psh(wire.V1, 1, "next"))))
 	if _, err := d.Next(); err != nil {
@@ -234,7 +239,8 @@ func TestADecoderIsAWellBehavedReaderOfEachPayload(t *testing.T) {
 	}
 }
 
-func TestADecoderTakesNoByteBeyondTheFrame(t *testing.T) {
+// A Decoder takes no byte beyond the current frame from its reader.
+func TestDecoderTakesNoByteBeyondTheFrame(t *testing.T) {
 	r := bytes.NewReader(append(encode(psh(wire.V1, 1, "hello")), "not ours"...))
 	d := wire.NewDecoder(r)
 	if _, err := d.Next(); err != nil {
@@ -248,7 +254,8 @@ func TestADecoderTakesNoByteBeyondTheFrame(t *testing.T) {
 	}
 }
 
-func TestAppendPayloadAppends(t *testing.T) {
+// AppendPayload appends the unread payload to the slice.
+func TestDecoderAppendPayload(t *testing.T) {
 	d := wire.NewDecoder(bytes.NewReader(encode(psh(wire.V1, 1, "hello"))))
 	if _, err := d.Next(); err != nil {
 		t.Fatal(err)
@@ -269,7 +276,8 @@ func TestAppendPayloadAppends(t *testing.T) {
 	}
 }
 
-func TestAppendPayloadReturnsWhatArrivedBeforeTheError(t *testing.T) {
+// AppendPayload returns the bytes that it read before an error.
+func TestDecoderAppendPayloadBeforeAnError(t *testing.T) {
 	for name, reader := range readers {
 		t.Run(name, func(t *testing.T) {
 			input := encode(psh(wire.V1, 1, "hello"))
@@ -285,10 +293,11 @@ func TestAppendPayloadReturnsWhatArrivedBeforeTheError(t *testing.T) {
 	}
 }
 
-func TestAFrameThatBreaksTheProtocolIsFinal(t *testing.T) {
+// After an invalid frame every call returns its error.
+func TestDecoderInvalidFrameIsFinal(t *testing.T) {
 	for _, tt := range badHeaders {
 		t.Run(tt.name, func(t *testing.T) {
-			// Good frames before and after it, and a payload if it claims one.
+			// It has valid frames before and after it, and a payload if it claims one.
 			input := tt.header.Append(nil)
 			input = append(input, make([]byte, tt.header.Length)...)
 			input = append(input, encode(control(wire.V1, wire.NOP, 0))...)
@@ -314,7 +323,8 @@ func TestAFrameThatBreaksTheProtocolIsFinal(t *testing.T) {
 	}
 }
 
-func TestAConnectionHasOneVersion(t *testing.T) {
+// All frames of a connection have the version of the first one.
+func TestDecoderAcceptsOneVersion(t *testing.T) {
 	tests := []struct {
 		name   string
 		first  frame
@@ -360,7 +370,7 @@ func TestAConnectionHasOneVersion(t *testing.T) {
 	}
 }
 
-// flaky returns an error before every Read that returns something.
+// flaky is a reader that returns an error before each Read that returns bytes.
 type flaky struct {
 	r    io.Reader
 	err  error
@@ -374,12 +384,13 @@ func (f *flaky) Read(p []byte) (int, error) {
 	return f.r.Read(p[:1])
 }
 
-func TestAnErrorOfTheReaderIsReturnedAndLosesNothing(t *testing.T) {
+// A Decoder returns the error of its reader, and the next call continues.
+func TestDecoderLosesNothingByAnError(t *testing.T) {
 	for _, cause := range []error{os.ErrDeadlineExceeded, io.EOF} {
 		frames := []frame{psh(wire.V1, 1, random(300)), psh(wire.V1, 1, "hello"), control(wire.V1, wire.FIN, 1)}
 		d := wire.NewDecoder(&flaky{r: bytes.NewReader(encode(frames...)), err: cause})
 		interrupted := 0
-		// retry calls f again for as long as the reader interrupts it.
+		// retry calls f again while the reader returns errors.
 		retry := func(f func() error) {
 			t.Helper()
 			for {
@@ -415,7 +426,7 @@ func TestAnErrorOfTheReaderIsReturnedAndLosesNothing(t *testing.T) {
 	}
 }
 
-// bothReader returns all it has together with its error, again and again.
+// bothReader is a reader that returns its bytes together with its error.
 type bothReader struct {
 	data []byte
 	err  error
@@ -427,7 +438,8 @@ func (b *bothReader) Read(p []byte) (int, error) {
 	return n, b.err
 }
 
-func TestAnErrorThatComesWithTheLastByteNeededIsNotLost(t *testing.T) {
+// An error that comes with the last byte of a frame is returned by a later call.
+func TestDecoderErrorWithTheLastByte(t *testing.T) {
 	cause := errors.New("line cut")
 	input := encode(psh(wire.V1, 1, "hello"), psh(wire.V1, 1, "again"))
 	d := wire.NewDecoder(&bothReader{data: input, err: cause})
@@ -451,10 +463,10 @@ func TestAnErrorThatComesWithTheLastByteNeededIsNotLost(t *testing.T) {
 	}
 }
 
-// errMasked comes along with a count that makes nothing it says credible.
+// errMasked is an error that comes with an impossible count.
 var errMasked = errors.New("masked")
 
-// countReader returns a count that has nothing to do with the buffer.
+// countReader is a reader that returns a wrong count.
 type countReader struct{ delta int }
 
 func (c countReader) Read(p []byte) (int, error) {
@@ -464,7 +476,8 @@ func (c countReader) Read(p []byte) (int, error) {
 	return len(p) + c.delta, nil
 }
 
-func TestAReaderThatBreaksItsContractIsAnErrorAndNotAPanic(t *testing.T) {
+// A reader that breaks the contract of io.Reader causes an error, not a panic.
+func TestDecoderDoesNotTrustItsReader(t *testing.T) {
 	if _, err := wire.NewDecoder(&bothReader{}).Next(); err != io.ErrNoProgress {
 		t.Errorf("a reader that returns nothing: %v, want io.ErrNoProgress", err)
 	}
@@ -486,7 +499,8 @@ func TestAReaderThatBreaksItsContractIsAnErrorAndNotAPanic(t *testing.T) {
 	}
 }
 
-func TestAResetDecoderIsAsNew(t *testing.T) {
+// A Decoder after Reset is as a new one.
+func TestDecoderResetIsAsNew(t *testing.T) {
 	// Left in the middle of a payload, of a header, and at a broken frame.
 	for _, input := range [][]byte{
 		encode(psh(wire.V2, 1, "hello")), encode(psh(wire.V2, 1, "hello"))[:5], encode(control(wire.V2, 9, 9)),

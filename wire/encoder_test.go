@@ -12,7 +12,7 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// writes keeps what each Write got.
+// writes is a writer that records the bytes of each Write.
 type writes []string
 
 func (w *writes) Write(p []byte) (int, error) {
@@ -20,7 +20,8 @@ func (w *writes) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestAnEncoderWritesEachFrameAtOnceAndADecoderReadsTheSame(t *testing.T) {
+// An Encoder writes each frame with one Write, and a Decoder reads the same frames.
+func TestEncoderWritesEachFrameAtOnce(t *testing.T) {
 	var got writes
 	e := wire.NewEncoder(&got)
 	var want writes
@@ -42,7 +43,8 @@ func TestAnEncoderWritesEachFrameAtOnceAndADecoderReadsTheSame(t *testing.T) {
 	}
 }
 
-func TestAnEncoderWritesNothingThatADecoderWouldRefuse(t *testing.T) {
+// An Encoder writes no frame that a Decoder would refuse.
+func TestEncoderRefusesWhatADecoderRefuses(t *testing.T) {
 	var got writes
 	e := wire.NewEncoder(&got)
 	for _, tt := range badHeaders {
@@ -67,13 +69,14 @@ func TestAnEncoderWritesNothingThatADecoderWouldRefuse(t *testing.T) {
 	if len(got) != 0 || e.Version() != 0 {
 		t.Errorf("%d writes, version %v", len(got), e.Version())
 	}
-	// None of that did it any harm.
+	// The encoder can still be used.
 	if err := e.Encode(control(wire.V1, wire.NOP, 0).Header, nil); err != nil || len(got) != 1 {
 		t.Errorf("%v, %d writes; want one", err, len(got))
 	}
 }
 
-func TestAnEncoderLeavesThePayloadAlone(t *testing.T) {
+// Encode does not change the payload.
+func TestEncoderLeavesThePayloadAlone(t *testing.T) {
 	payload := []byte("hello, world")
 	if err := wire.NewEncoder(io.Discard).Encode(psh(wire.V1, 1, "hello").Header, payload[:5]); err != nil {
 		t.Fatal(err)
@@ -88,7 +91,8 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-func TestAFrameThatWasWrittenInPartIsFinal(t *testing.T) {
+// After a frame was written in part every call returns the error.
+func TestEncoderPartialWriteIsFinal(t *testing.T) {
 	cause := errors.New("line cut")
 	tests := []struct {
 		name  string

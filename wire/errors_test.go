@@ -8,7 +8,8 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-func TestAnErrorSaysWhatWasReceivedInFull(t *testing.T) {
+// The text of a HeaderError has the fault, the fields and the bytes of the header.
+func TestHeaderErrorShowsTheHeader(t *testing.T) {
 	tests := []struct {
 		header wire.Header
 		want   string
@@ -33,7 +34,8 @@ func TestAnErrorSaysWhatWasReceivedInFull(t *testing.T) {
 	}
 }
 
-func TestAVersionMismatchIsAKindOfVersionError(t *testing.T) {
+// ErrVersionMismatch is a kind of ErrVersion.
+func TestErrVersionMismatchIsAnErrVersion(t *testing.T) {
 	err := error(&wire.HeaderError{Header: wire.Header{Version: wire.V2}, Err: wire.ErrVersionMismatch})
 	for _, s := range append(sentinels, wire.ErrVersionMismatch) {
 		want := s == wire.ErrVersion || s == wire.ErrVersionMismatch
@@ -46,7 +48,8 @@ func TestAVersionMismatchIsAKindOfVersionError(t *testing.T) {
 	}
 }
 
-func TestNamesAreThoseOfTheProtocolAndUnknownOnesShowTheirNumber(t *testing.T) {
+// Commands and versions have the names of the protocol, or show their number.
+func TestStringsAreNamesOfTheProtocol(t *testing.T) {
 	tests := []struct {
 		value fmt.Stringer
 		want  string

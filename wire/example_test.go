@@ -32,7 +32,7 @@ func Example() {
 	// hello
 }
 
-// The error tells what the peer sent, to people and to programs.
+// The error describes what the peer sent, for people and for programs.
 func ExampleParseHeader_errors() {
 	_, err := wire.ParseHeader([]byte("GET / HTTP/1.1\r\n"))
 	fmt.Println(err)
@@ -64,7 +64,7 @@ func ExampleEncoder() {
 	)
 	fmt.Println(conn.Len(), "bytes,", err)
 
-	// What no peer would take is not sent.
+	// An invalid frame is not sent.
 	err = e.Encode(wire.Header{Version: wire.V2, Command: wire.SYN}, nil)
 	fmt.Println(conn.Len(), "bytes,", err)
 	// Output:
@@ -100,9 +100,9 @@ func ExampleDecoder() {
 	// end, between two frames
 }
 
-// A capture tool: it reads one direction of a recorded connection with the
-// codec alone, prints where each frame starts and what it is, follows what each
-// stream carried, and says how and where the recording ends.
+// A capture tool reads one direction of a recorded connection. It prints the start and the
+// header of each frame, counts the bytes of each stream, and prints how and where the
+// recording ends.
 func ExampleDecoder_capture() {
 	capture := bufio.NewReader(bytes.NewReader(recording()))
 	d := wire.NewDecoder(capture)

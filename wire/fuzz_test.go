@@ -12,8 +12,7 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// classify names what kind of error err is, and fails on one that is of no
-// kind, or of two.
+// classify returns the kind of err, and fails if err is of no kind or of two.
 func classify(t *testing.T, err error) string {
 	t.Helper()
 	var he *wire.HeaderError
@@ -86,8 +85,8 @@ func sameText(a, b error) bool {
 	return a.Error() == b.Error()
 }
 
-// walk is a second opinion on what a Decoder makes of an input: its frames, how
-// far it got, and the error at the end.
+// walk is another implementation of a Decoder. It returns the frames of an input, how far it
+// got, and the error at the end.
 func walk(b []byte) (frames []frame, offset int, end error) {
 	for offset < len(b) {
 		h, err := wire.ParseHeader(b[offset:])
@@ -116,7 +115,7 @@ const maxFuzz = 128
 
 var noise = []byte(random(1<<16 - 1))
 
-// chopped hands out its bytes in pieces, whose sizes the fuzzer chooses.
+// chopped is a reader that returns its bytes in pieces. The fuzzer chooses their sizes.
 type chopped struct {
 	data  []byte
 	sizes []byte
@@ -196,7 +195,7 @@ func FuzzDecoder(f *testing.F) {
 			i++
 		}
 
-		// What was decoded can be encoded, to the same bytes.
+		// The decoded frames encode to the same bytes.
 		var out bytes.Buffer
 		e := wire.NewEncoder(&out)
 		for _, f := range got {

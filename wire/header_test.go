@@ -12,7 +12,7 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// sentinels are all errors that Header.Validate can find.
+// sentinels are all errors of Header.Validate.
 var sentinels = []error{
 	wire.ErrVersion, wire.ErrCommand, wire.ErrControlData, wire.ErrUpdateLength,
 	wire.ErrUpdateVersion, wire.ErrNOPStreamID, wire.ErrZeroStreamID,
@@ -36,8 +36,8 @@ var goodHeaders = []struct {
 	{wire.Header{Version: wire.V2, Command: wire.UPD, Length: 8, StreamID: 3}, "0204080003000000"},
 }
 
-// badHeaders are headers that no conforming peer sends. The later ones break
-// several rules at once, and show which is reported.
+// badHeaders are headers that no conforming peer sends. The last ones break several rules, and
+// show which one is reported.
 var badHeaders = []struct {
 	name   string
 	header wire.Header
@@ -73,7 +73,8 @@ var badHeaders = []struct {
 	{"NOP id before data", wire.Header{Version: wire.V1, Command: wire.NOP, Length: 1, StreamID: 1}, wire.ErrNOPStreamID},
 }
 
-func TestEveryLegalHeaderHasTheBytesOfTheProtocol(t *testing.T) {
+// Every valid header has the bytes of the protocol, both ways.
+func TestHeaderHasTheBytesOfTheProtocol(t *testing.T) {
 	for _, tt := range goodHeaders {
 		t.Run(tt.header.String(), func(t *testing.T) {
 			b := tt.header.Append(nil)
@@ -94,7 +95,8 @@ func TestEveryLegalHeaderHasTheBytesOfTheProtocol(t *testing.T) {
 	}
 }
 
-func TestAppendKeepsWhatIsInTheSlice(t *testing.T) {
+// Append keeps the bytes that are in the slice.
+func TestHeaderAppendKeepsTheSlice(t *testing.T) {
 	h := wire.Header{Version: wire.V1, Command: wire.SYN, StreamID: 1}
 	u := wire.WindowUpdate{Consumed: 1, Window: 2}
 	got := string(u.Append(h.Append([]byte("before:"))))
@@ -104,7 +106,8 @@ func TestAppendKeepsWhatIsInTheSlice(t *testing.T) {
 	}
 }
 
-func TestParseHeaderLooksAtEightBytesOnly(t *testing.T) {
+// ParseHeader ignores the bytes after the header.
+func TestParseHeaderReadsEightBytesOnly(t *testing.T) {
 	b := []byte("\x01\x02\x05\x00\x03\x00\x00\x00hello and more")
 	got, err := wire.ParseHeader(b)
 	if err != nil {
@@ -116,7 +119,8 @@ func TestParseHeaderLooksAtEightBytesOnly(t *testing.T) {
 	}
 }
 
-func TestEveryBrokenRuleHasItsOwnErrorThatCarriesTheHeader(t *testing.T) {
+// Each rule of the protocol has its own error, which carries the header.
+func TestHeaderErrorNamesTheBrokenRule(t *testing.T) {
 	for _, tt := range badHeaders {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := wire.ParseHeader(tt.header.Append(nil))
@@ -150,7 +154,8 @@ func checkHeaderError(t *testing.T, err error, h wire.Header, want error) {
 	}
 }
 
-func TestAShortHeaderIsAnEndOfInput(t *testing.T) {
+// A header that is cut short is an end of input.
+func TestParseHeaderOfAShortInput(t *testing.T) {
 	full := wire.Header{Version: wire.V1, Command: wire.PSH, Length: 5, StreamID: 3}.Append(nil)
 	for n := range full {
 		want := io.ErrUnexpectedEOF
@@ -166,9 +171,8 @@ func TestAShortHeaderIsAnEndOfInput(t *testing.T) {
 	}
 }
 
-// TestValidateAgreesWithTheTableOfTheProtocol compares Validate, and the short
-// cut in ParseHeader, with the rules written down in another way.
-func TestValidateAgreesWithTheTableOfTheProtocol(t *testing.T) {
+// Validate, and the short cut in ParseHeader, agree with another implementation of the rules.
+func TestHeaderValidateMatchesTheRules(t *testing.T) {
 	buf := make([]byte, 0, wire.HeaderSize)
 	for _, version := range []uint8{0, 1, 2, 3, 4, 127, 128, 129, 254, 255} {
 		for command := range 256 {
@@ -202,7 +206,7 @@ var rules = [...]struct {
 	4: {"\x02", true, 8, 8},
 }
 
-// legal is a second opinion on what Header.Validate decides.
+// legal is another implementation of Header.Validate.
 func legal(h wire.Header) bool {
 	if int(h.Command) >= len(rules) {
 		return false

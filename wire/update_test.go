@@ -11,7 +11,8 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-func TestAWindowUpdateHasTheBytesOfTheProtocol(t *testing.T) {
+// A window update has the bytes of the protocol, both ways.
+func TestWindowUpdateHasTheBytesOfTheProtocol(t *testing.T) {
 	tests := []struct {
 		update wire.WindowUpdate
 		bytes  string
@@ -36,7 +37,8 @@ func TestAWindowUpdateHasTheBytesOfTheProtocol(t *testing.T) {
 	}
 }
 
-func TestAWindowUpdateOfAnotherLengthIsRefused(t *testing.T) {
+// A window update of another length is refused.
+func TestParseWindowUpdateOfAnotherLength(t *testing.T) {
 	for n := range 20 {
 		var want error
 		switch {
