@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/smuxkit/smuxkit/flow"
+	"github.com/smuxkit/smuxkit/internal/simnet"
 )
 
 // committable returns the most that a budget commits.
@@ -90,7 +91,7 @@ func TestReclaimTakesBackIdleWindows(t *testing.T) {
 	sim := &simulation{}
 	idle := make([]*transfer, 2)
 	for i := range idle {
-		idle[i] = newTransfer(t, sim, gbit, 100*time.Millisecond, idleAccount)
+		idle[i] = newTransfer(t, sim, simnet.Gbit, 100*time.Millisecond, idleAccount)
 		idle[i].write(128 << 20)
 	}
 	sim.run(20 * time.Second)
@@ -99,7 +100,7 @@ func TestReclaimTakesBackIdleWindows(t *testing.T) {
 		t.Fatalf("only %d committed", held)
 	}
 	// A stream of another session needs a larger window and does not get it.
-	busy := newTransfer(t, sim, gbit, 100*time.Millisecond, busyAccount)
+	busy := newTransfer(t, sim, simnet.Gbit, 100*time.Millisecond, busyAccount)
 	busy.write(math.MaxInt)
 	sim.run(30 * time.Second)
 	if !idleAccount.UnderPressure() || signals == 0 {
@@ -119,7 +120,7 @@ func TestReclaimTakesBackIdleWindows(t *testing.T) {
 	sim.run(32 * time.Second)
 	before := busy.read
 	sim.run(42 * time.Second)
-	if rate := float64(busy.read-before) / 10 / gbit; rate < 0.95 {
+	if rate := float64(busy.read-before) / 10 / simnet.Gbit; rate < 0.95 {
 		t.Errorf("the busy stream then got %.2f of the rate, window %d", rate, busy.in.Window())
 	}
 	if got := b.Committed(); got != busy.in.Window() {
@@ -142,7 +143,7 @@ func TestReclaimTakesBackIdleWindows(t *testing.T) {
 func TestReceiveWindowShrinksUnderPressure(t *testing.T) {
 	sim := &simulation{}
 	account := flow.NewAccount(32 << 20)
-	x := newTransfer(t, sim, gbit, 100*time.Millisecond, account)
+	x := newTransfer(t, sim, simnet.Gbit, 100*time.Millisecond, account)
 	x.write(512 << 20)
 	sim.run(10 * time.Second)
 	big := x.in.Window()
@@ -161,7 +162,7 @@ func TestReceiveWindowShrinksUnderPressure(t *testing.T) {
 	}
 	account.Resize(0, 11<<20)
 	if !account.UnderPressure() {
-		t.Fatal("promises are not scarce")
+		t.Fatal("the budget is not under pressure")
 	}
 	trickle(60*time.Second, 120*time.Second)
 	if x.in.Window() > big/2 || account.UnderPressure() {
@@ -178,16 +179,16 @@ func TestBudgetUnreadStreamsDoNotStopAnother(t *testing.T) {
 			sim := &simulation{}
 			account := flow.NewAccount(32 << 20)
 			var streams []*transfer
-			line := &link{sim: sim, rate: gbit, delay: rtt / 2, buffer: 64 << 10}
+			line := &link{sim: sim, rate: simnet.Gbit, delay: rtt / 2, buffer: 64 << 10}
 			for range unread {
-				x := newTransfer(t, sim, gbit, rtt, account)
+				x := newTransfer(t, sim, simnet.Gbit, rtt, account)
 				x.link = line
 				x.readEvery = 24 * time.Hour
 				x.write(1 << 30)
 				streams = append(streams, x)
 			}
 			sim.run(time.Second)
-			x := newTransfer(t, sim, gbit, rtt, account)
+			x := newTransfer(t, sim, simnet.Gbit, rtt, account)
 			x.link = line
 			start := sim.now
 			x.write(size)
@@ -218,10 +219,10 @@ func TestBudgetSharedByStreamsFillsThePath(t *testing.T) {
 	for _, n := range []int{2, 8, 64, 400} {
 		sim := &simulation{}
 		b := flow.NewBudget(32 << 20)
-		line := &link{sim: sim, rate: gbit, delay: 25 * time.Millisecond, buffer: 64 << 10}
+		line := &link{sim: sim, rate: simnet.Gbit, delay: 25 * time.Millisecond, buffer: 64 << 10}
 		var streams []*transfer
 		for range n {
-			x := newTransfer(t, sim, gbit, 50*time.Millisecond, b.NewAccount())
+			x := newTransfer(t, sim, simnet.Gbit, 50*time.Millisecond, b.NewAccount())
 			x.link = line
 			x.write(math.MaxInt)
 			streams = append(streams, x)
@@ -237,7 +238,7 @@ func TestBudgetSharedByStreamsFillsThePath(t *testing.T) {
 		before, _ := total()
 		sim.run(5 * time.Second)
 		after, windows := total()
-		if rate := float64(after-before) / 2 / gbit; rate < 0.95 {
+		if rate := float64(after-before) / 2 / simnet.Gbit; rate < 0.95 {
 			t.Errorf("%d streams: %.2f of the rate", n, rate)
 		}
 		if b.Committed() > committable(b) || b.Committed() > windows+n {

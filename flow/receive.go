@@ -47,17 +47,17 @@ func newTuner(o *offsets, now time.Duration) *tuner {
 	return t
 }
 
-// Open asks g for the first window of the stream. If g grants less than InitialWindow, due
+// Open asks alloc for the first window of the stream. If alloc grants less than InitialWindow, due
 // is true: an update should follow the SYN of the stream at once, whichever side sent it.
-// Without Open the first Update asks g. A nil g grants InitialWindow and no more, here and
+// Without Open the first Update asks alloc. A nil alloc grants InitialWindow and no more, here and
 // in the other methods.
-func (w *ReceiveWindow) Open(g Allocator) (due bool) {
+func (w *ReceiveWindow) Open(alloc Allocator) (due bool) {
 	if w.phase != phaseNew {
 		return false
 	}
 	w.phase = phaseOpen
-	if got := resize(g, 0, InitialWindow); got < InitialWindow {
-		w.setSize(g, got)
+	if got := resize(alloc, 0, InitialWindow); got < InitialWindow {
+		w.setSize(alloc, got)
 		w.lowered = true
 	}
 	return w.lowered
@@ -132,19 +132,19 @@ func (w *ReceiveWindow) rtt() micros {
 }
 
 // Update returns the fields of a window update. The update counts as sent at the time now,
-// so call Update right before the update is encoded. Only Open, Update and Reclaim ask g
+// so call Update right before the update is encoded. Only Open, Update and Reclaim ask alloc
 // for another window. After Finish, Update returns the limit of the last update.
-func (w *ReceiveWindow) Update(g Allocator, now time.Duration) (consumed, window uint32) {
+func (w *ReceiveWindow) Update(alloc Allocator, now time.Duration) (consumed, window uint32) {
 	o := &w.offsets
 	if w.phase == phaseFinished {
 		return o.read, uint32(max(0, int32(o.limit.value()-o.read)))
 	}
-	w.Open(g)
+	w.Open(alloc)
 	if w.tuner == nil && (!w.lowered || o.exhausted()) {
 		w.tuner = newTuner(o, now)
 	}
 	if w.tuner != nil {
-		w.tune(g, now)
+		w.tune(alloc, now)
 	}
 	size, limit := o.nextUpdate()
 	if w.tuner != nil {
@@ -155,17 +155,17 @@ func (w *ReceiveWindow) Update(g Allocator, now time.Duration) (consumed, window
 	return o.read, size
 }
 
-// tune asks g for the window that the sizer wants.
-func (w *ReceiveWindow) tune(g Allocator, now time.Duration) {
+// tune asks alloc for the window that the sizer wants.
+func (w *ReceiveWindow) tune(alloc Allocator, now time.Duration) {
 	o, z, rtt := &w.offsets, &w.tuner.size, w.tuner.path.minRTT
 	size := o.size()
 	if o.exhausted() {
 		z.requestGrowth(growFourfold, rtt, size)
 	}
-	if want := z.nextSize(size, rtt, g, now); want != size {
-		got := resize(g, w.committed(), want)
+	if want := z.nextSize(size, rtt, alloc, now); want != size {
+		got := resize(alloc, w.committed(), want)
 		z.onResized(size, want, got, rtt)
-		w.setSize(g, got)
+		w.setSize(alloc, got)
 	}
 	z.readerDrained = false
 }
@@ -186,10 +186,10 @@ const (
 
 // Reclaim takes back the window of an idle stream. A session calls it for its streams when
 // [Account.UnderPressure] returns true. If no bytes have arrived since the last call, and
-// none are unread, Reclaim lowers the window to the minimum and gives back what g had
+// none are unread, Reclaim lowers the window to the minimum and gives back what alloc had
 // committed. The window grows again when the stream is used. Bytes that the peer sends
 // before it receives the update are not an overrun.
-func (w *ReceiveWindow) Reclaim(g Allocator) ReclaimResult {
+func (w *ReceiveWindow) Reclaim(alloc Allocator) ReclaimResult {
 	if w.phase == phaseFinished || w.Window() == minWindow {
 		return NothingToReclaim
 	}
@@ -203,7 +203,7 @@ func (w *ReceiveWindow) Reclaim(g Allocator) ReclaimResult {
 	if w.phase != phaseOpen || w.Unread() != 0 {
 		return NothingToReclaim
 	}
-	w.setSize(g, resize(g, w.committed(), 0))
+	w.setSize(alloc, resize(alloc, w.committed(), 0))
 	if w.tuner != nil {
 		w.tuner.size.growth = noGrowth
 	}
@@ -211,23 +211,23 @@ func (w *ReceiveWindow) Reclaim(g Allocator) ReclaimResult {
 	return Reclaimed
 }
 
-// Finish ends the stream's updates and gives its window back to g. Call it when the peer's
+// Finish ends the stream's updates and gives its window back to alloc. Call it when the peer's
 // FIN has arrived, or when the application will read no more.
-func (w *ReceiveWindow) Finish(g Allocator) {
+func (w *ReceiveWindow) Finish(alloc Allocator) {
 	if have := w.committed(); have > 0 {
-		resize(g, have, 0)
+		resize(alloc, have, 0)
 	}
 	w.phase = phaseFinished
 }
 
 // setSize makes got bytes, which the Allocator has committed, the size of the window.
-func (w *ReceiveWindow) setSize(g Allocator, got int) {
+func (w *ReceiveWindow) setSize(alloc Allocator, got int) {
 	if got != InitialWindow && got&1 == 0 && got > 0 {
-		got = resize(g, got, got-1)
+		got = resize(alloc, got, got-1)
 	}
 	if got <= minWindow {
 		if got > 0 {
-			resize(g, got, 0)
+			resize(alloc, got, 0)
 		}
 		got = minWindow
 	}
@@ -242,11 +242,11 @@ func (w *ReceiveWindow) committed() int {
 	return w.Window()
 }
 
-func resize(g Allocator, have, want int) int {
-	if g == nil {
+func resize(alloc Allocator, have, want int) int {
+	if alloc == nil {
 		return min(want, InitialWindow)
 	}
-	return max(0, min(want, g.Resize(have, want)))
+	return max(0, min(want, alloc.Resize(have, want)))
 }
 
 // onReceived is called when bytes from position before on have arrived.

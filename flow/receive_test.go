@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/smuxkit/smuxkit/flow"
+	"github.com/smuxkit/smuxkit/internal/testutil"
 )
 
 // must fails the test if err is not nil.
@@ -60,9 +61,8 @@ func TestReceiveWindowHoldsAnOverrunAgainstThePeer(t *testing.T) {
 
 // The tolerated overrun is an eighth of the budget, shared or not, within its bounds.
 func TestAccountMaxOverrunIsAnEighthOfTheBudget(t *testing.T) {
-	const kib, mib = 1 << 10, 1 << 20
 	for _, tt := range []struct{ budget, want int }{
-		{1, 64 * kib}, {64 * kib, 64 * kib}, {512 * kib, 64 * kib}, {32 * mib, 4 * mib}, {math.MaxInt, min(256*mib, math.MaxInt/8)},
+		{1, 64 * testutil.KiB}, {64 * testutil.KiB, 64 * testutil.KiB}, {512 * testutil.KiB, 64 * testutil.KiB}, {32 * testutil.MiB, 4 * testutil.MiB}, {math.MaxInt, min(256*testutil.MiB, math.MaxInt/8)},
 	} {
 		shared := flow.NewBudget(tt.budget)
 		for _, s := range []*flow.Account{flow.NewAccount(tt.budget), shared.NewAccount(), shared.NewAccount()} {

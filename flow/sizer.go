@@ -224,7 +224,7 @@ func (z *sizer) measureNeed(read, since uint32, took, rtt micros, now time.Durat
 
 // nextSize returns the size that a window of this size should have from the next update
 // on, if the Allocator grants it.
-func (z *sizer) nextSize(size int, rtt micros, g Allocator, now time.Duration) int {
+func (z *sizer) nextSize(size int, rtt micros, alloc Allocator, now time.Duration) int {
 	want := size
 	switch {
 	case z.trial == trialFailed:
@@ -237,10 +237,10 @@ func (z *sizer) nextSize(size int, rtt micros, g Allocator, now time.Duration) i
 	case z.growth != noGrowth:
 		want = z.grownSize(z.growth, rtt, size)
 	case size > minWindow && z.need != 0:
-		want = z.shrunkSize(size, rtt, g)
+		want = z.shrunkSize(size, rtt, alloc)
 	}
 	z.growth = noGrowth
-	return min(want, z.maxSize(rtt, g, now))
+	return min(want, z.maxSize(rtt, alloc, now))
 }
 
 // onResized is called when the window should go from size to want bytes, and goes to got.
@@ -255,7 +255,7 @@ func (z *sizer) onResized(size, want, got int, rtt micros) {
 // shrunkSize returns the size of a window after it shrinks, if it is far larger than what
 // the reader takes in a round trip. A window shrinks only if the reader lags behind, or if
 // the budget is under pressure; otherwise a stream would start again after each pause.
-func (z *sizer) shrunkSize(size int, rtt micros, g Allocator) int {
+func (z *sizer) shrunkSize(size int, rtt micros, alloc Allocator) int {
 	if useful := maxUseful(rtt); size > useful && z.known(rtt) {
 		return odd(useful)
 	}
@@ -265,16 +265,16 @@ func (z *sizer) shrunkSize(size int, rtt micros, g Allocator) int {
 	if !z.readerDrained && size > InitialWindow {
 		return odd(max(InitialWindow, size/2))
 	}
-	if p, ok := g.(PressureReporter); ok && p.UnderPressure() {
+	if p, ok := alloc.(PressureReporter); ok && p.UnderPressure() {
 		return min(size, odd(max(4*minWindow, 2*int(z.need))))
 	}
 	return size
 }
 
 // maxSize returns the largest window that a WindowCapper allows.
-func (z *sizer) maxSize(rtt micros, g Allocator, now time.Duration) int {
+func (z *sizer) maxSize(rtt micros, alloc Allocator, now time.Duration) int {
 	if rtt != 0 && rtt < shortRTT {
-		if c, ok := g.(WindowCapper); ok {
+		if c, ok := alloc.(WindowCapper); ok {
 			if limit := c.WindowCap(now); limit > 0 {
 				return odd(min(maxWindow, max(limit, minWindow, 2*int(z.need))))
 			}

@@ -7,12 +7,7 @@ import (
 	"time"
 
 	"github.com/smuxkit/smuxkit/flow"
-)
-
-const (
-	kbit = 1000 / 8
-	mbit = 1000 * kbit
-	gbit = 1000 * mbit
+	"github.com/smuxkit/smuxkit/internal/simnet"
 )
 
 // Without configuration a stream reaches this part of the path's rate, over the whole transfer
@@ -25,22 +20,22 @@ func TestReceiveWindowFillsThePath(t *testing.T) {
 		whole      float64
 		secondHalf float64
 	}{
-		{1 * gbit, 100 * time.Millisecond, 256 << 20, 0.80, 0.95},
-		{1 * gbit, 10 * time.Millisecond, 256 << 20, 0.95, 0.95},
-		{100 * mbit, 200 * time.Millisecond, 256 << 20, 0.90, 0.95},
-		{10 * mbit, 300 * time.Millisecond, 256 << 20, 0.95, 0.95},
+		{1 * simnet.Gbit, 100 * time.Millisecond, 256 << 20, 0.80, 0.95},
+		{1 * simnet.Gbit, 10 * time.Millisecond, 256 << 20, 0.95, 0.95},
+		{100 * simnet.Mbit, 200 * time.Millisecond, 256 << 20, 0.90, 0.95},
+		{10 * simnet.Mbit, 300 * time.Millisecond, 256 << 20, 0.95, 0.95},
 
-		{1 * gbit, 30 * time.Millisecond, 256 << 20, 0.90, 0.95},
-		{1 * gbit, 5 * time.Millisecond, 256 << 20, 0.85, 0.90},
-		{1 * gbit, 1 * time.Millisecond, 64 << 20, 0.95, 0.95},
-		{10 * gbit, 1 * time.Millisecond, 256 << 20, 0.75, 0.90},
-		{10 * gbit, 100 * time.Microsecond, 64 << 20, 0.95, 0.95},
-		{50 * mbit, 600 * time.Millisecond, 256 << 20, 0.90, 0.95},
-		{1 * mbit, 600 * time.Millisecond, 8 << 20, 0.95, 0.95},
+		{1 * simnet.Gbit, 30 * time.Millisecond, 256 << 20, 0.90, 0.95},
+		{1 * simnet.Gbit, 5 * time.Millisecond, 256 << 20, 0.85, 0.90},
+		{1 * simnet.Gbit, 1 * time.Millisecond, 64 << 20, 0.95, 0.95},
+		{10 * simnet.Gbit, 1 * time.Millisecond, 256 << 20, 0.75, 0.90},
+		{10 * simnet.Gbit, 100 * time.Microsecond, 64 << 20, 0.95, 0.95},
+		{50 * simnet.Mbit, 600 * time.Millisecond, 256 << 20, 0.90, 0.95},
+		{1 * simnet.Mbit, 600 * time.Millisecond, 8 << 20, 0.95, 0.95},
 	} {
 		for _, buffer := range some(32<<10, 4<<20) { // bytes that wait in the sender's transport
 			for _, piece := range some(1<<20, 4<<10) { // bytes that a Read takes
-				name := fmt.Sprintf("%gMbit/s,%v/buffer=%dK,read=%dK", tt.rate/mbit, tt.rtt, buffer>>10, piece>>10)
+				name := fmt.Sprintf("%gMbit/s,%v/buffer=%dK,read=%dK", tt.rate/simnet.Mbit, tt.rtt, buffer>>10, piece>>10)
 				t.Run(name, func(t *testing.T) {
 					sim := &simulation{}
 					x := newTransfer(t, sim, tt.rate, tt.rtt, flow.NewAccount(32<<20))
@@ -74,11 +69,11 @@ func (x *transfer) rateShare(rate float64, size int) (whole, second float64) {
 func TestReceiveWindowFillsThePathWithAnyFrame(t *testing.T) {
 	for _, frame := range some(16384, 1000, 4096, 32760, 32768, 65535) {
 		sim := &simulation{}
-		x := newTransfer(t, sim, gbit, 100*time.Millisecond, flow.NewAccount(32<<20))
+		x := newTransfer(t, sim, simnet.Gbit, 100*time.Millisecond, flow.NewAccount(32<<20))
 		x.frame = frame
 		x.write(64 << 20)
 		sim.run(time.Hour)
-		if _, second := x.rateShare(gbit, 64<<20); second < 0.80 {
+		if _, second := x.rateShare(simnet.Gbit, 64<<20); second < 0.80 {
 			t.Errorf("frames of %d bytes: %.2f of the rate", frame, second)
 		}
 	}
@@ -87,7 +82,7 @@ func TestReceiveWindowFillsThePathWithAnyFrame(t *testing.T) {
 // A reader of 1 MB/s keeps the window below 1 MiB and still gets its rate.
 func TestReceiveWindowStaysSmallForASlowReader(t *testing.T) {
 	for _, rtt := range []time.Duration{50 * time.Microsecond, time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond} {
-		for _, rate := range []float64{20 * mbit, gbit, 40 * gbit} {
+		for _, rate := range []float64{20 * simnet.Mbit, simnet.Gbit, 40 * simnet.Gbit} {
 			for _, piece := range []int{4 << 10, 32 << 10, 128 << 10} {
 				sim := &simulation{}
 				x := newTransfer(t, sim, rate, rtt, flow.NewAccount(32<<20))
@@ -96,10 +91,10 @@ func TestReceiveWindowStaysSmallForASlowReader(t *testing.T) {
 				x.write(1 << 30)
 				sim.run(time.Minute)
 				if x.maxWindow >= 1<<20 {
-					t.Errorf("%v, %g Mbit/s, read %d: the window grew to %d", rtt, rate/mbit, piece, x.maxWindow)
+					t.Errorf("%v, %g Mbit/s, read %d: the window grew to %d", rtt, rate/simnet.Mbit, piece, x.maxWindow)
 				}
 				if got := float64(x.read) / 60e6; got < 0.95 {
-					t.Errorf("%v, %g Mbit/s, read %d: the reader got %.2f MB/s", rtt, rate/mbit, piece, got)
+					t.Errorf("%v, %g Mbit/s, read %d: the reader got %.2f MB/s", rtt, rate/simnet.Mbit, piece, got)
 				}
 			}
 		}
@@ -110,7 +105,7 @@ func TestReceiveWindowStaysSmallForASlowReader(t *testing.T) {
 func TestReceiveWindowShrinksWithTheReader(t *testing.T) {
 	sim := &simulation{}
 	account := flow.NewAccount(32 << 20)
-	x := newTransfer(t, sim, gbit, 100*time.Millisecond, account)
+	x := newTransfer(t, sim, simnet.Gbit, 100*time.Millisecond, account)
 	x.write(1 << 30)
 	sim.run(3 * time.Second)
 	if x.in.Window() < 8<<20 {
@@ -127,7 +122,7 @@ func TestReceiveWindowShrinksWithTheReader(t *testing.T) {
 	x.readTime = 0
 	before := x.read
 	sim.run(sim.now + 2*time.Second)
-	if rate := float64(x.read-before) / 2 / gbit; rate < 0.6 {
+	if rate := float64(x.read-before) / 2 / simnet.Gbit; rate < 0.6 {
 		t.Errorf("%.2f of the rate once it reads again", rate)
 	}
 }
@@ -142,7 +137,7 @@ func TestReceiveWindowStaysSmallForLittleData(t *testing.T) {
 					continue // the first window is indeed too small
 				}
 				sim := &simulation{}
-				x := newTransfer(t, sim, gbit, rtt, flow.NewAccount(32<<20))
+				x := newTransfer(t, sim, simnet.Gbit, rtt, flow.NewAccount(32<<20))
 				left := min(10_000, 16<<20/size)
 				var tick func()
 				tick = func() {
@@ -164,14 +159,14 @@ func TestReceiveWindowStaysSmallForLittleData(t *testing.T) {
 // When the path gets longer, the window grows until it fills the path again.
 func TestReceiveWindowFollowsALongerPath(t *testing.T) {
 	sim := &simulation{}
-	x := newTransfer(t, sim, gbit, 20*time.Millisecond, flow.NewAccount(32<<20))
+	x := newTransfer(t, sim, simnet.Gbit, 20*time.Millisecond, flow.NewAccount(32<<20))
 	x.write(math.MaxInt)
 	sim.run(2 * time.Second)
 	x.link.delay, x.back.delay = 50*time.Millisecond, 50*time.Millisecond
 	sim.run(10 * time.Second)
 	before := x.read
 	sim.run(14 * time.Second)
-	if rate := float64(x.read-before) / 4 / gbit; rate < 0.95 {
+	if rate := float64(x.read-before) / 4 / simnet.Gbit; rate < 0.95 {
 		t.Errorf("%.2f of the rate, window %d", rate, x.in.Window())
 	}
 }
@@ -180,12 +175,12 @@ func TestReceiveWindowFollowsALongerPath(t *testing.T) {
 func TestReceiveWindowTakesNoQueueForDistance(t *testing.T) {
 	for _, rtt := range []time.Duration{time.Millisecond, 30 * time.Millisecond, 100 * time.Millisecond} {
 		sim := &simulation{}
-		x := newTransfer(t, sim, 10*mbit, rtt, flow.NewAccount(32<<20))
+		x := newTransfer(t, sim, 10*simnet.Mbit, rtt, flow.NewAccount(32<<20))
 		x.link.buffer = 64 << 20 // the sender never has to wait
 		x.write(1 << 30)
 		sim.run(10 * time.Minute)
 		if x.in.Window() > 1<<20 {
-			t.Errorf("round trip %v: the window grew to %d where %d are needed", rtt, x.in.Window(), int(10*mbit*rtt.Seconds()))
+			t.Errorf("round trip %v: the window grew to %d where %d are needed", rtt, x.in.Window(), int(10*simnet.Mbit*rtt.Seconds()))
 		}
 	}
 }
@@ -195,7 +190,7 @@ func TestUpdateComesOncePerQuarterWindow(t *testing.T) {
 	for _, rtt := range []time.Duration{50 * time.Microsecond, 10 * time.Millisecond, 100 * time.Millisecond, 400 * time.Millisecond} {
 		for _, most := range some(16<<20, 1<<20, flow.InitialWindow) {
 			sim := &simulation{}
-			x := newTransfer(t, sim, gbit, rtt, flow.MaxWindow(most))
+			x := newTransfer(t, sim, simnet.Gbit, rtt, flow.MaxWindow(most))
 			x.write(math.MaxInt)
 			sim.run(6 * time.Second) // it has found its size
 			updates, read, window := x.updates, x.read, x.in.Window()
@@ -213,7 +208,7 @@ func TestReceiveWindowAtItsMaximumIsUsedInFull(t *testing.T) {
 	const rtt, most = 100 * time.Millisecond, 1 << 20
 	for _, piece := range []int{4 << 10, 32 << 10, 64 << 10, 1 << 20} {
 		sim := &simulation{}
-		x := newTransfer(t, sim, gbit, rtt, flow.MaxWindow(most))
+		x := newTransfer(t, sim, simnet.Gbit, rtt, flow.MaxWindow(most))
 		x.piece = piece
 		x.write(1 << 30)
 		sim.run(5 * time.Second)
@@ -236,7 +231,7 @@ func TestReceiveWindowGrowsOnceItMay(t *testing.T) {
 		for _, piece := range some(32<<10, 4<<10, 64<<10, 1<<20) {
 			sim := &simulation{}
 			g := &raised{flow.MaxWindow(size)}
-			x := newTransfer(t, sim, gbit, 100*time.Millisecond, g)
+			x := newTransfer(t, sim, simnet.Gbit, 100*time.Millisecond, g)
 			x.piece = piece
 			x.write(math.MaxInt)
 			sim.run(5 * time.Second)
@@ -244,7 +239,7 @@ func TestReceiveWindowGrowsOnceItMay(t *testing.T) {
 			sim.run(8 * time.Second)
 			before := x.read
 			sim.run(10 * time.Second)
-			if rate := float64(x.read-before) / 2 / gbit; rate < 0.95 {
+			if rate := float64(x.read-before) / 2 / simnet.Gbit; rate < 0.95 {
 				t.Errorf("from %d, reads of %d: %.2f of the rate, window %d", size, piece, rate, x.in.Window())
 			}
 		}
@@ -256,7 +251,7 @@ func TestReceiveWindowStaysSmallForLargeReads(t *testing.T) {
 	for _, rtt := range []time.Duration{time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond} {
 		for _, piece := range []int{256 << 10, 512 << 10, 1 << 20, 2 << 20} {
 			sim := &simulation{}
-			x := newTransfer(t, sim, gbit, rtt, flow.NewAccount(32<<20))
+			x := newTransfer(t, sim, simnet.Gbit, rtt, flow.NewAccount(32<<20))
 			x.piece = piece
 			x.readTime = time.Duration(piece) * time.Second / 1e6 // at most 1 MB/s
 			x.write(1 << 30)
@@ -291,10 +286,10 @@ func TestWindowCapBoundsWindowsOfShortPaths(t *testing.T) {
 		{0, 20 * time.Microsecond, 10 * time.Microsecond, 128 << 10},
 		{0, 50 * time.Microsecond, 10 * time.Microsecond, 200 << 10},
 		{0, 2 * time.Millisecond, 10 * time.Microsecond, 0},
-		{1 * gbit, 2 * time.Millisecond, 0, 0},
-		{1 * gbit, 100 * time.Millisecond, 0, 0},
+		{1 * simnet.Gbit, 2 * time.Millisecond, 0, 0},
+		{1 * simnet.Gbit, 100 * time.Millisecond, 0, 0},
 	} {
-		t.Run(fmt.Sprintf("%gGbit/s,%v,read=%v", tt.rate/gbit, tt.rtt, tt.readTime), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%gGbit/s,%v,read=%v", tt.rate/simnet.Gbit, tt.rtt, tt.readTime), func(t *testing.T) {
 			run := func(limited bool) (window int, took time.Duration) {
 				sim := &simulation{}
 				g := capped{Account: flow.NewAccount(32 << 20)}
@@ -333,7 +328,7 @@ func TestReceiveWindowKeepsItsSizeOverSilence(t *testing.T) {
 	for _, silence := range []time.Duration{wrap / 2, wrap, 73_500 * wrap} { // the last is ten years
 		for more := -rtt; more < rtt; more += 10 * time.Millisecond {
 			sim := &simulation{}
-			x := newTransfer(t, sim, gbit, rtt, flow.NewAccount(32<<20))
+			x := newTransfer(t, sim, simnet.Gbit, rtt, flow.NewAccount(32<<20))
 			x.write(math.MaxInt)
 			sim.run(5 * time.Second)
 			window, measured := x.in.Window(), x.in.RTT()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/smuxkit/smuxkit/internal/testutil"
 	"github.com/smuxkit/smuxkit/shaper"
 )
 
@@ -153,10 +154,10 @@ func TestFairControlFloodLeavesDataAsMuch(t *testing.T) {
 				for range 20_000 {
 					if b.turn(frame, true) != "data" {
 						ahead += frame
-					} else if ahead -= frame; ahead < 14*kib {
+					} else if ahead -= frame; ahead < 14*testutil.KiB {
 						t.Fatalf("data had a turn after control was %d bytes ahead", ahead)
 					}
-					if ahead > 16*kib+frame {
+					if ahead > 16*testutil.KiB+frame {
 						t.Fatalf("control is %d bytes ahead of data that waits", ahead)
 					}
 				}

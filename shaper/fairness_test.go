@@ -7,25 +7,21 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/smuxkit/smuxkit/internal/testutil"
 	"github.com/smuxkit/smuxkit/shaper"
-)
-
-const (
-	kib = 1 << 10
-	mib = 1 << 20
 )
 
 // Flows get equal bytes, whatever the size of their writes.
 func TestFairAnyWriteSizeGetsEqualBytes(t *testing.T) {
 	// With longer pauses a writer of 1 KiB does not need its share.
-	for _, pause := range []int{0, 1, 4 * kib} {
-		for _, quantum := range []int{4 * kib, shaper.DefaultQuantum, 128 * kib} {
+	for _, pause := range []int{0, 1, 4 * testutil.KiB} {
+		for _, quantum := range []int{4 * testutil.KiB, shaper.DefaultQuantum, 128 * testutil.KiB} {
 			t.Run(fmt.Sprintf("pause %d, quantum %d", pause, quantum), func(t *testing.T) {
 				senders := append(
-					copies(32, sender{write: 1 * kib, pause: pause}),
-					copies(32, sender{write: 128 * kib, pause: pause})...)
+					copies(32, sender{write: 1 * testutil.KiB, pause: pause}),
+					copies(32, sender{write: 128 * testutil.KiB, pause: pause})...)
 				l := newLink(shaper.NewFair(shaper.WithQuantum(quantum)), senders...)
-				l.run(256 * mib)
+				l.run(256 * testutil.MiB)
 				if index := jain(senders); index < 0.99 {
 					t.Errorf("Jain's index is %.4f, want at least 0.99: 1 KiB writers sent %d, 128 KiB writers %d bytes",
 						index, senders[0].sent, senders[63].sent)
@@ -44,13 +40,13 @@ func TestFairWeightsHoldWithin5Percent(t *testing.T) {
 		off   float64
 	}{
 		{"always more", [3]int{math.MaxInt, math.MaxInt, math.MaxInt}, 0, 0.05},
-		{"small writes", [3]int{kib, kib, kib}, 0, 0.05},
-		{"the heaviest writes least", [3]int{128 * kib, 16 * kib, kib}, 0, 0.05},
-		{"the heaviest writes most", [3]int{kib, 16 * kib, 128 * kib}, 0, 0.05},
-		{"refilled a turn later", [3]int{128 * kib, 16 * kib, 20 * kib}, 1, 0.05},
+		{"small writes", [3]int{testutil.KiB, testutil.KiB, testutil.KiB}, 0, 0.05},
+		{"the heaviest writes least", [3]int{128 * testutil.KiB, 16 * testutil.KiB, testutil.KiB}, 0, 0.05},
+		{"the heaviest writes most", [3]int{testutil.KiB, 16 * testutil.KiB, 128 * testutil.KiB}, 0, 0.05},
+		{"refilled a turn later", [3]int{128 * testutil.KiB, 16 * testutil.KiB, 20 * testutil.KiB}, 1, 0.05},
 		// A flow that is away when a round ends loses the rest of its credit. The
 		// heaviest flow has most to lose.
-		{"a KiB refilled a turn later", [3]int{kib, kib, kib}, 1, 0.07},
+		{"a KiB refilled a turn later", [3]int{testutil.KiB, testutil.KiB, testutil.KiB}, 1, 0.07},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var senders []*sender
@@ -58,7 +54,7 @@ func TestFairWeightsHoldWithin5Percent(t *testing.T) {
 				senders = append(senders, copies(3, sender{write: tt.write[i], pause: tt.pause, weight: weight})...)
 			}
 			l := newLink(shaper.NewFair(), senders...)
-			l.run(64 * mib)
+			l.run(64 * testutil.MiB)
 			base := float64(l.now) / (3 * (1 + 2 + 4))
 			for _, w := range senders {
 				if got := float64(w.sent) / base; math.Abs(got/float64(w.weight)-1) > tt.off {
@@ -71,13 +67,13 @@ func TestFairWeightsHoldWithin5Percent(t *testing.T) {
 
 // A flow gains no credit by leaving and coming back, in whatever rhythm.
 func TestFairEmptyingGainsNothing(t *testing.T) {
-	for _, write := range []int{64, kib, 16 * kib, maxPayload, 33 * kib, 63 * kib, 2 * maxPayload} {
-		for _, pause := range []int{0, 1, 32 * kib, 64 * kib, 128 * kib, 250 * kib} {
+	for _, write := range []int{64, testutil.KiB, 16 * testutil.KiB, maxPayload, 33 * testutil.KiB, 63 * testutil.KiB, 2 * maxPayload} {
+		for _, pause := range []int{0, 1, 32 * testutil.KiB, 64 * testutil.KiB, 128 * testutil.KiB, 250 * testutil.KiB} {
 			t.Run(fmt.Sprintf("write %d, pause %d", write, pause), func(t *testing.T) {
 				gamer := &sender{write: write, pause: pause}
 				senders := append(copies(8, sender{write: math.MaxInt}), gamer)
 				l := newLink(shaper.NewFair(), senders...)
-				l.run(64 * mib)
+				l.run(64 * testutil.MiB)
 				if share := float64(gamer.sent) / float64(l.now) * 9; share > 1.05 {
 					t.Errorf("it got %.3f of its share", share)
 				}
@@ -88,8 +84,8 @@ func TestFairEmptyingGainsNothing(t *testing.T) {
 
 // A flow pays back what it has overdrawn, however large its frames are.
 func TestFairOverdraftIsPaidBack(t *testing.T) {
-	fair := shaper.NewFair(shaper.WithQuantum(4 * kib))
-	frames := []int{100, 5 * kib, 65543}
+	fair := shaper.NewFair(shaper.WithQuantum(4 * testutil.KiB))
+	frames := []int{100, 5 * testutil.KiB, 65543}
 	flows := make([]shaper.Flow, len(frames))
 	sent := make([]int, len(frames))
 	for i := range flows {
@@ -110,14 +106,14 @@ func TestFairOverdraftIsPaidBack(t *testing.T) {
 // A flow that needs less than its share waits only for the frame that is being sent,
 // whether it comes seldom or comes back at once.
 func TestFairSmallFlowGoesNext(t *testing.T) {
-	for _, pause := range []int{1, 10 * kib, 100 * kib, 300 * kib, 10 * mib} {
+	for _, pause := range []int{1, 10 * testutil.KiB, 100 * testutil.KiB, 300 * testutil.KiB, 10 * testutil.MiB} {
 		t.Run(fmt.Sprintf("pause %d", pause), func(t *testing.T) {
 			small := &sender{write: 64, pause: pause}
-			bulk := copies(8, sender{write: 128 * kib})
+			bulk := copies(8, sender{write: 128 * testutil.KiB})
 			l := newLink(shaper.NewFair(), append(bulk, small)...)
-			l.run(8 * mib)
+			l.run(8 * testutil.MiB)
 			small.waited = nil
-			l.run(512 * mib)
+			l.run(512 * testutil.MiB)
 			slices.Sort(small.waited)
 			n := len(small.waited)
 			if worst := small.waited[n-1]; worst > maxPayload+header {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/smuxkit/smuxkit/internal/testutil"
 	"github.com/smuxkit/smuxkit/shaper"
 )
 
@@ -105,14 +106,11 @@ func (l *link) run(n int) {
 	}
 }
 
-// jain is Jain's index of the bytes per weight that each sender sent: 1 if they
-// are equal, 1/n if one got all.
+// jain returns Jain's index of the bytes per weight that each sender sent.
 func jain(senders []*sender) float64 {
-	var sum, squares float64
+	var shares []float64
 	for _, w := range senders {
-		x := float64(w.sent) / float64(max(1, w.weight))
-		sum += x
-		squares += x * x
+		shares = append(shares, float64(w.sent)/float64(max(1, w.weight)))
 	}
-	return sum * sum / (float64(len(senders)) * squares)
+	return testutil.Jain(shares)
 }
