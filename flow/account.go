@@ -14,6 +14,7 @@ type Account struct {
 	used      atomic.Int64 // bytes held; far below 0 after Close
 	committed atomic.Int64 // windows committed to peers; far below 0 after Close
 	waiters   atomic.Int32 // calls of Wait in budget.waiting
+	index     int32        // in budget.accounts, -1 after Close; guarded by budget.mu
 	maxWindow atomic.Int64
 	pressure  atomic.Pointer[func()] // see OnPressure
 
@@ -143,12 +144,11 @@ func (a *Account) Budget() *Budget { return a.budget }
 func (a *Account) Close() {
 	b := a.budget
 	b.mu.Lock()
-	if _, open := b.accounts[a]; !open {
+	if a.index < 0 {
 		b.mu.Unlock()
 		return
 	}
-	delete(b.accounts, a)
-	b.accountCount.Add(-1)
+	b.remove(a)
 	b.mu.Unlock()
 
 	held := a.used.Swap(closed)

@@ -118,7 +118,7 @@ func (b *Budget) signalPressure() {
 	}
 	b.mu.Lock()
 	var signals []func()
-	for a := range b.accounts {
+	for _, a := range b.accounts {
 		if f := a.pressure.Load(); f != nil && *f != nil {
 			signals = append(signals, *f)
 		}

@@ -29,8 +29,8 @@ type Budget struct {
 	refused   atomic.Uint32 // requests that were refused or cut since the budget is under pressure
 
 	mu       sync.Mutex
-	accounts map[*Account]struct{} // open ones; guarded by mu
-	waiting  []*waiter             // guarded by mu
+	accounts []*Account // open ones; guarded by mu
+	waiting  []*waiter  // guarded by mu
 }
 
 // hogFactor bounds a session that shares a budget: it stops receiving when it holds more
@@ -41,7 +41,7 @@ const hogFactor = 4
 // NewBudget returns a Budget of this many bytes. A budget of less than one byte counts as
 // one byte: each of its sessions holds at most one frame.
 func NewBudget(bytes int) *Budget {
-	b := &Budget{size: max(1, int64(bytes)), accounts: make(map[*Account]struct{})}
+	b := &Budget{size: max(1, int64(bytes))}
 	b.wakeAt.Store(math.MinInt64)
 	return b
 }
@@ -59,10 +59,22 @@ func (b *Budget) NewAccount() *Account {
 	a := &Account{budget: b}
 	a.maxWindow.Store(DefaultMaxWindow)
 	b.mu.Lock()
-	b.accounts[a] = struct{}{}
+	defer b.mu.Unlock()
+	a.index = int32(len(b.accounts))
+	b.accounts = append(b.accounts, a)
 	b.accountCount.Add(1)
-	b.mu.Unlock()
 	return a
+}
+
+// remove takes an open account off the list; the last one gets its place. The caller holds b.mu.
+func (b *Budget) remove(a *Account) {
+	end := len(b.accounts) - 1
+	last := b.accounts[end]
+	b.accounts[a.index], last.index = last, a.index
+	b.accounts[end] = nil
+	b.accounts = b.accounts[:end]
+	a.index = -1
+	b.accountCount.Add(-1)
 }
 
 // Size returns the size of the budget in bytes.
@@ -75,7 +87,7 @@ func (b *Budget) Used() int {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for a := range b.accounts {
+	for _, a := range b.accounts {
 		return a.Used()
 	}
 	return 0

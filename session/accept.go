@@ -136,7 +136,11 @@ func (s *Session) await(ctx context.Context, c *sync.Cond, ready func() bool) er
 	if ok {
 		return nil
 	}
+	return s.awaitLater(ctx, c, ready)
+}
 
+// awaitLater is the part of await that waits: what it allocates, a call that need not wait does without.
+func (s *Session) awaitLater(ctx context.Context, c *sync.Cond, ready func() bool) error {
 	var ended error // guarded by s.mu
 	if ctx.Done() != nil {
 		stop := context.AfterFunc(ctx, func() {
