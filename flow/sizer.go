@@ -207,15 +207,15 @@ func (z *sizer) judgeChunk(rate uint32) {
 }
 
 // measureNeed is called for each sample, exact or not. read is the offset that the
-// application has read to, and since is how many bytes it has read in the time took.
-func (z *sizer) measureNeed(read, since uint32, took, rtt micros, now time.Duration) {
+// application has read to, and n is how many bytes it has read in the time took.
+func (z *sizer) measureNeed(read, n uint32, took, rtt micros, now time.Duration) {
 	if read-z.chunkRead >= maxChunk {
 		z.chunkTime, z.chunkRead = now, read
 	}
 	if rtt == 0 {
 		return
 	}
-	need := uint32(min(uint64(since)*uint64(rtt)/uint64(took), maxWindow))
+	need := uint32(min(uint64(n)*uint64(rtt)/uint64(took), maxWindow))
 	if z.readerDrained { // else the reader is the limit
 		need = max(need, z.need/2)
 	}

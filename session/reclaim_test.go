@@ -17,15 +17,15 @@ import (
 // A wanter is a member of a budget that holds four fifths of what the budget may promise. This makes windows
 // scarce.
 type wanter struct {
-	share *flow.Account
-	held  int
+	account *flow.Account
+	held    int
 }
 
 func newWanter(b *flow.Budget) *wanter {
-	w := &wanter{share: b.NewAccount()}
-	w.share.SetMaxWindow(b.Size())
+	w := &wanter{account: b.NewAccount()}
+	w.account.SetMaxWindow(b.Size())
 	for w.held < b.Size()*7/10 {
-		w.held = w.share.Resize(w.held, b.Size()*7/10)
+		w.held = w.account.Resize(w.held, b.Size()*7/10)
 	}
 	return w
 }
@@ -33,7 +33,7 @@ func newWanter(b *flow.Budget) *wanter {
 // want asks for more until the budget has told its sessions, and then gives it back.
 func (w *wanter) want() {
 	for range 64 {
-		w.share.Resize(w.share.Resize(w.held, 1<<30), w.held)
+		w.account.Resize(w.account.Resize(w.held, 1<<30), w.held)
 	}
 	synctest.Wait()
 }
@@ -75,7 +75,7 @@ func TestIdleSessionHoldsNoGoroutineForScarceWindows(t *testing.T) {
 		if kept == 0 || kept > flow.InitialWindow {
 			t.Errorf("%d bytes are promised, want no more than the window of the stream that is not read", kept)
 		}
-		if !w.share.UnderPressure() {
+		if !w.account.UnderPressure() {
 			t.Fatal("windows are not scarce")
 		}
 		for range 100 {
