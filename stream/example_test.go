@@ -21,7 +21,7 @@ type oneStream struct {
 // newOneStream starts the session. The two ends of a transport must agree which one opens the stream.
 func newOneStream(conn io.ReadWriter, opens bool) *stream.Stream {
 	s := &oneStream{conn: conn, ready: make(chan struct{}, 1), begin: time.Now()}
-	shared := &stream.Shared{Version: wire.V2, MaxFrameSize: 16 << 10, Budget: flow.NewBudget(1 << 20).NewAccount()}
+	shared := &stream.Shared{Version: wire.V2, MaxFrameSize: 16 << 10, Budget: flow.NewAccount(1 << 20)}
 	s.core.Init(shared, s, 1, opens)
 	s.core.Start()
 	go s.send()
