@@ -133,25 +133,31 @@ func (s *Session) await(ctx context.Context, c *sync.Cond, ready func() bool) er
 	s.mu.Lock()
 	ok := ready()
 	s.mu.Unlock()
-	if ok {
+	switch {
+	case ok:
+		return nil
+	case ctx.Done() == nil: // ctx never ends
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for !ready() {
+			c.Wait()
+		}
 		return nil
 	}
-	return s.awaitLater(ctx, c, ready)
+	return s.awaitEnd(ctx, c, ready)
 }
 
-// awaitLater is the part of await that waits: what it allocates, a call that need not wait does without.
-func (s *Session) awaitLater(ctx context.Context, c *sync.Cond, ready func() bool) error {
+// awaitEnd is the part of await that waits for ctx, too. Only this part allocates memory.
+func (s *Session) awaitEnd(ctx context.Context, c *sync.Cond, ready func() bool) error {
 	var ended error // guarded by s.mu
-	if ctx.Done() != nil {
-		stop := context.AfterFunc(ctx, func() {
-			err := ctx.Err()
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			ended = err
-			c.Broadcast() // all: a Signal for a new stream may have woken this call, which will not take it
-		})
-		defer stop()
-	}
+	stop := context.AfterFunc(ctx, func() {
+		err := ctx.Err()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		ended = err
+		c.Broadcast() // all: a Signal for a new stream may have woken this call, which will not take it
+	})
+	defer stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ended == nil && !ready() {
