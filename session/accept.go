@@ -92,8 +92,7 @@ func (s *Session) handleSYN(h wire.Header) error {
 
 // isFull reports whether one more stream of the peer would exceed a limit. The caller holds s.mu.
 func (s *Session) isFull() bool {
-	limit := s.config.AcceptBacklog
-	return s.peerStreams >= s.config.MaxStreams || limit > 0 && len(s.backlog) >= limit
+	return s.peerStreams >= s.maxStreams || s.acceptBacklog > 0 && len(s.backlog) >= s.acceptBacklog
 }
 
 // Accept is [Session.AcceptStream] without a context. It makes the Session a net.Listener.

@@ -37,8 +37,7 @@ func (s *Session) Close() error {
 		return nil
 	}
 	s.phase = phaseClosing
-	s.closeBy = time.Now().Add(s.config.CloseTimeout)
-	close(s.closing)
+	s.closeBy = s.now() + s.closeTimeout
 	s.err = net.ErrClosed
 	s.backlog = nil
 	streams := s.listStreams()
@@ -90,7 +89,7 @@ func (s *Session) Shutdown(ctx context.Context) error {
 // flush sends the data of the streams, and waits until it counts as sent (see Close), for at most CloseTimeout.
 // It reports whether all of it was sent.
 func (s *Session) flush(streams []*sessionStream) bool {
-	timeout := time.NewTimer(s.config.CloseTimeout)
+	timeout := time.NewTimer(s.closeTimeout)
 	defer timeout.Stop()
 	done := s.done
 	for {
@@ -179,8 +178,7 @@ func (s *Session) end(reason error) error {
 		return nil
 	}
 	if s.phase < phaseClosing {
-		close(s.closing)
-		s.closeBy = time.Now().Add(s.config.CloseTimeout)
+		s.closeBy = s.now() + s.closeTimeout
 	}
 	s.phase = phaseEnded
 	if s.err == nil {
@@ -224,7 +222,7 @@ func (s *Session) end(reason error) error {
 func (s *Session) closeConn() error {
 	closed := make(chan error, 1)
 	go func() { closed <- s.conn.Close() }()
-	timeout := time.NewTimer(max(time.Until(s.closeBy), closeGrace))
+	timeout := time.NewTimer(max(s.closeBy-s.now(), closeGrace))
 	defer timeout.Stop()
 	select {
 	case err := <-closed:
@@ -261,7 +259,7 @@ func (s *Session) writeFailed(err error) {
 // this timer.
 func (s *Session) graceExpired() {
 	progress := max(s.writeErrAt, s.clock.lastReceived())
-	if s.clock.quiet() >= writeGrace || s.now()-progress >= s.config.CloseTimeout {
+	if s.clock.quiet() >= writeGrace || s.now()-progress >= s.closeTimeout {
 		s.end(s.writeErr)
 		return
 	}

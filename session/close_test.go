@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/smuxkit/smuxkit/internal/testutil"
@@ -55,6 +56,31 @@ func TestSessionCloseReturnsDuringAFlood(t *testing.T) {
 		case <-time.After(time.Minute):
 			t.Error("Close does not return")
 		}
+	})
+}
+
+// Close reads on although the budget was full: a peer that first sends all of its data, and reads then, gets what was
+// written.
+func TestSessionCloseReadsOnIfTheBudgetWasFull(t *testing.T) {
+	eachVersion(t, func(t *testing.T, version int) {
+		c, peer := scripted(t, transport("sim"), &session.Config{Version: version, MaxReceiveBuffer: 64 << 10})
+		st := openWide(t, c, peer, version)
+		var frames []byte
+		for range 20 {
+			frames = testutil.PSH(wire.Version(version), st.ID(), make([]byte, 10_000)).Append(frames)
+		}
+		sent := testutil.BackgroundErr(func() error { return second(peer.Conn.Write(frames)) })
+		synctest.Wait()
+		wantPending(t, "the peer's Write", sent)
+		src := newSource(1, 1000)
+		src.fill(t, st)
+
+		closed := testutil.BackgroundErr(c.Close)
+		testutil.WantErr(t, "the peer's Write", (<-sent).Err, nil)
+		if n := len(readFrames(t, peer).data[st.ID()]); int64(n) != src.off {
+			t.Errorf("the peer got %d bytes, want %d", n, src.off)
+		}
+		testutil.WantErr(t, "Close", (<-closed).Err, nil)
 	})
 }
 

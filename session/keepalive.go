@@ -10,17 +10,13 @@ import (
 // A keepaliveTimer asks the keep-alive policy what to do, at the times that the policy wants. Between them it
 // needs no goroutine.
 type keepaliveTimer struct {
-	s *Session
+	s      *Session
+	policy keepalive.Policy
 
 	mu      sync.Mutex    // guards the fields below
 	due     time.Duration // when to ask next; 0: not by the timer
 	timer   *time.Timer
 	stopped bool
-}
-
-func (t *keepaliveTimer) start(s *Session) {
-	t.s = s
-	t.ask()
 }
 
 // ask asks the policy and does what it says. It runs once at the start, and then each time the timer fires. It sets
@@ -33,7 +29,7 @@ func (t *keepaliveTimer) ask() {
 	if !ok {
 		return
 	}
-	action, wait := t.s.config.KeepAlive.Next(activity)
+	action, wait := t.policy.Next(activity)
 	if action != keepalive.GiveUp {
 		t.askAgain(activity.Now, wait)
 	}

@@ -83,7 +83,7 @@ func (r *reader) await(why wait) error {
 		defer s.transport.watch()()
 		s.stalls.pause()
 		defer s.stalls.resume()
-		r.admitted = s.budget.Wait(s.closing)
+		r.admitted = s.budget.Wait(s.done) // Close makes room, too: it throws the unread data away
 	case waitRate:
 		r.throttle.wait()
 	case waitAnswers:

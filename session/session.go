@@ -24,9 +24,13 @@ import (
 type Session struct {
 	conn   io.ReadWriteCloser
 	client bool
-	config Config
+	ver    atomic.Uint32 // wire.Version; 0 until a server has learned it
 
-	ver        atomic.Uint32 // wire.Version; 0 until a server has learned it
+	// From Config. What only one part of the session needs, that part has.
+	acceptBacklog, maxStreams int
+	closeTimeout              time.Duration
+	logger                    *slog.Logger
+
 	shared     stream.Shared // what all streams have in common; Version is set together with ver
 	budget     *flow.Account // for unread data
 	sendBudget *flow.Account // for data that Writes have copied and that was not sent yet
@@ -48,24 +52,23 @@ type Session struct {
 
 	// mu guards the fields below. While it is held, no other lock is taken, except that end takes those of the
 	// writer and of the streams. No goroutine that holds one of these takes mu.
-	mu          sync.Mutex
-	phase       phase
-	err         error // why the session is ending or has ended
-	writeErr    error // why nothing can be sent any more; set once
-	writeErrAt  time.Duration
-	streams     map[uint32]*sessionStream // the open streams
-	peerStreams int                       // how many of them the peer has opened
-	nextID      uint64                    // of the next stream that this side opens
+	mu            sync.Mutex
+	phase         phase
+	acceptStopped bool  // a Listener was closed: no stream is accepted any more
+	err           error // why the session is ending or has ended
+	writeErr      error // why nothing can be sent any more; set once
+	writeErrAt    time.Duration
+	streams       map[uint32]*sessionStream // the open streams
+	peerStreams   int                       // how many of them the peer has opened
+	nextID        uint64                    // of the next stream that this side opens
 
-	backlog       []*sessionStream // streams that wait to be accepted; nil if there are none
-	acceptStopped bool             // a Listener was closed: no stream is accepted any more
-	accepting     sync.Cond        // backlog, acceptStopped or phase has changed
-	opening       sync.Cond        // ver, unsentSYN or phase has changed
-	drained       chan struct{}    // if not nil, closed when streams becomes empty
-	graceTimer    *time.Timer      // runs after a write has failed
-	closing       chan struct{}    // closed when Close is called or the session has ended
-	done          chan struct{}    // closed when the session has ended
-	closeBy       time.Time        // when Close is to return
+	backlog    []*sessionStream // streams that wait to be accepted; nil if there are none
+	accepting  sync.Cond        // backlog, acceptStopped or phase has changed
+	opening    sync.Cond        // ver, unsentSYN or phase has changed
+	drained    chan struct{}    // if not nil, closed when streams becomes empty
+	graceTimer *time.Timer      // runs after a write has failed
+	done       chan struct{}    // closed when the session has ended
+	closeBy    time.Duration    // when Close is to return
 }
 
 // The phases of a session's life, in their order.
@@ -128,40 +131,43 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 	if scheduler == nil || isNil(scheduler) {
 		return nil, errors.New("session: bad Config: NewScheduler returned nil, must return a scheduler")
 	}
-	s := newSession(conn, config, client)
+	s := newSession(conn, &config, client)
 	s.in = &reader{s: s, throttle: newThrottle(config.ReceiveRate, s.done)}
 	s.transport = newTransport(conn, s.in, config.Portable)
 	s.latency.use(s.transport)
-	s.out = newWriter(s, scheduler)
+	s.out = newWriter(s, &config, scheduler)
 	s.begin()
 	return s, nil
 }
 
 // newSession returns a session that has no reader, transport and writer yet.
-func newSession(conn io.ReadWriteCloser, config Config, client bool) *Session {
+func newSession(conn io.ReadWriteCloser, config *Config, client bool) *Session {
 	local, remote := transportAddr(conn, "LocalAddr"), transportAddr(conn, "RemoteAddr")
 	s := &Session{
-		conn:    conn,
-		client:  client,
-		config:  config,
-		clock:   activityClock{begin: time.Now()},
-		streams: make(map[uint32]*sessionStream),
-		nextID:  2,
-		closing: make(chan struct{}),
-		done:    make(chan struct{}),
+		conn:          conn,
+		client:        client,
+		acceptBacklog: config.AcceptBacklog,
+		maxStreams:    config.MaxStreams,
+		closeTimeout:  config.CloseTimeout,
+		logger:        config.Logger,
+		clock:         activityClock{begin: time.Now()},
+		streams:       make(map[uint32]*sessionStream),
+		nextID:        2,
+		done:          make(chan struct{}),
 	}
+	version := wire.Version(config.Version)
 	if client {
 		s.nextID = 1
-		if s.config.Version == 0 {
-			s.config.Version = int(wire.V2)
+		if version == 0 {
+			version = wire.V2
 		}
 	}
-	s.ver.Store(uint32(s.config.Version))
+	s.ver.Store(uint32(version))
 	s.budget = joinBudget(config.Budget, config.MaxReceiveBuffer)
 	s.budget.SetMaxWindow(config.MaxStreamWindow)
 	s.sendBudget = joinBudget(config.SendBudget, config.MaxSendBuffer)
 	s.shared = stream.Shared{
-		Version:      wire.Version(s.config.Version),
+		Version:      version,
 		MaxFrameSize: config.MaxFrameSize,
 		Budget:       s.budget,
 		SendBudget:   s.sendBudget,
@@ -176,7 +182,8 @@ func newSession(conn io.ReadWriteCloser, config Config, client bool) *Session {
 	s.accepting.L = &s.mu
 	s.opening.L = &s.mu
 	s.reclaim.s = s
-	s.stalls = newStallWatch(s)
+	s.keepalive.s, s.keepalive.policy = s, config.KeepAlive
+	s.stalls = newStallWatch(s, config)
 	s.budget.OnPressure(s.reclaim.handlePressure) // last: another session on the budget may cause a call at once
 	return s
 }
@@ -204,7 +211,7 @@ func (s *Session) begin() {
 		_ = c.SetDeadline(time.Time{})
 	}
 	s.log("session begins")
-	s.keepalive.start(s)
+	s.keepalive.ask()
 	if s.client {
 		s.out.sendNOP() // so that a server which takes the version of the first frame learns it
 	}
@@ -294,7 +301,7 @@ func needContext(ctx context.Context) {
 }
 
 func (s *Session) log(msg string, args ...any) {
-	if l := s.config.Logger; l != nil {
+	if l := s.logger; l != nil {
 		args = append(args, "local", fmt.Sprint(s.LocalAddr()), "remote", fmt.Sprint(s.RemoteAddr()))
 		l.Log(context.Background(), slog.LevelInfo, msg, args...)
 	}

@@ -28,6 +28,7 @@ type Event struct {
 type stallWatch struct {
 	s       *Session
 	timeout time.Duration
+	onEvent func(Event) // Config.OnEvent; may be nil
 
 	// mu guards the fields below. No other lock is taken while it is held.
 	mu       sync.Mutex
@@ -44,11 +45,11 @@ type stallWatch struct {
 const minStallTimeout = time.Millisecond
 
 // newStallWatch returns nil if Config.StallTimeout is not set.
-func newStallWatch(s *Session) *stallWatch {
-	if s.config.StallTimeout == 0 {
+func newStallWatch(s *Session, config *Config) *stallWatch {
+	if config.StallTimeout == 0 {
 		return nil
 	}
-	return &stallWatch{s: s, timeout: max(s.config.StallTimeout, minStallTimeout)}
+	return &stallWatch{s: s, timeout: max(config.StallTimeout, minStallTimeout), onEvent: config.OnEvent}
 }
 
 // pause notes that reading pauses.
@@ -108,7 +109,7 @@ func (w *stallWatch) check() {
 	w.timer.Reset(w.timeout)
 	w.aborting = true
 	w.mu.Unlock()
-	w.s.abortStalled(round)
+	w.abortStalled(round)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.aborting = false
@@ -122,14 +123,14 @@ func (w *stallWatch) check() {
 
 // abortStalled aborts streams whose readers have taken nothing since the round began. It begins with those that hold
 // most, and ends when half of what all of them hold is free.
-func (s *Session) abortStalled(round uint64) {
+func (w *stallWatch) abortStalled(round uint64) {
 	type stalled struct {
 		st     *sessionStream
 		unread int
 	}
 	var all []stalled
 	total := 0
-	for _, st := range s.snapshot() {
+	for _, st := range w.s.snapshot() {
 		if n := st.core.Stalled(round); n > 0 {
 			all = append(all, stalled{st, n})
 			total += n
@@ -148,12 +149,12 @@ func (s *Session) abortStalled(round uint64) {
 		}
 		streams++
 		freed += n
-		if f := s.config.OnEvent; f != nil {
-			f(Event{Session: s, StreamID: x.st.core.Stream().ID(), Unread: n})
+		if w.onEvent != nil {
+			w.onEvent(Event{Session: w.s, StreamID: x.st.core.Stream().ID(), Unread: n})
 		}
 	}
 	if streams > 0 {
-		s.log("streams aborted: their readers took nothing while the receive buffer was full",
+		w.s.log("streams aborted: their readers took nothing while the receive buffer was full",
 			"streams", streams, "unread", freed)
 	}
 }

@@ -65,8 +65,13 @@ const (
 	maxCallerBatches = 8
 )
 
-func newWriter(s *Session, sched shaper.Scheduler) *writer {
-	w := &writer{s: s, watch: writeWatch{s: s}, inline: s.transport.inline(), throttle: newThrottle(s.config.SendRate, s.done)}
+func newWriter(s *Session, config *Config, sched shaper.Scheduler) *writer {
+	w := &writer{
+		s:        s,
+		inline:   s.transport.inline(),
+		watch:    writeWatch{s: s, writeTimeout: config.WriteTimeout, linger: config.LingerTimeout},
+		throttle: newThrottle(config.SendRate, s.done),
+	}
 	w.sched = guard(w, sched)
 	w.batcher, _ = w.sched.(shaper.Batcher)
 	w.own.flow.Owner = s

@@ -12,14 +12,16 @@ import (
 //
 // The timer runs only while a write waits.
 type writeWatch struct {
-	s *Session
+	s            *Session
+	writeTimeout time.Duration // Config.WriteTimeout; 0: none
+	linger       time.Duration // Config.LingerTimeout
 
 	// mu guards the fields below. No other lock is taken while it is held.
 	mu      sync.Mutex
-	waiting bool          // a write waits for the transport
 	since   time.Duration // when the write began, or when the transport last took a byte of it
-	armed   bool          // timer runs
 	timer   *time.Timer
+	waiting bool // a write waits for the transport
+	armed   bool // timer runs
 	stopped bool
 	gaveUp  bool // data of closed streams was thrown away
 }
@@ -81,13 +83,12 @@ func (w *writeWatch) stop() {
 
 // nextCheck returns when to check next, from now on, if a write has waited for the given time.
 func (w *writeWatch) nextCheck(waited time.Duration) time.Duration {
-	c := &w.s.config
-	next := c.LingerTimeout
+	next := w.linger
 	if waited < next {
 		next -= waited
 	}
-	if c.WriteTimeout > 0 {
-		next = min(next, c.WriteTimeout-waited)
+	if w.writeTimeout > 0 {
+		next = min(next, w.writeTimeout-waited)
 	}
 	return max(next, time.Millisecond)
 }
@@ -101,8 +102,7 @@ func (w *writeWatch) check() {
 		return
 	}
 	waited := w.s.now() - w.since
-	c := &w.s.config
-	ends := c.WriteTimeout > 0 && waited >= c.WriteTimeout
+	ends := w.writeTimeout > 0 && waited >= w.writeTimeout
 	if !ends {
 		w.timer.Reset(w.nextCheck(waited))
 	}
@@ -110,7 +110,7 @@ func (w *writeWatch) check() {
 	switch {
 	case ends:
 		w.s.end(ErrWriteTimeout)
-	case waited >= c.LingerTimeout:
+	case waited >= w.linger:
 		w.s.giveUpClosed()
 	}
 }
