@@ -13,12 +13,14 @@ type Account struct {
 	budget    *Budget
 	used      atomic.Int64 // bytes held; far below 0 after Close
 	committed atomic.Int64 // windows committed to peers; far below 0 after Close
-	waiters   atomic.Int32 // calls of Wait in budget.waiting
-	index     int32        // in budget.accounts, -1 after Close; guarded by budget.mu
 	maxWindow atomic.Int64
-	pressure  atomic.Pointer[func()] // see OnPressure
+	waiters   atomic.Int32 // calls of Wait in budget.waiting
 
-	spare *waiter // guarded by budget.mu
+	// Guarded by budget.mu.
+	closed     bool
+	next, prev *Account // in budget.accounts
+	pressure   func()   // see OnPressure; may be nil
+	spare      *waiter  // for the next call of Wait; may be nil
 }
 
 // closed is the value of both counters after Close. Any later change leaves them below 0,
@@ -144,10 +146,11 @@ func (a *Account) Budget() *Budget { return a.budget }
 func (a *Account) Close() {
 	b := a.budget
 	b.mu.Lock()
-	if a.index < 0 {
+	if a.closed {
 		b.mu.Unlock()
 		return
 	}
+	a.closed = true
 	b.remove(a)
 	b.mu.Unlock()
 

@@ -109,7 +109,11 @@ func (a *Account) UnderPressure() bool {
 //
 // Resize calls the function, possibly with locks of a session held. The function must not
 // block or take a lock that a caller of Resize may hold: it should only wake a goroutine.
-func (a *Account) OnPressure(f func()) { a.pressure.Store(&f) }
+func (a *Account) OnPressure(f func()) {
+	a.budget.mu.Lock()
+	defer a.budget.mu.Unlock()
+	a.pressure = f
+}
 
 // signalPressure calls the functions of OnPressure.
 func (b *Budget) signalPressure() {
@@ -118,9 +122,9 @@ func (b *Budget) signalPressure() {
 	}
 	b.mu.Lock()
 	var signals []func()
-	for _, a := range b.accounts {
-		if f := a.pressure.Load(); f != nil && *f != nil {
-			signals = append(signals, *f)
+	for a := b.accounts; a != nil; a = a.next {
+		if a.pressure != nil {
+			signals = append(signals, a.pressure)
 		}
 	}
 	b.mu.Unlock()

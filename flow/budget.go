@@ -29,8 +29,8 @@ type Budget struct {
 	refused   atomic.Uint32 // requests that were refused or cut since the budget is under pressure
 
 	mu       sync.Mutex
-	accounts []*Account // open ones; guarded by mu
-	waiting  []*waiter  // guarded by mu
+	accounts *Account // list of the open ones; guarded by mu
+	waiting  *waiter  // list of the blocked calls of Wait; guarded by mu
 }
 
 // hogFactor bounds a session that shares a budget: it stops receiving when it holds more
@@ -41,39 +41,60 @@ const hogFactor = 4
 // NewBudget returns a Budget of this many bytes. A budget of less than one byte counts as
 // one byte: each of its sessions holds at most one frame.
 func NewBudget(bytes int) *Budget {
-	b := &Budget{size: max(1, int64(bytes))}
-	b.wakeAt.Store(math.MinInt64)
+	b := new(Budget)
+	b.init(bytes)
 	return b
+}
+
+func (b *Budget) init(bytes int) {
+	b.size = max(1, int64(bytes))
+	b.wakeAt.Store(math.MinInt64)
 }
 
 // NewAccount returns the only [Account] of a new [Budget], for a session that shares its
 // budget with no other one. It costs less per frame than NewBudget(bytes).NewAccount().
 func NewAccount(bytes int) *Account {
-	b := NewBudget(bytes)
-	b.private = true
-	return b.NewAccount()
+	var both struct { // in one piece of memory
+		budget  Budget
+		account Account
+	}
+	both.budget.init(bytes)
+	both.budget.private = true
+	both.budget.add(&both.account)
+	return &both.account
 }
 
 // NewAccount adds an account for one session to the budget. [Account.Close] removes it.
 func (b *Budget) NewAccount() *Account {
-	a := &Account{budget: b}
-	a.maxWindow.Store(DefaultMaxWindow)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	a.index = int32(len(b.accounts))
-	b.accounts = append(b.accounts, a)
-	b.accountCount.Add(1)
+	a := new(Account)
+	b.add(a)
 	return a
 }
 
-// remove takes an open account off the list; the last one gets its place. The caller holds b.mu.
+// add opens an account.
+func (b *Budget) add(a *Account) {
+	a.budget = b
+	a.maxWindow.Store(DefaultMaxWindow)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if a.next = b.accounts; a.next != nil {
+		a.next.prev = a
+	}
+	b.accounts = a
+	b.accountCount.Add(1)
+}
+
+// remove takes an open account off the list. The caller holds b.mu.
 func (b *Budget) remove(a *Account) {
-	end := len(b.accounts) - 1
-	last := b.accounts[end]
-	b.accounts[a.index], last.index = last, a.index
-	b.accounts[end] = nil
-	b.accounts = b.accounts[:end]
-	a.index = -1
+	if a.prev != nil {
+		a.prev.next = a.next
+	} else {
+		b.accounts = a.next
+	}
+	if a.next != nil {
+		a.next.prev = a.prev
+	}
+	a.prev, a.next = nil, nil
 	b.accountCount.Add(-1)
 }
 
@@ -87,10 +108,10 @@ func (b *Budget) Used() int {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, a := range b.accounts {
-		return a.Used()
+	if b.accounts == nil {
+		return 0
 	}
-	return 0
+	return b.accounts.Used()
 }
 
 // Committed returns the sum of the windows that are committed to peers.

@@ -7,6 +7,7 @@ import "math"
 type waiter struct {
 	account *Account
 	ready   chan struct{} // holds one signal
+	next    *waiter       // in Budget.waiting
 }
 
 // Wait blocks until the session is not Full, and then returns true. If done is closed
@@ -36,7 +37,7 @@ func (a *Account) enqueue() *waiter {
 	if a.spare = nil; w == nil {
 		w = &waiter{account: a, ready: make(chan struct{}, 1)}
 	}
-	b.waiting = append(b.waiting, w)
+	w.next, b.waiting = b.waiting, w
 	a.waiters.Add(1)
 	b.wakeAt.Store(max(b.wakeAt.Load(), a.maxTotal(a.used.Load())))
 	return w
@@ -46,13 +47,13 @@ func (a *Account) dequeue(w *waiter) {
 	b := a.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for i := range b.waiting {
-		if b.waiting[i] == w {
-			b.removeWaiter(i)
+	for at := &b.waiting; *at != nil; at = &(*at).next {
+		if *at == w {
+			b.removeWaiter(at)
 			break
 		}
 	}
-	if len(b.waiting) == 0 {
+	if b.waiting == nil {
 		b.wakeAt.Store(math.MinInt64)
 	}
 	select {
@@ -62,12 +63,11 @@ func (a *Account) dequeue(w *waiter) {
 	a.spare = w
 }
 
-// removeWaiter removes waiter i from the list. The caller holds mu.
-func (b *Budget) removeWaiter(i int) {
-	b.waiting[i].account.waiters.Add(-1)
-	last := len(b.waiting) - 1
-	b.waiting[i], b.waiting[last] = b.waiting[last], nil
-	b.waiting = b.waiting[:last]
+// removeWaiter removes *at from the list. at is &b.waiting, or the next of another waiter. The caller holds mu.
+func (b *Budget) removeWaiter(at **waiter) {
+	w := *at
+	*at, w.next = w.next, nil
+	w.account.waiters.Add(-1)
 }
 
 // wake ends the calls of Wait of all accounts that are no longer full.
@@ -79,21 +79,24 @@ func (b *Budget) removeWaiter(i int) {
 func (b *Budget) wake() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.waiting) == 0 {
+	if b.waiting == nil {
 		return
 	}
-	at := int64(math.MinInt64)
-	for _, w := range b.waiting {
-		at = max(at, w.account.maxTotal(w.account.used.Load()))
+	wakeAt := int64(math.MinInt64)
+	for w := b.waiting; w != nil; w = w.next {
+		wakeAt = max(wakeAt, w.account.maxTotal(w.account.used.Load()))
 	}
-	b.wakeAt.Store(at)
-	for i := len(b.waiting) - 1; i >= 0; i-- {
-		if w := b.waiting[i]; !w.account.Full() {
-			b.removeWaiter(i)
-			w.ready <- struct{}{} // does not block: a waiter is signalled once per enqueue
+	b.wakeAt.Store(wakeAt)
+	for at := &b.waiting; *at != nil; {
+		w := *at
+		if w.account.Full() {
+			at = &w.next
+			continue
 		}
+		b.removeWaiter(at)
+		w.ready <- struct{}{} // does not block: a waiter is signalled once per enqueue
 	}
-	if len(b.waiting) == 0 {
+	if b.waiting == nil {
 		b.wakeAt.Store(math.MinInt64)
 	}
 }
