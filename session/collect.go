@@ -10,9 +10,9 @@ import (
 // A turn is a stream's turn to send: what the scheduler allows, and how the stream used it.
 type turn struct {
 	f    *shaper.Flow
+	n    int // how many bytes the scheduler allows
+	sent int // how many bytes the stream has added to the batch
 	c    shaper.Class
-	n    int  // how many bytes the scheduler allows
-	sent int  // how many bytes the stream has added to the batch
 	more bool // the stream has more to send
 }
 
@@ -77,7 +77,7 @@ func (w *writer) popTurn(t *turn, b *wire.Batch) bool {
 		return true
 	}
 	*t = turn{}
-	if b.Len() > 0 && w.batcher != nil && w.batcher.FlushDue() {
+	if b.Len() > 0 && w.sched.FlushDue() {
 		return false
 	}
 	t.f, t.c, t.n = w.sched.Pop()

@@ -23,19 +23,18 @@ type reader struct {
 	staging *[stagingSize]byte // nil while it holds nothing
 	r, w    int                // staging[r:w] is not decoded yet
 
-	left   uint32         // bytes of the payload that are still to come
-	st     *sessionStream // the payload's stream; nil if the payload is thrown away
-	large  bool           // the whole payload has minDirect bytes or more
-	direct bool           // the payload is read directly: it is large, or it follows a large one
-	lent   bool           // the last targets were memory of st
+	st       *sessionStream // the payload's stream; nil if the payload is thrown away
+	left     uint32         // bytes of the payload that are still to come
+	large    bool           // the whole payload has minDirect bytes or more
+	direct   bool           // the payload is read directly: it is large, or it follows a large one
+	lent     bool           // the last targets were memory of st
+	admitted bool           // the next payload may exceed the budget: the reader has waited for it
 
 	// filling is the stream of a Read that waits although its buffer is partly filled. It waits while more
 	// data can be read at once, until it has enough.
 	filling *sessionStream
 
 	throttle *throttle // limits the rate; nil: no limit
-
-	admitted bool // the next payload may exceed the budget: the reader has waited for it
 }
 
 // A wait is what a reader waits for, other than data.

@@ -36,7 +36,7 @@ type Session struct {
 	sendBudget *flow.Account // for data that Writes have copied and that was not sent yet
 	transport  transport     // how conn is used
 	in         *reader
-	out        *writer
+	out        writer
 	stats      counters
 	clock      activityClock
 	keepalive  keepaliveTimer
@@ -135,7 +135,7 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 	s.in = &reader{s: s, throttle: newThrottle(config.ReceiveRate, s.done)}
 	s.transport = newTransport(conn, s.in, config.Portable)
 	s.latency.use(s.transport)
-	s.out = newWriter(s, &config, scheduler)
+	s.out.init(s, &config, scheduler)
 	s.begin()
 	return s, nil
 }

@@ -36,13 +36,12 @@ type writer struct {
 
 	// mu guards the fields below. Calls of the scheduler may panic, so their callers release mu by defer.
 	mu       sync.Mutex
-	sched    shaper.Scheduler
-	batcher  shaper.Batcher // sched, if it is one
+	sched    shaper.Batcher
 	role     role
-	err      error         // why nothing can be sent any more
 	lost     bool          // some frames that streams had handed over were not sent
-	lazy     *time.Timer   // sends what was queued with SendLazily
 	lazySet  bool          // lazy is running
+	lazy     *time.Timer   // sends what was queued with SendLazily
+	err      error         // why nothing can be sent any more
 	freed    chan struct{} // if not nil, closed when the role becomes free
 	heldTurn turn          // a turn that did not fit into the last batch
 	own      ownFrames
@@ -65,18 +64,15 @@ const (
 	maxCallerBatches = 8
 )
 
-func newWriter(s *Session, config *Config, sched shaper.Scheduler) *writer {
-	w := &writer{
-		s:        s,
-		inline:   s.transport.inline(),
-		watch:    writeWatch{s: s, writeTimeout: config.WriteTimeout, linger: config.LingerTimeout},
-		throttle: newThrottle(config.SendRate, s.done),
-	}
-	w.sched = guard(w, sched)
-	w.batcher, _ = w.sched.(shaper.Batcher)
-	w.own.flow.Owner = s
+// init sets the fields of w, which is a part of s.
+func (w *writer) init(s *Session, config *Config, sched shaper.Scheduler) {
+	w.s = s
+	w.inline = s.transport.inline()
+	w.throttle = newThrottle(config.SendRate, s.done)
+	w.watch.s, w.watch.writeTimeout, w.watch.linger = s, config.WriteTimeout, config.LingerTimeout
 	w.runStartingFunc, w.runHandedOverFunc = w.runStarting, w.runHandedOver
-	return w
+	w.sched = guard(w, sched)
+	w.own.flow.Owner = s
 }
 
 // send queues f, and makes sure that it is sent as soon as u says.

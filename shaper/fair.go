@@ -62,12 +62,11 @@ type Fair struct {
 
 	quantum int    // bytes; 0 until first used
 	round   uint16 // of the old flows; 0 until first used
+	// heavyLeft: a flow of weight 2 or more has left in this round with useful credit.
+	heavyLeft bool
 
 	controlRun int // bytes of control minus bytes of data, since no data waited
 	newRun     int // bytes of new flows' data, since an old flow had a turn or none waited
-
-	// heavyLeft: a flow of weight 2 or more has left in this round with useful credit.
-	heavyLeft bool
 }
 
 var _ Batcher = (*Fair)(nil)
