@@ -1,0 +1,101 @@
+//go:build linux && amd64 && !race && !portable
+
+package session_test
+
+import (
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// maxIdleSession is how much of the heap an idle session may take, in bytes. The stack of its goroutine comes on top,
+// with 4,096 bytes, or sometimes 2,048: row idle-sessions of internal/bench has the sum, and 7,000 bytes there are
+// this limit.
+const maxIdleSession = 3150
+
+// A session on which a stream was opened, used and closed takes at most maxIdleSession bytes of the heap. The test runs
+// in a process of its own, where no other test has left memory to reuse.
+func TestIdleSessionTakesLittleMemory(t *testing.T) {
+	const alone = "SMUXKIT_TEST_ALONE"
+	if os.Getenv(alone) == "" {
+		test := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+		test.Env = append(os.Environ(), alone+"=1", "GOMAXPROCS=1", "GOGC=off") // so that the figure repeats
+		out, err := test.CombinedOutput()
+		if t.Logf("%s", out); err != nil {
+			t.Error(err)
+		}
+		return
+	}
+
+	const count = 400
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var conns, peers [count + 1]net.Conn
+	for i := range conns {
+		if conns[i], err = net.Dial("tcp", l.Addr().String()); err != nil {
+			t.Fatal(err)
+		}
+		if peers[i], err = l.Accept(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var sessions [count + 1]*session.Session
+	sessions[0] = usedSession(t, conns[0], peers[0]) // fills the pools
+	before := heapSpans()
+	for i := 1; i <= count; i++ {
+		sessions[i] = usedSession(t, conns[i], peers[i])
+	}
+	used := (heapSpans() - before) / count
+	for i, s := range sessions {
+		_ = s.Close()
+		_ = peers[i].Close()
+	}
+	if t.Logf("an idle session takes %d bytes", used); used > maxIdleSession {
+		t.Errorf("want at most %d", maxIdleSession)
+	}
+}
+
+// usedSession returns a client session on conn that has opened a stream, sent and received 64 bytes on it, and closed it.
+func usedSession(t *testing.T, conn, peer net.Conn) *session.Session {
+	s, err := session.Client(conn, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := open(t, s)
+	var p [64]byte
+	if _, err := st.Write(p[:]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := peer.Write(testutil.PSH(wire.V2, st.ID(), p[:]).Append(nil)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(st, p[:]); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// heapSpans returns the bytes of the heap in use, parts of its spans that are free included, after garbage collection.
+func heapSpans() int {
+	for range 4 {
+		runtime.GC()
+		time.Sleep(25 * time.Millisecond) // timers fire and goroutines end
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapInuse)
+}
