@@ -26,7 +26,7 @@ type Session struct {
 	client bool
 	ver    atomic.Uint32 // wire.Version; 0 until a server has learned it
 
-	// From Config. What only one part of the session needs, that part has.
+	// Settings from Config. Parts of the session have their own.
 	acceptBacklog, maxStreams int
 	closeTimeout              time.Duration
 	logger                    *slog.Logger
