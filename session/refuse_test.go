@@ -131,11 +131,11 @@ func TestPeerThatTakesNoRefusalsEndsItsSession(t *testing.T) {
 	}
 }
 
-// Two sessions that refuse each other's streams do not stop each other for ever.
+// Two sessions that refuse each other's streams do not stop each other for ever. Mostly both soon wait for the other
+// to read, and end after 30 s. Rarely all streams get through.
 func TestSessionsThatFloodEachOtherEnd(t *testing.T) {
 	const n = 50_000
 	eachVersion(t, func(t *testing.T, version int) {
-		// Soon both transports are full of data that the other session does not read.
 		ca, cb := testutil.SimPair(t, simnet.Link{Buffer: 1 << 10, ReadBuffer: 1 << 10})
 		cfg := &session.Config{Version: version, AcceptBacklog: 1}
 		elapsed := testutil.Clock()
@@ -150,10 +150,21 @@ func TestSessionsThatFloodEachOtherEnd(t *testing.T) {
 					}
 					st.Close()
 				}
-				<-s.Done()
+				select {
+				case <-s.Done():
+				case <-time.After(time.Minute):
+				}
 			})
 		}
 		opening.Wait()
+		if ends[0].Err() == nil && ends[1].Err() == nil {
+			for _, s := range ends {
+				if got := s.Stats(); got.StreamsAccepted+got.StreamsRefused != n {
+					t.Errorf("%d streams arrived, want %d, or the end of the session", got.StreamsAccepted+got.StreamsRefused, n)
+				}
+			}
+			return
+		}
 		if a, b := ends[0].Err(), ends[1].Err(); !errors.Is(a, session.ErrAnswerTimeout) && !errors.Is(b, session.ErrAnswerTimeout) {
 			t.Errorf("they ended with %v and %v", a, b)
 		}

@@ -7,6 +7,7 @@ import (
 	"github.com/smuxkit/smuxkit/internal/simnet"
 )
 
+// BenchmarkBulk sends data in one direction, 32 KiB a Write.
 func BenchmarkBulk(b *testing.B) {
 	const size = 32 << 10
 	x, y := simnet.Pair(simnet.Link{})

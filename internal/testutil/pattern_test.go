@@ -213,6 +213,7 @@ func (l *limited) Write(b []byte) (int, error) {
 	return l.room, errFull
 }
 
+// BenchmarkPatternFill fills a buffer with a Pattern.
 func BenchmarkPatternFill(b *testing.B) {
 	buf := make([]byte, 32<<10)
 	b.ReportAllocs()
@@ -222,6 +223,7 @@ func BenchmarkPatternFill(b *testing.B) {
 	}
 }
 
+// BenchmarkPatternCheck checks a buffer against a Pattern.
 func BenchmarkPatternCheck(b *testing.B) {
 	buf := make([]byte, 32<<10)
 	Pattern(1).Fill(buf, 3)
