@@ -39,19 +39,25 @@ func (s *Session) AcceptStream(ctx context.Context) (*stream.Stream, error) {
 // accept returns the first stream of the backlog, or why there will be none, or neither if the caller has to wait.
 // The caller holds s.mu.
 func (s *Session) accept() (*sessionStream, error) {
-	if s.acceptStopped || s.phase == phaseClosing || s.phase == phaseEnded && s.err == net.ErrClosed {
+	if s.phase == phaseClosing || s.phase == phaseEnded && s.err == net.ErrClosed {
 		return nil, net.ErrClosed
 	}
 	if len(s.backlog) > 0 {
 		st := s.backlog[0]
 		s.backlog[0] = nil
 		s.backlog = s.backlog[1:]
+		s.acceptedOne = true
 		if len(s.backlog) == 0 {
 			s.backlog = nil
+			if s.acceptStopped && s.drain == drainDone {
+				s.accepting.Broadcast() // it was the last one
+			}
 		}
 		return st, nil
 	}
 	switch {
+	case s.acceptStopped && (s.drain == drainDone || s.phase == phaseEnded):
+		return nil, net.ErrClosed
 	case s.phase != phaseEnded:
 		return nil, nil
 	case isEOF(s.err):
@@ -71,7 +77,7 @@ func (s *Session) handleSYN(h wire.Header) error {
 		s.mu.Unlock()
 		return &ProtocolError{Header: h, Err: ErrStreamInUse}
 	}
-	if s.phase != phaseOpen || s.acceptStopped || s.isFull() {
+	if s.phase > phaseShutdown || s.drain == drainDone || s.isFull() {
 		refuse := s.phase <= phaseShutdown
 		s.mu.Unlock()
 		if refuse {

@@ -55,9 +55,14 @@ func (s *Session) Close() error {
 	return s.opError("close", err)
 }
 
-// Shutdown waits until all streams are closed, and then closes the session, as [Session.Close] does. From the
-// call on, no stream can be opened: [Session.OpenStream] fails with [ErrShutdown], and streams that the peer
-// opens are refused. Streams that are open go on, and those that wait for AcceptStream can still be accepted.
+// Shutdown closes the session gracefully. From the call on, this side opens no stream: [Session.OpenStream] fails
+// with [ErrShutdown]. A peer of this package is told to open none either. Streams that are open go on. Once all
+// are closed, Shutdown closes the session, as [Session.Close] does.
+//
+// Streams that the peer opens before it hears of the shutdown can still be accepted. If the peer is of this
+// package, that ends after a round trip. Other peers cannot be told, and their streams can be accepted for
+// Config.CloseTimeout: Shutdown takes at least that long. Streams that come later are refused. Streams that wait
+// to be accepted are refused, too, when no stream was accepted for CloseTimeout.
 //
 // If ctx ends first, Shutdown returns its error and leaves the session in this state; Close ends it. A nil ctx
 // panics and changes nothing.
@@ -68,7 +73,10 @@ func (s *Session) Shutdown(ctx context.Context) error {
 		s.phase = phaseShutdown
 		s.wakeAll()
 	}
-	for len(s.streams) > 0 && s.phase == phaseShutdown {
+	s.mu.Unlock()
+	s.startDrain()
+	s.mu.Lock()
+	for s.phase == phaseShutdown && (len(s.streams) > 0 || s.drain != drainDone) {
 		if s.drained == nil {
 			s.drained = make(chan struct{})
 		}
@@ -202,6 +210,9 @@ func (s *Session) end(reason error) error {
 	s.wakeAll()
 	if s.graceTimer != nil {
 		s.graceTimer.Stop()
+	}
+	if s.drainTimer != nil {
+		s.drainTimer.Stop()
 	}
 	close(s.done)
 	s.mu.Unlock()

@@ -69,6 +69,8 @@
 //	ErrAnswerTimeout         the peer opens streams and does not read the refusals
 //	*ProtocolError           the peer broke the protocol; the error says how
 //	ErrShutdown              from OpenStream: this side has called Shutdown
+//	ErrPeerShutdown          from OpenStream: the peer takes no more streams
+//	ErrPingUnanswered        from Ping: its context ended before the peer's answer came
 //	ErrIDsExhausted          from OpenStream: this side has used up its stream ids
 //	ErrNotFlushed            from Close: some of the written data was not sent
 //

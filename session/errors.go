@@ -15,6 +15,9 @@ var (
 	ErrIDsExhausted = errors.New("session: stream ids are used up")
 	// ErrShutdown is returned by OpenStream after Shutdown was called.
 	ErrShutdown = errors.New("session: shutting down")
+	// ErrPeerShutdown is returned by OpenStream after the peer has said that it takes no more streams, see
+	// [Session.Draining]. Open streams go on.
+	ErrPeerShutdown = errors.New("session: the peer is shutting down")
 	// ErrNotFlushed is returned by Close if some of the data that had been written was not sent.
 	ErrNotFlushed = errors.New("session: closed before all data was sent")
 	// ErrStreamParity is the Err of a [ProtocolError]: a SYN has an id that is this side's to open.

@@ -97,6 +97,8 @@ func (r *reader) handleFrame(h wire.Header, body []byte) error {
 	case wire.FIN:
 		if st := s.stream(h.StreamID); st != nil {
 			st.core.HandleFIN()
+		} else if h.StreamID > lastStreamID {
+			s.handleSignal(h)
 		}
 	case wire.UPD:
 		return s.handleUPD(h, body)

@@ -37,7 +37,7 @@ func (t *keepaliveTimer) ask() {
 	case keepalive.None:
 	case keepalive.Probe:
 		if t.s.version() != 0 {
-			t.s.out.sendNOP()
+			t.s.out.sendOwn(ownNOP)
 		}
 	case keepalive.GiveUp:
 		t.s.end(ErrKeepAlive)

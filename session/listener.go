@@ -8,9 +8,11 @@ import "net"
 //
 // Close of the Listener stops accepting, and nothing else. Accepted streams go on, this side may still open
 // streams, and the session goes on. (Close of the Session, which is a net.Listener too, ends all of them.)
-// Close returns nil at once. After that, Accept fails with [net.ErrClosed]. Streams that wait to be accepted,
-// and those that the peer opens later, are refused: their opener reads io.EOF and no data. A second Close does
-// nothing.
+// Close returns nil at once. It tells a peer of this package to open no more streams, as [Session.Shutdown]
+// does. Accept still returns the streams that the peer opened before it heard of that, and then fails with
+// [net.ErrClosed]: after a round trip if the peer is of this package, and otherwise after Config.CloseTimeout,
+// because other peers cannot be told. Streams that come later are refused. Streams that wait to be accepted
+// are refused, too, when no stream was accepted for CloseTimeout. A second Close does nothing.
 //
 // All Listeners of a session share its streams: closing one closes all of them, for good, and ends
 // [Session.AcceptStream] and [Session.Accept]. A Listener of a closed session needs no Close.
@@ -27,16 +29,11 @@ func (l *listener) Close() error {
 	return nil
 }
 
-// stopAccepting refuses the streams of the backlog and all that the peer opens later.
+// stopAccepting has Accept fail once the peer opens no more streams and none waits.
 func (s *Session) stopAccepting() {
 	s.mu.Lock()
 	s.acceptStopped = true
-	waiting := s.backlog
-	s.backlog = nil
 	s.accepting.Broadcast()
 	s.mu.Unlock()
-	for _, st := range waiting {
-		_ = st.core.Stream().Close() // no application has seen the stream, so none misses the error
-	}
-	s.stats.streamsRefused.Add(uint64(len(waiting)))
+	s.startDrain()
 }

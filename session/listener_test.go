@@ -15,38 +15,44 @@ import (
 	"github.com/smuxkit/smuxkit/internal/simnet"
 	"github.com/smuxkit/smuxkit/internal/testutil"
 	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// After Close of a Listener, streams that wait and streams that arrive are refused. Accepted streams, streams that
-// this side opens, and the session go on.
-func TestListenerCloseRefusesStreamsAndEndsNone(t *testing.T) {
+// After Close of a Listener, streams that the peer opened before its echo are accepted. Streams that come after it
+// are refused. Accepted streams, streams that this side opens, and the session go on.
+func TestListenerCloseDrainsAndEndsNoStream(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		p.Ignore(wire.NOP, wire.UPD)
 		l := s.Listener()
-		p.Send(t, r.syn(r.theirs(0)), r.psh(r.theirs(0), []byte("hello")))
+		p.Send(t, r.syn(r.theirs(0)), r.psh(r.theirs(0), []byte("hello")), r.syn(r.theirs(1)))
 		accepted, err := l.Accept()
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.Send(t, r.syn(r.theirs(1)), r.psh(r.theirs(1), make([]byte, 10_000)),
-			r.syn(r.theirs(2)), r.psh(r.theirs(2), make([]byte, 10_000)), r.fin(r.theirs(2)))
-		synctest.Wait()
 		testutil.WantErr(t, "Close", l.Close(), nil)
-		p.ExpectClosed(t, "a stream that waits is refused", r.fin(r.theirs(1)))
-		p.ExpectFrame(t, "one FIN refuses a stream that its peer has half-closed", r.fin(r.theirs(2)))
+		p.ExpectFrame(t, "the peer is told", r.myDrain())
+		p.Send(t, r.syn(r.theirs(2)), r.psh(r.theirs(2), make([]byte, 10_000)), r.fin(r.theirs(2)), r.drainEcho())
+		for n := 1; n <= 2; n++ {
+			st, err := l.Accept()
+			if err != nil || st.(*stream.Stream).ID() != r.theirs(n) {
+				t.Fatalf("Accept = %v, %v, want stream %d", st, err, r.theirs(n))
+			}
+			_ = st.Close()
+		}
+		p.ExpectClosed(t, "the stream that waited was accepted and closed", r.fin(r.theirs(1)))
+		p.ExpectFrame(t, "so was the one that came before the echo", r.fin(r.theirs(2)))
+		_, err = l.Accept()
+		testutil.WantErr(t, "Accept after the echo", err, net.ErrClosed)
 		p.Send(t, r.syn(r.theirs(3)), r.psh(r.theirs(1), make([]byte, 10_000)))
-		p.ExpectClosed(t, "a stream that arrives later is refused", r.fin(r.theirs(3)))
-		p.ExpectNothing(t, "nothing else is sent", time.Minute)
-		if got := s.Stats(); got.StreamsRefused != 3 || got.Unread != len("hello") {
-			t.Errorf("Stats has %d refused streams and %d unread bytes, want 3 and %d", got.StreamsRefused, got.Unread, len("hello"))
-		}
-		if n := s.NumStreams(); n != 1 {
-			t.Errorf("%d streams are open, want the one that was accepted", n)
-		}
+		p.ExpectClosed(t, "a stream that comes after the echo is refused", r.fin(r.theirs(3)))
 		testutil.WantErr(t, "closing again", l.Close(), nil)
 		testutil.WantErr(t, "closing another", s.Listener().Close(), nil)
+		p.ExpectNothing(t, "nothing else is sent", time.Minute)
+		if got := s.Stats(); got.StreamsRefused != 1 || got.Unread != len("hello") {
+			t.Errorf("Stats has %d refused streams and %d unread bytes, want 1 and %d", got.StreamsRefused, got.Unread, len("hello"))
+		}
 
 		testutil.WantErr(t, "Err", s.Err(), nil)
 		mine := open(t, s)
@@ -65,6 +71,63 @@ func TestListenerCloseRefusesStreamsAndEndsNone(t *testing.T) {
 		wantPending(t, "Shutdown", down)
 		_, _ = accepted.Close(), mine.Close()
 		testutil.WantErr(t, "Shutdown", (<-down).Err, nil)
+	})
+}
+
+// A peer that sends no echo can open streams for CloseTimeout after Close of a Listener.
+func TestListenerCloseGivesOtherPeersCloseTimeout(t *testing.T) {
+	eachRole(t, func(t *testing.T, r role) {
+		s, p := r.start(t, session.Config{CloseTimeout: time.Minute})
+		p.Send(t, r.nop())
+		synctest.Wait()
+		l := s.Listener()
+		_ = l.Close()
+		p.ExpectFrame(t, "the peer is told", r.myDrain())
+		time.Sleep(59 * time.Second)
+		p.Send(t, r.syn(r.theirs(0)))
+		if _, err := l.Accept(); err != nil {
+			t.Error(err)
+		}
+		elapsed := testutil.Clock()
+		_, err := l.Accept()
+		testutil.WantErr(t, "Accept", err, net.ErrClosed)
+		testutil.WantTime(t, "Accept failed", elapsed(), time.Second)
+		p.Send(t, r.syn(r.theirs(1)))
+		p.ExpectClosed(t, "later streams are refused", r.fin(r.theirs(1)))
+	})
+}
+
+// Streams that wait after Close of a Listener are refused once no stream was accepted for CloseTimeout. One that
+// accepts slowly loses none.
+func TestListenerCloseRefusesWhatNobodyAccepts(t *testing.T) {
+	eachRole(t, func(t *testing.T, r role) {
+		s, p := r.start(t, session.Config{CloseTimeout: time.Minute})
+		p.Ignore(wire.NOP, wire.UPD)
+		const streams = 10
+		for n := range streams {
+			p.Send(t, r.syn(r.theirs(n)), r.psh(r.theirs(n), make([]byte, 1000)))
+		}
+		synctest.Wait()
+		l := s.Listener()
+		_ = l.Close()
+		p.ExpectFrame(t, "the peer is told", r.myDrain())
+		p.Send(t, r.drainEcho())
+		for range streams / 2 {
+			time.Sleep(59 * time.Second)
+			if _, err := l.Accept(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(2 * time.Minute)
+		for range streams / 2 {
+			f := p.Next(t, "a stream that nobody accepts is refused")
+			p.ExpectFrame(t, "with two FINs", f)
+		}
+		_, err := l.Accept()
+		testutil.WantErr(t, "Accept", err, net.ErrClosed)
+		if got := s.Stats(); got.StreamsRefused != streams/2 || got.Unread != 1000*streams/2 {
+			t.Errorf("Stats has %d refused streams and %d unread bytes", got.StreamsRefused, got.Unread)
+		}
 	})
 }
 
@@ -141,14 +204,18 @@ func TestListenerAcceptEndsWithTheSession(t *testing.T) {
 				t.Error(err)
 			}
 			testutil.WantErr(t, "Close", l.Close(), nil)
+			if _, err := l.Accept(); err != nil {
+				t.Error(err)
+			}
 			_, err := l.Accept()
 			testutil.WantErr(t, "Accept after Close", err, net.ErrClosed)
 		})
 	})
 }
 
-// Each stream that arrives during Close of a Listener is either accepted and answered or refused.
-func TestListenerCloseAnswersOrRefusesEachStream(t *testing.T) {
+// During Close of a Listener no stream is lost: each that was opened is accepted and answered, and then no more
+// can be opened.
+func TestListenerCloseLosesNoStream(t *testing.T) {
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		const streams, openers = 400, 20
 		c, s := sessions(t, tr, session.Config{Version: version})
@@ -168,16 +235,17 @@ func TestListenerCloseAnswersOrRefusesEachStream(t *testing.T) {
 				handlers.Go(func() { echoOnce(st) })
 			}
 		})
-		var answered, refused atomic.Int64
+		var opened, answered atomic.Int64
 		for i := range openers {
 			all.Go(func() {
 				rng := rand.New(rand.NewPCG(uint64(i), 0))
 				for range streams / openers {
 					st, err := c.OpenStream(context.Background())
 					if err != nil {
-						t.Error(err)
+						testutil.WantErr(t, "OpenStream", err, session.ErrPeerShutdown)
 						return
 					}
+					opened.Add(1)
 					want := make([]byte, 1+rng.IntN(20_000))
 					_, err = st.Write(want)
 					_ = st.CloseWrite()
@@ -187,8 +255,6 @@ func TestListenerCloseAnswersOrRefusesEachStream(t *testing.T) {
 						t.Errorf("read %d bytes of %d, %v", len(got), len(want), rerr)
 					case err == nil && len(got) == len(want):
 						answered.Add(1)
-					case len(got) == 0:
-						refused.Add(1)
 					default:
 						t.Errorf("read %d bytes of %d after a Write with %v", len(got), len(want), err)
 					}
@@ -198,11 +264,11 @@ func TestListenerCloseAnswersOrRefusesEachStream(t *testing.T) {
 		}
 		all.Wait()
 		handlers.Wait()
-		if answered.Load() != int64(accepted) || refused.Load() != int64(streams-accepted) {
-			t.Errorf("%d streams were accepted, %d answered and %d refused", accepted, answered.Load(), refused.Load())
+		if answered.Load() != int64(accepted) || answered.Load() != opened.Load() {
+			t.Errorf("%d streams were opened, %d accepted and %d answered", opened.Load(), accepted, answered.Load())
 		}
-		if n := s.Stats().StreamsRefused; n != uint64(refused.Load()) {
-			t.Errorf("Stats has %d refused streams, want %d", n, refused.Load())
+		if n := s.Stats().StreamsRefused; n != 0 {
+			t.Errorf("%d streams were refused, want none", n)
 		}
 		testutil.WantErr(t, "Close", c.Close(), nil)
 	})

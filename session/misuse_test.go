@@ -57,6 +57,7 @@ func TestNilContextPanicsAndChangesNothing(t *testing.T) {
 			"OpenStream":   func(s *session.Session, ctx context.Context) { _, _ = s.OpenStream(ctx) },
 			"AcceptStream": func(s *session.Session, ctx context.Context) { _, _ = s.AcceptStream(ctx) },
 			"Shutdown":     func(s *session.Session, ctx context.Context) { _ = s.Shutdown(ctx) },
+			"Ping":         func(s *session.Session, ctx context.Context) { _, _ = s.Ping(ctx) },
 		} {
 			for _, end := range []*session.Session{c, s} {
 				got := panics(func() { call(end, nil) })

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"math"
 	"net"
 
 	"github.com/smuxkit/smuxkit/stream"
@@ -13,7 +12,7 @@ import (
 //
 // OpenStream blocks in two cases only: while 1,024 opened streams wait for the transport to take their first frame;
 // and on a server that takes the version of its peer, until the first frame arrives. It fails with ctx's error,
-// with [ErrShutdown], with [ErrIDsExhausted], with the error of a failed write, or with the reason for the
+// with [ErrShutdown], [ErrPeerShutdown] or [ErrIDsExhausted], with the error of a failed write, or with the reason for the
 // session's end. A nil ctx panics and changes nothing.
 func (s *Session) OpenStream(ctx context.Context) (*stream.Stream, error) {
 	needContext(ctx)
@@ -48,11 +47,13 @@ func (s *Session) open() (*sessionStream, error) {
 	switch {
 	case s.phase == phaseShutdown:
 		return nil, ErrShutdown
+	case s.peerDraining && s.err != net.ErrClosed:
+		return nil, ErrPeerShutdown // also when the peer has closed the session since
 	case s.phase > phaseShutdown:
 		return nil, s.err
 	case s.writeErr != nil:
 		return nil, s.writeErr
-	case s.nextID > math.MaxUint32:
+	case s.nextID > lastStreamID:
 		return nil, ErrIDsExhausted
 	case s.ver.Load() == 0 || s.unsentSYN.Load() >= maxUnsentSYN:
 		return nil, nil

@@ -12,7 +12,7 @@ import (
 // answers to SYNs. The writer's mu guards them.
 type ownFrames struct {
 	flow     shaper.Flow
-	nop      bool          // a NOP is due
+	due      ownSet        // frames that are due
 	refusals []uint32      // ids of streams to refuse; empty if nothing can be sent any more
 	room     chan struct{} // if not nil, closed when the reader may go on
 }
@@ -40,12 +40,52 @@ func (o *ownFrames) resume() {
 	}
 }
 
-// sendNOP sends a NOP.
-func (w *writer) sendNOP() {
+// An ownSet is a set of frames of the session's own. Each of them waits at most once: a second one of the kind
+// would say nothing more.
+type ownSet uint8
+
+const (
+	ownNOP ownSet = 1 << iota
+	ownDrain
+	ownDrainEcho
+	ownPing
+	ownPingEcho
+)
+
+// sendOwn sends frames of the session's own. The version is known.
+func (w *writer) sendOwn(frames ownSet) {
 	w.mu.Lock()
-	w.own.nop = true
+	w.own.due |= frames
 	w.mu.Unlock()
-	w.send(&w.own.flow, shaper.Control, stream.SendNow)
+	u := stream.SendNow
+	if frames&(ownDrainEcho|ownPingEcho) != 0 {
+		u = stream.SendSoon // it is the reader that calls, and a flood of signals gets fewer echoes
+	}
+	w.send(&w.own.flow, shaper.Control, u)
+}
+
+// appendDue adds the frames that are due to b. The caller holds w.mu.
+func (w *writer) appendDue(b *wire.Batch, v wire.Version) {
+	due := w.own.due
+	w.own.due = 0
+	if due&ownNOP != 0 {
+		b.Frame(wire.Header{Version: v, Command: wire.NOP}, nil)
+	}
+	client := w.s.client
+	for _, signal := range [...]struct {
+		frame ownSet
+		id    uint32
+	}{
+		{ownPing, signalID(pingSignal, client)}, {ownPingEcho, signalID(pingSignal, !client)},
+		{ownDrain, signalID(drainSignal, client)}, {ownDrainEcho, signalID(drainSignal, !client)},
+	} {
+		if due&signal.frame != 0 {
+			b.Frame(wire.Header{Version: v, Command: wire.FIN, StreamID: signal.id}, nil)
+		}
+	}
+	if due&ownPing != 0 {
+		w.s.pinger().noteSent(w.s.now())
+	}
 }
 
 // refuse refuses stream id, which the peer has opened. It sends two FINs, which close both directions.
@@ -64,9 +104,8 @@ func (w *writer) appendOwn(b *wire.Batch) (more bool) {
 	defer w.mu.Unlock()
 	o := &w.own
 	v := w.s.version()
-	if o.nop {
-		o.nop = false
-		b.Frame(wire.Header{Version: v, Command: wire.NOP}, nil)
+	if o.due != 0 {
+		w.appendDue(b, v)
 	}
 	k := min(len(o.refusals), maxRefusalsPerTurn)
 	for _, id := range o.refusals[:k] {

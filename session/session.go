@@ -40,12 +40,15 @@ type Session struct {
 	stats      counters
 	clock      activityClock
 	keepalive  keepaliveTimer
+	ping       atomic.Pointer[pinger] // nil until Ping is called
 	latency    *latency
 
 	reclaim reclaimer
 	stalls  *stallWatch
 
 	unsentSYN atomic.Int32 // streams opened here whose SYN the transport has not taken yet
+	// echoDue says that the peer's drain signal is to be echoed.
+	echoDue atomic.Bool
 	// abrupt says that the session has ended, and data may have been lost: either the transport had not taken all
 	// data, or it was not the peer that closed it.
 	abrupt atomic.Bool
@@ -54,7 +57,10 @@ type Session struct {
 	// writer and of the streams. No goroutine that holds one of these takes mu.
 	mu            sync.Mutex
 	phase         phase
-	acceptStopped bool  // a Listener was closed: no stream is accepted any more
+	acceptStopped bool // a Listener was closed: Accept fails after the drain
+	acceptedOne   bool // since drainTimer was set
+	drain         drainState
+	peerDraining  bool  // the peer takes no more streams
 	err           error // why the session is ending or has ended
 	writeErr      error // why nothing can be sent any more; set once
 	writeErrAt    time.Duration
@@ -63,9 +69,11 @@ type Session struct {
 	nextID        uint64                    // of the next stream that this side opens
 
 	backlog    []*sessionStream // streams that wait to be accepted; nil if there are none
-	accepting  sync.Cond        // backlog, acceptStopped or phase has changed
-	opening    sync.Cond        // ver, unsentSYN or phase has changed
-	drained    chan struct{}    // if not nil, closed when streams becomes empty
+	accepting  sync.Cond        // backlog, acceptStopped, drain or phase has changed
+	opening    sync.Cond        // ver, unsentSYN, peerDraining or phase has changed
+	drained    chan struct{}    // if not nil, closed when streams becomes empty or drain drainDone
+	draining   chan struct{}    // if not nil, closed when peerDraining becomes true
+	drainTimer *time.Timer      // runs drainExpired
 	graceTimer *time.Timer      // runs after a write has failed
 	done       chan struct{}    // closed when the session has ended
 	closeBy    time.Duration    // when Close is to return
@@ -213,7 +221,7 @@ func (s *Session) begin() {
 	s.log("session begins")
 	s.keepalive.ask()
 	if s.client {
-		s.out.sendNOP() // so that a server which takes the version of the first frame learns it
+		s.out.sendOwn(ownNOP) // so that a server which takes the version of the first frame learns it
 	}
 	go s.read()
 	begun = true
@@ -232,10 +240,17 @@ func (s *Session) version() wire.Version { return wire.Version(s.ver.Load()) }
 // setVersion sets the version, which is that of the first frame received.
 func (s *Session) setVersion(v wire.Version) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.shared.Version = v
 	s.ver.Store(uint32(v))
 	s.opening.Broadcast()
+	drain := s.drain == drainDue
+	if drain {
+		s.drain = drainSent
+	}
+	s.mu.Unlock()
+	if drain {
+		s.out.sendOwn(ownDrain)
+	}
 }
 
 // now returns the time since the session began.

@@ -42,10 +42,15 @@ func (st *sessionStream) appendFrames(b *wire.Batch, c shaper.Class, n int) (mor
 
 // Opened wakes the calls of OpenStream, if they wait because too many streams were opened.
 func (st *sessionStream) Opened() {
-	if st.s.unsentSYN.Add(-1) == maxUnsentSYN-1 {
+	switch st.s.unsentSYN.Add(-1) {
+	case maxUnsentSYN - 1:
 		st.s.mu.Lock()
 		defer st.s.mu.Unlock()
 		st.s.opening.Broadcast()
+	case 0:
+		if st.s.echoDue.Load() {
+			st.s.echoDrain()
+		}
 	}
 }
 
@@ -59,9 +64,8 @@ func (st *sessionStream) Finished() {
 		if !s.isLocal(id) {
 			s.peerStreams--
 		}
-		if len(s.streams) == 0 && s.drained != nil {
-			close(s.drained)
-			s.drained = nil
+		if len(s.streams) == 0 {
+			s.wakeShutdown()
 		}
 	}
 	s.mu.Unlock()

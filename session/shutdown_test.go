@@ -59,7 +59,7 @@ func TestShutdownWaitsForTheOpenStreams(t *testing.T) {
 	})
 }
 
-// Shutdown of a session without streams closes it at once.
+// Shutdown of a session without streams closes it after a round trip.
 func TestShutdownWithoutStreamsClosesAtOnce(t *testing.T) {
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version})
@@ -72,7 +72,8 @@ func TestShutdownWithoutStreamsClosesAtOnce(t *testing.T) {
 	})
 }
 
-// After Shutdown neither side can open a stream. Streams that wait can be accepted.
+// After Shutdown this side can open no stream, and the peer none after its echo. Streams that wait can be
+// accepted.
 func TestShutdownLetsNeitherSideOpenStreams(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		ca, cb := testutil.SimPair(t, simnet.Link{})
@@ -96,16 +97,19 @@ func TestShutdownLetsNeitherSideOpenStreams(t *testing.T) {
 		testutil.WantErr(t, "OpenStream", err, session.ErrShutdown)
 		_, err = c.Open()
 		testutil.WantErr(t, "Open", err, session.ErrShutdown)
-		peer.Send(t, testutil.SYN(v, 4), testutil.PSH(v, 4, []byte("hello")))
-		peer.ExpectFrame(t, "a stream that the peer opens after Shutdown is refused", testutil.FIN(v, 4))
+		peer.ExpectFrame(t, "the peer is told", testutil.FIN(v, 0xffffffff))
+		peer.Send(t, testutil.SYN(v, 4), testutil.FIN(v, 0xffffffff), testutil.SYN(v, 6), testutil.PSH(v, 6, []byte("hello")))
+		peer.ExpectClosed(t, "a stream that the peer opens after its echo is refused", testutil.FIN(v, 6))
 		if n := c.Stats().StreamsRefused; n != 1 {
 			t.Errorf("%d streams were refused, want 1", n)
 		}
 
-		// A stream that arrived before can still be accepted.
-		early, err := c.AcceptStream(context.Background())
-		if err != nil || early.ID() != 2 {
-			t.Fatalf("AcceptStream = %v, %v", early, err)
+		// Streams that arrived before can still be accepted.
+		for _, id := range []uint32{2, 4} {
+			early, err := c.AcceptStream(context.Background())
+			if err != nil || early.ID() != id {
+				t.Fatalf("AcceptStream = %v, %v, want stream %d", early, err, id)
+			}
 		}
 		wantPending(t, "Shutdown", down)
 		c.Close()

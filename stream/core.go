@@ -146,6 +146,14 @@ func (c *Core) Start() {
 	}
 }
 
+// RTT returns the round-trip time that the receive window has measured, or 0; see [flow.ReceiveWindow.RTT].
+func (c *Core) RTT() time.Duration {
+	s := &c.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.recv.window.RTT()
+}
+
 // Stream returns the Stream, for the application.
 func (c *Core) Stream() *Stream { return &c.s }
 

@@ -328,9 +328,12 @@ func (p *pair) open(s *side) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	st, err := s.OpenStream(ctx)
-	if err == nil {
+	switch {
+	case err == nil:
 		p.adopt(s, st)
-	} else if !p.mayEnd() && !errors.Is(err, context.DeadlineExceeded) {
+	case p.mayEnd() || errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, session.ErrPeerShutdown) && (p.refuses || p.shutdown):
+	default:
 		p.failf("OpenStream: %v", err)
 	}
 }

@@ -1,0 +1,143 @@
+package session
+
+import "time"
+
+// A drainState says how far this side is in taking no more streams:
+//
+//	drainNone --Shutdown, Listener.Close--> drainDue --(the version is known)--> drainSent
+//	drainSent --the peer's echo, or CloseTimeout--> drainDone
+//	drainDue --CloseTimeout--> drainDone
+//
+// Until drainDone the peer's streams are accepted: their SYNs may have been on their way before the peer
+// heard of it. The echo comes after the last of them.
+type drainState uint8
+
+const (
+	drainNone drainState = iota
+	drainDue             // the signal waits for the version
+	drainSent            // the signal is sent, or in line for it
+	drainDone            // the peer opens no more streams, or they are refused
+)
+
+// Draining returns a channel that is closed when the peer has said that it takes no more streams, by its
+// Shutdown or by closing its [Session.Listener]. Streams that are open go on. OpenStream fails with
+// [ErrPeerShutdown] from then on: open streams on another session instead. Only sessions of this package say so,
+// and the channel stays open when a session ends without it: see [Session.Done].
+func (s *Session) Draining() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining == nil {
+		s.draining = make(chan struct{})
+		if s.peerDraining {
+			close(s.draining)
+		}
+	}
+	return s.draining
+}
+
+// startDrain tells the peer that this side takes no more streams.
+func (s *Session) startDrain() {
+	s.mu.Lock()
+	if s.drain != drainNone || s.phase >= phaseClosing {
+		s.mu.Unlock()
+		return
+	}
+	s.drain = drainDue
+	s.drainTimer = time.AfterFunc(s.closeTimeout, s.drainExpired)
+	known := s.ver.Load() != 0
+	if known {
+		s.drain = drainSent
+	}
+	s.mu.Unlock()
+	if known {
+		s.out.sendOwn(ownDrain)
+	}
+}
+
+// handleDrainEcho notes that the peer opens no more streams.
+func (s *Session) handleDrainEcho() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.drain == drainSent {
+		s.finishDrain()
+	}
+}
+
+// finishDrain has the peer's streams refused from now on. The caller holds s.mu.
+func (s *Session) finishDrain() {
+	s.drain = drainDone
+	s.accepting.Broadcast() // if a Listener is closed, Accept fails once nothing waits any more
+	s.wakeShutdown()
+}
+
+// drainExpired is called when CloseTimeout has passed since the drain began, and each time that it passes again
+// while streams wait to be accepted. If none of them was accepted in that time, nobody accepts any more.
+func (s *Session) drainExpired() {
+	s.mu.Lock()
+	if s.phase >= phaseClosing {
+		s.mu.Unlock()
+		return
+	}
+	var waiting []*sessionStream
+	if !s.acceptedOne {
+		waiting = s.takeBacklog()
+	}
+	s.acceptedOne = false
+	if s.drain != drainDone {
+		s.finishDrain()
+	}
+	if len(s.backlog) > 0 {
+		s.drainTimer.Reset(max(s.closeTimeout, minDrainCheck))
+	}
+	s.mu.Unlock()
+	s.refuseAll(waiting)
+}
+
+// minDrainCheck is the least time between two looks at the backlog of a session that drains.
+const minDrainCheck = 100 * time.Millisecond
+
+// handleDrain notes that the peer takes no more streams. The echo follows the last SYN of this side.
+func (s *Session) handleDrain() {
+	s.mu.Lock()
+	if !s.peerDraining {
+		s.peerDraining = true
+		if s.draining != nil {
+			close(s.draining)
+		}
+		s.opening.Broadcast()
+	}
+	s.mu.Unlock()
+	s.echoDue.Store(true)
+	s.echoDrain()
+}
+
+// echoDrain sends the echo of the peer's drain signal if it is due and all SYNs are sent. It is called
+// when one of the two comes true.
+func (s *Session) echoDrain() {
+	if s.unsentSYN.Load() == 0 && s.echoDue.CompareAndSwap(true, false) {
+		s.out.sendOwn(ownDrainEcho)
+	}
+}
+
+// wakeShutdown wakes the calls of Shutdown. The caller holds s.mu.
+func (s *Session) wakeShutdown() {
+	if s.drained != nil {
+		close(s.drained)
+		s.drained = nil
+	}
+}
+
+// takeBacklog returns the streams that wait to be accepted, for refuseAll. The caller holds s.mu.
+func (s *Session) takeBacklog() []*sessionStream {
+	waiting := s.backlog
+	s.backlog = nil
+	return waiting
+}
+
+// refuseAll refuses streams that no application has seen.
+func (s *Session) refuseAll(waiting []*sessionStream) {
+	for _, st := range waiting {
+		_ = st.core.Stream().Close()
+	}
+	s.stats.streamsRefused.Add(uint64(len(waiting)))
+}

@@ -1,0 +1,162 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ErrPingUnanswered is returned by [Session.Ping] if its context ends before the peer's answer has come.
+// The error matches the context's error, too.
+var ErrPingUnanswered = errors.New("session: no answer to a ping")
+
+// A pinger measures the round trip. One ping at a time is on its way: so an echo belongs to it, and
+// neither pings nor their echoes pile up. Calls that come meanwhile share the next one.
+type pinger struct {
+	// sentAt is when the writer took the ping, in nanoseconds of the session's clock and one more; 0 if none is
+	// on its way.
+	sentAt atomic.Int64
+
+	mu       sync.Mutex // guards what follows; no other lock is taken under it
+	current  *pingRound // is due or on its way
+	next     *pingRound // begins when current ends
+	answered bool       // the peer has answered a ping
+	rtt      time.Duration
+}
+
+// A pingRound is one ping and the calls that wait for its echo.
+type pingRound struct {
+	echoed chan struct{}
+	rtt    time.Duration // valid once echoed is closed
+}
+
+// Ping measures the round-trip time: it has the peer's session answer, and returns the time from
+// handing the question to the transport until its answer was read. The answer says that the peer's session has
+// read everything that was handed to the transport before Ping was called. It says nothing about the peer's
+// application.
+//
+// Only sessions of this package answer; other implementations drop the question without harm. Ping
+// waits for the answer until ctx ends, and its error then matches [ErrPingUnanswered] and ctx's error. Ping also ends
+// with the session, with the reason for the session's end. On a server that learns the version from its peer,
+// Ping waits for the first frame.
+//
+// The time includes what the question and its answer waited for on the way: data in front of them in the
+// transport, and a session that does not read because Config.MaxReceiveBuffer is used up. Calls at
+// the same time share questions. A nil ctx panics and changes nothing.
+func (s *Session) Ping(ctx context.Context) (time.Duration, error) {
+	needContext(ctx)
+	p := s.pinger()
+	var reason error
+	ended := s.await(ctx, &s.opening, func() bool {
+		if s.phase == phaseEnded {
+			reason = s.err
+		} else if s.phase == phaseClosing || s.writeErr != nil {
+			reason = s.closingErr()
+		}
+		return reason != nil || s.ver.Load() != 0
+	})
+	if ended != nil {
+		return 0, s.opError("ping", unanswered(ended, p.hasAnswered()))
+	}
+	if reason != nil {
+		return 0, s.opError("ping", reason)
+	}
+	round, begins := p.join()
+	if begins {
+		s.out.sendOwn(ownPing)
+	}
+	select {
+	case <-round.echoed:
+		return round.rtt, nil
+	case <-ctx.Done():
+		return 0, s.opError("ping", unanswered(ctx.Err(), p.hasAnswered()))
+	case <-s.done:
+		return 0, s.opError("ping", s.Err())
+	}
+}
+
+// pinger returns the session's pinger. Sessions that never ping have none.
+func (s *Session) pinger() *pinger {
+	if p := s.ping.Load(); p != nil {
+		return p
+	}
+	s.ping.CompareAndSwap(nil, new(pinger))
+	return s.ping.Load()
+}
+
+// closingErr returns why a session that is about to end does nothing new. The caller holds s.mu.
+func (s *Session) closingErr() error {
+	if s.phase == phaseClosing {
+		return s.err
+	}
+	return s.writeErr
+}
+
+// unanswered returns the error of a Ping whose context has ended with err.
+func unanswered(err error, before bool) error {
+	if before {
+		return fmt.Errorf("%w: %w", ErrPingUnanswered, err)
+	}
+	return fmt.Errorf("%w, as to all before: only peers of this package answer: %w", ErrPingUnanswered, err)
+}
+
+// join returns the round that a call of Ping waits for, and whether its ping is to be sent now.
+func (p *pinger) join() (round *pingRound, begins bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.current == nil {
+		p.current = newPingRound()
+		return p.current, true
+	}
+	if p.next == nil {
+		p.next = newPingRound()
+	}
+	return p.next, false
+}
+
+func newPingRound() *pingRound { return &pingRound{echoed: make(chan struct{})} }
+
+// echo ends the round whose ping is on its way, and reports whether the ping of the next one is to be sent.
+func (p *pinger) echo(now time.Duration) (begins bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	sent := p.sentAt.Swap(0)
+	if p.current == nil || sent == 0 {
+		return false // nobody asked
+	}
+	p.answered = true
+	p.rtt = now - time.Duration(sent-1)
+	p.current.rtt = p.rtt
+	close(p.current.echoed)
+	p.current, p.next = p.next, nil
+	return p.current != nil
+}
+
+func (p *pinger) hasAnswered() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.answered
+}
+
+// lastRTT returns the last round trip, or 0. p may be nil.
+func (p *pinger) lastRTT() time.Duration {
+	if p == nil {
+		return 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.rtt
+}
+
+// noteSent notes that the ping is handed to the transport.
+func (p *pinger) noteSent(now time.Duration) { p.sentAt.Store(int64(now) + 1) }
+
+// handlePingEcho deals with the peer's answer to a ping.
+func (s *Session) handlePingEcho() {
+	if p := s.ping.Load(); p != nil && p.echo(s.now()) {
+		s.out.sendOwn(ownPing)
+	}
+}

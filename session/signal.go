@@ -1,0 +1,44 @@
+package session
+
+import (
+	"math"
+
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// Two sessions of this package tell each other what the protocol has no frames for with signals: a FIN of a
+// stream that nobody ever opens. Every other implementation drops such a frame (docs/protocol.md, "Signals").
+//
+// The sender's own id makes the frame a signal, the receiver's makes it the echo that answers one. An
+// echo is a barrier: the side that sends it has read everything before the signal, and the side that
+// receives it has received everything that was sent before the echo.
+
+const (
+	// lastStreamID is the highest id of a stream: the last eight ids of each side are reserved for signals.
+	lastStreamID = math.MaxUint32 - 16
+	// The signals, by what their ids lack to the sender's last one.
+	drainSignal = 0 // the sender is draining: open no more streams
+	pingSignal  = 2 // the receiver is to echo it
+)
+
+// signalID returns the id of a signal that the client sends, or the server.
+func signalID(signal uint32, client bool) uint32 {
+	if client {
+		return math.MaxUint32 - signal
+	}
+	return math.MaxUint32 - 1 - signal
+}
+
+// handleSignal acts on a FIN of a stream that is not open, if it is a signal.
+func (s *Session) handleSignal(h wire.Header) {
+	switch h.StreamID {
+	case signalID(pingSignal, !s.client):
+		s.out.sendOwn(ownPingEcho)
+	case signalID(pingSignal, s.client):
+		s.handlePingEcho()
+	case signalID(drainSignal, !s.client):
+		s.handleDrain()
+	case signalID(drainSignal, s.client):
+		s.handleDrainEcho()
+	}
+}
