@@ -146,6 +146,9 @@ type Config struct {
 	// Portable makes a session on Linux use a *net.TCPConn or *net.UnixConn through its methods alone. By default
 	// such a session makes system calls of its own, which take less time and memory (see "Sockets on Linux" in
 	// the package's documentation). Portable does not affect any other conn, other systems, or the peer.
+	//
+	// A session that uses a conn through its methods waits in the conn's Read, with a buffer of 64 KiB. On a
+	// socket without Portable, an idle session has no buffer.
 	Portable bool
 
 	// NewScheduler returns the scheduler of one session, which decides which stream sends next. Client and Server

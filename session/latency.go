@@ -10,9 +10,10 @@ import (
 
 // # What this file is for
 //
-// Here, in latency_traffic.go and in latency_linux.go stands all that is tuned to the Go scheduler and to
-// connections within one machine. Nothing of it is needed for a session to be correct. The build tag
-// nolatency leaves it out, and "go run . -latency" in internal/bench measures the difference.
+// This file, latency_cap.go, latency_traffic.go and latency_linux.go contain everything that is tuned to the Go
+// scheduler and to connections within one machine. A session is correct without it. The build tag nolatency
+// leaves it out, "go run . -latency" in internal/bench measures the difference, and docs/decisions.md has what
+// each measure brings on which rows.
 //
 // # Why a Go program needs it
 //
@@ -22,9 +23,8 @@ import (
 //   - A readable socket wakes nobody by itself. A processor asks the kernel which sockets are readable when
 //     it has nothing else to run, and a thread in the background does so after 10 ms. While all
 //     processors are busy, data lies in the socket.
-//   - A goroutine that is made runnable waits in the queue of the processor that did so. Another
-//     processor may steal it, once it has nothing to run itself, has looked around and found it; that
-//     takes microseconds.
+//   - A goroutine that is made runnable waits in the queue of the processor that woke it. Another
+//     processor may steal it once that one is idle and has found it, which takes microseconds.
 //   - A goroutine keeps its processor until it blocks, or for 10 ms. One that writes bulk data to
 //     a socket with room never blocks.
 //   - The goroutine that was made runnable last is run first, and the one that woke it stays where it is: a
@@ -40,19 +40,17 @@ import (
 //	coalescing           before a caller's first batch, if     lets others add their frames to      a yield in vain
 //	                     a short one went out within 5 us      the batch
 //	giving way           after a Write of bulk data, each      runs those that wait in the          a fifth of small writes,
-//	                     30 us, beside messages or bulk        processor's queue                    if it were done always
+//	                     30 us, next to messages or bulk       processor's queue                    if it were done always
 //	                     data that arrives
 //	reader's yield       after a Read has got 64 KiB and the   runs that Read while its data is     -
 //	                     payload goes on                       in the cache
-//	window cap           while messages go beside bulk data,   bounds what lies in the transport    half of the rate of the
+//	window cap           while messages go next to bulk data,   bounds what lies in the transport    half of the rate of the
 //	                     within one machine                    in front of a message                bulk data
-//	turns                in each system call on a TCP socket   a goroutine spins or waits instead   a few microseconds of
-//	                                                           of its thread                        spinning
 //
 // A yield is runtime.Gosched. It is a bet that others need microseconds. If they compute for longer than a
 // millisecond, the bet is lost, and is not repeated before four times as long has passed.
 
-// latency decides when a session lets other goroutines run, reads beside its own reader, and bounds the
+// latency decides when a session lets other goroutines run, reads in place of its own reader, and bounds the
 // windows of bulk data. A nil latency does none of it.
 type latency struct {
 	clock     *activityClock
@@ -193,7 +191,7 @@ func (l *latency) afterBatch(n int) {
 }
 
 // afterWrite is called by a caller of Write that has given the writer role up, and wrote batches of up to n bytes.
-// Bulk data lets others run now and then, beside messages or bulk data that arrives. A caller that always has more
+// Bulk data lets others run now and then, next to messages or bulkdata that arrives. A caller that always has more
 // to write and never has to wait would keep its processor for 10 ms at a time, and in the scheduler's queue behind
 // it may be the goroutine that a message has just come for, or one that would write the other way.
 func (l *latency) afterWrite(n int) {
