@@ -23,13 +23,13 @@ func (s *Session) AcceptStream(ctx context.Context) (*stream.Stream, error) {
 	needContext(ctx)
 	var st *sessionStream
 	var err error
-	ended := s.await(ctx, &s.accepting, func() bool {
+	ctxErr := s.await(ctx, &s.accepting, func() bool {
 		st, err = s.accept()
 		return st != nil || err != nil
 	})
 	switch {
-	case ended != nil:
-		return nil, s.opError("accept", ended)
+	case ctxErr != nil:
+		return nil, s.opError("accept", ctxErr)
 	case err != nil:
 		return nil, s.opError("accept", err)
 	}
@@ -149,11 +149,11 @@ func (s *Session) await(ctx context.Context, c *sync.Cond, ready func() bool) er
 		}
 		return nil
 	}
-	return s.awaitEnd(ctx, c, ready)
+	return s.awaitContext(ctx, c, ready)
 }
 
-// awaitEnd is the part of await that waits for ctx, too. Only this part allocates memory.
-func (s *Session) awaitEnd(ctx context.Context, c *sync.Cond, ready func() bool) error {
+// awaitContext is await for a ctx that may end. It is apart because it allocates memory.
+func (s *Session) awaitContext(ctx context.Context, c *sync.Cond, ready func() bool) error {
 	var ended error // guarded by s.mu
 	stop := context.AfterFunc(ctx, func() {
 		err := ctx.Err()

@@ -31,7 +31,7 @@ func (c *activityClock) pauseReading() { c.paused.Store(true) }
 
 func (c *activityClock) resumeReading() {
 	c.resumed.Store(int64(c.now()))
-	c.paused.Store(false) // last, so that one who finds reading resumed also finds since when
+	c.paused.Store(false) // last: if readPaused returns false, lastResumed returns this time
 }
 
 // readPaused reports whether the reader pauses. lastResumed returns when it last resumed.

@@ -5,7 +5,7 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// This file has how the holder of the writer role fills a batch.
+// In this file, the holder of the writer role fills a batch.
 
 // A turn is a stream's turn to send: what the scheduler allows, and how the stream used it.
 type turn struct {
@@ -57,7 +57,7 @@ func (w *writer) nextStep(t *turn, b *wire.Batch) step {
 	if w.err == nil && b.Len() > 0 {
 		return stepWrite
 	}
-	w.lost = w.lost || b.Len() > 0
+	w.lost = w.lost || b.Len() > 0 // writing has failed or was stopped: the frames in b are not sent
 	w.free()
 	return stepFree
 }

@@ -18,6 +18,7 @@ import "net"
 // [Session.AcceptStream] and [Session.Accept]. A Listener of a closed session needs no Close.
 func (s *Session) Listener() net.Listener { return &listener{s} }
 
+// A listener is what Session.Listener returns.
 type listener struct{ s *Session }
 
 func (l *listener) Accept() (net.Conn, error) { return l.s.Accept() }
@@ -29,7 +30,7 @@ func (l *listener) Close() error {
 	return nil
 }
 
-// stopAccepting has Accept fail once the peer opens no more streams and none waits.
+// stopAccepting starts the drain. Accept fails once the drain is done and no stream waits.
 func (s *Session) stopAccepting() {
 	s.mu.Lock()
 	s.acceptStopped = true

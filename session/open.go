@@ -10,21 +10,21 @@ import (
 // OpenStream opens a stream. The protocol has no answer to that, so the stream can be used at once. A peer that
 // refuses the stream closes it.
 //
-// OpenStream blocks in two cases only: while 1,024 opened streams wait for the transport to take their first frame;
-// and on a server that takes the version of its peer, until the first frame arrives. It fails with ctx's error,
+// OpenStream blocks in two cases only: while the first frames of 1,024 opened streams wait to be sent; and on a server
+// that takes the version of its peer, until the first frame arrives. It fails with ctx's error,
 // with [ErrShutdown], [ErrPeerShutdown] or [ErrIDsExhausted], with the error of a failed write, or with the reason for the
 // session's end. A nil ctx panics and changes nothing.
 func (s *Session) OpenStream(ctx context.Context) (*stream.Stream, error) {
 	needContext(ctx)
 	var st *sessionStream
 	var err error
-	ended := s.await(ctx, &s.opening, func() bool {
+	ctxErr := s.await(ctx, &s.opening, func() bool {
 		st, err = s.open()
 		return st != nil || err != nil
 	})
 	switch {
-	case ended != nil:
-		return nil, s.opError("open", ended)
+	case ctxErr != nil:
+		return nil, s.opError("open", ctxErr)
 	case err != nil:
 		return nil, s.opError("open", err)
 	}

@@ -13,8 +13,8 @@ import (
 // The error matches the context's error, too.
 var ErrPingUnanswered = errors.New("session: no answer to a ping")
 
-// A pinger measures the round trip. One ping at a time is on its way: so an echo belongs to it, and
-// neither pings nor their echoes pile up. Calls that come meanwhile share the next one.
+// A pinger measures the round trip. Only one ping at a time is on its way. So an echo belongs to that ping, and neither
+// pings nor their echoes pile up. Calls of Ping that begin meanwhile share the next ping.
 type pinger struct {
 	// sentAt is when the writer took the ping, in nanoseconds of the session's clock and one more; 0 if none is
 	// on its way.
@@ -33,10 +33,9 @@ type pingRound struct {
 	rtt    time.Duration // valid once echoed is closed
 }
 
-// Ping measures the round-trip time: it has the peer's session answer, and returns the time from
-// handing the question to the transport until its answer was read. The answer says that the peer's session has
-// read everything that was handed to the transport before Ping was called. It says nothing about the peer's
-// application.
+// Ping measures the round-trip time. It sends the peer's session a question, and returns the time from handing the
+// question to the transport until the answer was read. The answer says that the peer's session has read everything
+// that was handed to the transport before Ping was called. It says nothing about the peer's application.
 //
 // Only sessions of this package answer; other implementations drop the question without harm. Ping
 // waits for the answer until ctx ends, and its error then matches [ErrPingUnanswered] and ctx's error. Ping also ends
@@ -50,7 +49,7 @@ func (s *Session) Ping(ctx context.Context) (time.Duration, error) {
 	needContext(ctx)
 	p := s.pinger()
 	var reason error
-	ended := s.await(ctx, &s.opening, func() bool {
+	ctxErr := s.await(ctx, &s.opening, func() bool {
 		if s.phase == phaseEnded {
 			reason = s.err
 		} else if s.phase == phaseClosing || s.writeErr != nil {
@@ -58,8 +57,8 @@ func (s *Session) Ping(ctx context.Context) (time.Duration, error) {
 		}
 		return reason != nil || s.ver.Load() != 0
 	})
-	if ended != nil {
-		return 0, s.opError("ping", unanswered(ended, p.hasAnswered()))
+	if ctxErr != nil {
+		return 0, s.opError("ping", unanswered(ctxErr, p.hasAnswered()))
 	}
 	if reason != nil {
 		return 0, s.opError("ping", reason)

@@ -86,7 +86,8 @@ func (t *portable) writeSome(p []byte) (n int, err error) {
 
 // awaitDelivery calls CloseWrite, if conn has it, and waits until the peer has closed the connection as well. The
 // reader reads and drops data meanwhile: closing a socket with unread data resets the connection, and the peer loses
-// what it has not read.
+// what it has not read. It reports true after timeout, too: the transport has taken everything, and a peer need not
+// close.
 func (t *portable) awaitDelivery(done <-chan struct{}, timeout <-chan time.Time) bool {
 	if t.below != nil {
 		return t.below.awaitDelivery(done, timeout)
@@ -95,6 +96,7 @@ func (t *portable) awaitDelivery(done <-chan struct{}, timeout <-chan time.Time)
 	if !ok {
 		return true
 	}
+	// All data is with the transport. What may still be written is no data.
 	if !t.r.s.endWriting(done, timeout) {
 		return !t.r.s.ended()
 	}

@@ -46,40 +46,41 @@ type Session struct {
 	reclaim reclaimer
 	stalls  *stallWatch
 
-	unsentSYN atomic.Int32 // streams opened here whose SYN the transport has not taken yet
+	unsentSYN atomic.Int32 // streams opened here whose SYN is in no batch yet
 	// echoDue says that the peer's drain signal is to be echoed.
 	echoDue atomic.Bool
-	// abrupt says that the session has ended, and data may have been lost: either the transport had not taken all
-	// data, or it was not the peer that closed it.
+	// abrupt says that the session has ended and data may have been lost: the transport had not taken all data, or
+	// the session did not end because the peer closed the transport.
 	abrupt atomic.Bool
 
-	// mu guards the fields below. While it is held, no other lock is taken, except that end takes those of the
-	// writer and of the streams. No goroutine that holds one of these takes mu.
+	// mu guards the fields below. While it is held, only three other locks are taken: newStream takes that of the
+	// budget, and end also takes those of the writer and of the streams. No goroutine that holds one of the three
+	// takes mu.
 	mu            sync.Mutex
 	phase         phase
 	acceptStopped bool // a Listener was closed: Accept fails after the drain
-	acceptedOne   bool // since drainTimer was set
+	acceptedOne   bool // a stream was accepted since drainTimer was set
 	drain         drainState
 	peerDraining  bool  // the peer takes no more streams
 	err           error // why the session is ending or has ended
 	writeErr      error // why nothing can be sent any more; set once
 	writeErrAt    time.Duration
 	streams       map[uint32]*sessionStream // the open streams
-	peerStreams   int                       // how many of them the peer has opened
-	nextID        uint64                    // of the next stream that this side opens
+	peerStreams   int                       // how many of the open streams the peer has opened
+	nextID        uint64                    // the id of the next stream that this side opens
 
 	backlog    []*sessionStream // streams that wait to be accepted; nil if there are none
 	accepting  sync.Cond        // backlog, acceptStopped, drain or phase has changed
 	opening    sync.Cond        // ver, unsentSYN, peerDraining or phase has changed
-	drained    chan struct{}    // if not nil, closed when streams becomes empty or drain drainDone
+	drained    chan struct{}    // if not nil, closed when streams becomes empty, or drain becomes drainDone
 	draining   chan struct{}    // if not nil, closed when peerDraining becomes true
 	drainTimer *time.Timer      // runs drainExpired
 	graceTimer *time.Timer      // runs after a write has failed
 	done       chan struct{}    // closed when the session has ended
-	closeBy    time.Duration    // when Close is to return
+	closeBy    time.Duration    // when CloseTimeout is over, as a time of clock
 }
 
-// The phases of a session's life, in their order.
+// A phase is a part of a session's life. Phases follow each other in this order. A session may skip some.
 type phase uint8
 
 const (
@@ -148,7 +149,7 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 	return s, nil
 }
 
-// newSession returns a session that has no reader, transport and writer yet.
+// newSession returns a session that has no reader, no transport and no writer yet.
 func newSession(conn io.ReadWriteCloser, config *Config, client bool) *Session {
 	local, remote := transportAddr(conn, "LocalAddr"), transportAddr(conn, "RemoteAddr")
 	s := &Session{
@@ -196,7 +197,7 @@ func newSession(conn io.ReadWriteCloser, config *Config, client bool) *Session {
 	return s
 }
 
-// joinBudget returns a share of b, or if b is nil, the share of a new budget of size bytes.
+// joinBudget returns an account of b. If b is nil, it returns the account of a new budget of size bytes.
 func joinBudget(b *flow.Budget, size int) *flow.Account {
 	if b != nil {
 		return b.NewAccount()

@@ -40,7 +40,8 @@ func (st *sessionStream) appendFrames(b *wire.Batch, c shaper.Class, n int) (mor
 	return more
 }
 
-// Opened wakes the calls of OpenStream, if they wait because too many streams were opened.
+// Opened notes that the stream's SYN is in a batch. It wakes the calls of OpenStream that wait because too many SYNs were
+// not. If no SYN is left, it sends the echo of the peer's drain signal, if one is due.
 func (st *sessionStream) Opened() {
 	switch st.s.unsentSYN.Add(-1) {
 	case maxUnsentSYN - 1:

@@ -16,7 +16,7 @@ import (
 const (
 	// lastStreamID is the highest id of a stream: the last eight ids of each side are reserved for signals.
 	lastStreamID = math.MaxUint32 - 16
-	// The signals, by what their ids lack to the sender's last one.
+	// The signals. The id of a signal is the sender's last id minus this number.
 	drainSignal = 0 // the sender is draining: open no more streams
 	pingSignal  = 2 // the receiver is to echo it
 )

@@ -32,7 +32,7 @@ type transport interface {
 	writeSome(p []byte) (n int, err error)
 
 	// awaitDelivery waits until the peer's host has what was written, as far as the transport can tell. It
-	// reports false if done or timeout came first.
+	// reports false if done or timeout came first and data may be lost.
 	awaitDelivery(done <-chan struct{}, timeout <-chan time.Time) bool
 }
 

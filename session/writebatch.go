@@ -7,7 +7,7 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// This file has how the holder of the writer role writes a batch.
+// In this file, the holder of the writer role writes a batch.
 
 // An outgoing is a batch, and what is left of the one before. It belongs to the holder of the writer role.
 type outgoing struct {

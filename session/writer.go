@@ -12,15 +12,16 @@ import (
 // goroutine at a time holds the writer role: it collects frames from the streams in turn (collect.go), and writes
 // them to the transport in batches (writebatch.go). The role is always in one of three states:
 //
-//	free --(SendNow, inline transport)--> held by the caller
-//	free --(SendSoon, other transports)--> starting --(the new goroutine runs)--> held by that goroutine
-//	free --(SendLazily, after a time)--> held by a goroutine
-//	starting --(SendNow, inline transport)--> held by the caller
-//	held --(nothing is queued)--> free
-//	held by a caller --(the transport is full, or the caller has sent enough)--> held by a goroutine
+//	free --(SendNow, inline)--> held by the caller
+//	free --(SendSoon; SendNow, not inline)--> starting: a goroutine was started
+//	free --(SendLazily, after maxLazyDelay)--> held by the goroutine of the timer
+//	starting --(the goroutine runs)--> held by that goroutine
+//	starting --(SendNow, inline)--> held by the caller
+//	held by a caller --(the transport is full, or maxCallerBatches are sent)--> held by a new goroutine
+//	held --(nothing is queued, or writing has failed)--> free
 //
-// A caller that holds the role never waits: it writes to an inline transport, which does not block, and leaves the
-// rest to a goroutine, which may wait. On any other transport, and under a rate limit, callers never hold the role.
+// Inline means: the transport is inline, so its write never waits, and there is no rate limit. A caller that holds the
+// role never waits. It leaves what the transport does not take at once to a goroutine, which may wait.
 //
 // The batch that is being written belongs to the holder of the role. If the transport takes only a part of it, the rest
 // goes out before anything else: no frame is cut off.

@@ -33,7 +33,7 @@ func (s *Stream) noteBulk(n int, isRest bool) bool {
 		s.endBulk()
 		return false
 	}
-	b := &s.needExtras().bulk
+	b := &s.ensureExtras().bulk
 	if !s.send.wroteSinceRead || time.Since(b.last) > maxBulkGap {
 		s.endBulk()
 	}
@@ -61,7 +61,7 @@ func (s *Stream) isHeldBack() bool {
 
 // hold begins to hold back the bytes that do not fill a frame.
 func (s *Stream) hold() {
-	b := &s.needExtras().bulk
+	b := &s.ensureExtras().bulk
 	b.holds = true
 	if b.armed {
 		return

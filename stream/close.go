@@ -33,7 +33,7 @@ func (s *Stream) Close() error {
 }
 
 // close closes both directions of a stream that is not closed. The caller holds s.mu.
-func (s *Stream) close(by closure, now time.Duration) {
+func (s *Stream) close(by closeReason, now time.Duration) {
 	s.closed = by
 	s.shared.closedUnsent.Add(int64(s.send.unsent))
 	dropped := s.recv.discard()

@@ -27,7 +27,7 @@ func (s *Stream) setDeadlines(t time.Time, read, write bool) error {
 	if s.extras == nil && t.IsZero() {
 		return nil
 	}
-	r := s.needExtras()
+	r := s.ensureExtras()
 	if read {
 		s.setDeadline(&r.readLimit, &s.recv.readers, t)
 	}

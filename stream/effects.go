@@ -37,8 +37,8 @@ func (s *Stream) unlock() {
 	}
 }
 
-// settle releases s.mu, settles what fell due, and takes s.mu again. It takes it also if a call of the session panics,
-// as its scheduler may: the caller releases s.mu by defer.
+// settle releases s.mu, settles what fell due, and takes s.mu again. It takes s.mu again even if a method of the Notifier
+// panics, because its callers release s.mu by defer.
 func (s *Stream) settle() {
 	defer s.mu.Lock()
 	s.unlock()
@@ -56,7 +56,7 @@ func (s *Stream) isFinished() bool {
 	return s.closed != notClosed || s.recv.hasFIN() && s.recv.unread == 0
 }
 
-// queueControl queues the stream for its control frames, if it is not queued already.
+// queueControl queues the stream for its control frames. A stream that is queued already keeps its urgency.
 func (s *Stream) queueControl(u Urgency) {
 	if s.queued&controlQueue == 0 {
 		s.queued |= controlQueue
@@ -64,8 +64,8 @@ func (s *Stream) queueControl(u Urgency) {
 	}
 }
 
-// queueData queues the stream for its data, if it may send some and is not queued already. With SendNow, the session is
-// told even if the stream is queued already.
+// queueData queues the stream for its data if it may send some. If the stream is queued already, only SendNow tells the
+// session again: then the caller itself may send what is queued.
 func (s *Stream) queueData(u Urgency) {
 	if s.queued&dataQueue != 0 && u != SendNow || !s.canSend() {
 		return

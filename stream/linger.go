@@ -2,7 +2,7 @@ package stream
 
 import "time"
 
-// This file has how a closed stream gives up data that it cannot send.
+// In this file, a closed stream gives up data that it cannot send.
 
 // startLinger starts a timer, so that a closed stream does not wait for ever for the window of its peer. The peer may
 // have forgotten the stream, as xtaci/smux does when it closes one, or be hostile.

@@ -11,12 +11,13 @@ import (
 func (s *Stream) SetSendRate(r flow.Rate) {
 	s.mu.Lock()
 	defer s.unlock()
-	s.needExtras().limiter = flow.NewLimiter(r)
+	s.ensureExtras().limiter = flow.NewLimiter(r)
 	s.send.writers.wake()
 }
 
 // SetWeight sets the stream's share of the data that its session sends, relative to other streams that have data to
-// send: a stream with twice the weight sends twice the bytes. The default is 1, the most 256.
+// send: a stream with twice the weight sends twice the bytes. The default is 1. Values below 1 count as 1, and values
+// above 256 as 256. A session with a scheduler of its own may ignore the weight.
 func (s *Stream) SetWeight(weight int) { s.notifier.SetWeight(weight) }
 
 // limiter returns the stream's rate limiter, or nil if there is no limit.

@@ -64,7 +64,8 @@ func (s *Stream) read(p []byte) (int, error) {
 	}
 }
 
-// nowUnlocked returns the time, and settles what fell due. It releases s.mu meanwhile.
+// nowUnlocked returns the time as now does, but for a caller that holds s.mu. It releases s.mu meanwhile, and settles
+// what fell due.
 func (s *Stream) nowUnlocked() time.Duration {
 	if !s.isWindowed() {
 		return 0
@@ -86,8 +87,8 @@ func (s *Stream) flush() {
 	s.notifier.Flush()
 }
 
-// readInto waits for data, which the session may put straight into p. It returns how many bytes of p were filled: none
-// if there is unread data, or an error.
+// readInto waits until the session has put data straight into p, or has queued some, or Read fails. It returns how many
+// bytes of p were filled; with 0 the caller looks for unread data and for an error.
 func (s *Stream) readInto(p []byte) int {
 	h := &s.recv
 	r := waitingReadPool.Get().(*waitingRead)
@@ -160,7 +161,8 @@ func (s *Stream) noteConsumed(n int, now time.Duration) {
 }
 
 // WriteTo reads from the stream and writes to w, without copying the data, until io.EOF, for which it returns nil, or
-// another error. It blocks as Read does, and while w.Write does. w must not keep or change the data that it gets.
+// another error. It blocks as [Stream.Read] does, and while w.Write does. Its error is that of Read, or that of w,
+// unchanged; data that w.Write was given and did not take is lost. w must not keep or change the data that it gets.
 func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 	for {
 		b, err := s.next()
@@ -183,7 +185,7 @@ func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 	}
 }
 
-// next waits for unread data and returns the first buffer of it, which belongs to the caller then.
+// next waits for unread data and returns its first buffer. The buffer belongs to the caller from then on.
 func (s *Stream) next() (*buffer.Buf, error) {
 	now := s.now()
 	s.mu.Lock()

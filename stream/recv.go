@@ -53,7 +53,7 @@ func (h *recvHalf) handleFIN() {
 	}
 }
 
-// discard ends reading, and throws the unread data away. It returns how many bytes that were.
+// discard ends reading, and throws the unread data away. It returns the number of bytes thrown away.
 func (h *recvHalf) discard() (dropped int) {
 	switch h.state {
 	case recvOpen:
@@ -120,7 +120,7 @@ func (c *Core) Deliver(data []byte, more bool) Delivery {
 		data = data[n:]
 	}
 	if len(data) == 0 && more {
-		return s.filledMore()
+		return s.handleFilled()
 	}
 	s.addUnread(len(data))
 	for len(data) > 0 {
@@ -132,7 +132,7 @@ func (c *Core) Deliver(data []byte, more bool) Delivery {
 		data = data[tail.Append(data):]
 	}
 	h.readers.wake()
-	return s.wokenReader()
+	return s.deliveryAfterWake()
 }
 
 // addUnread accounts for n more unread bytes.
@@ -150,20 +150,20 @@ func (s *Stream) addUnread(n int) {
 // noteActive notes that in this round the reader has taken data, or there was none.
 func (s *Stream) noteActive() { s.recv.activeRound = s.shared.round.Load() }
 
-// wokenReader returns the Delivery after the waiting Reads have been woken.
-func (s *Stream) wokenReader() Delivery {
+// deliveryAfterWake returns what Deliver and Commit return after the Reads were woken.
+func (s *Stream) deliveryAfterWake() Delivery {
 	if s.recv.waitingRead == nil {
 		return Queued
 	}
 	return Filled
 }
 
-// filledMore is called when data was added to the buffer of a Read. It wakes the Read if that has enough.
-func (s *Stream) filledMore() Delivery {
+// handleFilled is called when data was added to the buffer of a Read. It wakes the Read if the Read has enough.
+func (s *Stream) handleFilled() Delivery {
 	r := s.recv.waitingRead
 	if r.n >= maxFill || len(r.room()) < minReserve || s.readErr() != nil || s.endErr() != nil {
 		s.recv.readers.wake()
-		return s.wokenReader()
+		return s.deliveryAfterWake()
 	}
 	if r.n == 0 {
 		return Queued
@@ -212,7 +212,7 @@ func (c *Core) Commit(n int) Delivery {
 		return Queued
 	case memory == reservedReader:
 		h.waitingRead.n += n
-		return s.filledMore()
+		return s.handleFilled()
 	case h.discards():
 		h.queue.Release()
 		s.noteRead(n, now, SendSoon)
@@ -225,7 +225,7 @@ func (c *Core) Commit(n int) Delivery {
 		return Queued
 	}
 	h.readers.wake()
-	return s.wokenReader()
+	return s.deliveryAfterWake()
 }
 
 // Wake makes a Read return whose buffer is partly filled (see [Filling]).

@@ -22,28 +22,28 @@ type Stream struct {
 	// mu guards the fields below. While it is held, no method of the Notifier is called: what falls due is collected,
 	// and unlock settles it.
 	mu      sync.Mutex
-	closed  closure
+	closed  closeReason
 	session sessionState
 	recv    recvHalf
 	send    sendHalf
 	extras  *extras // nil until needed
 
 	queued   queueSet // the queues of the session in which the stream waits
-	finished bool     // the session has been told that the stream needs it no more, or has ended
+	finished bool     // Finished was called, or must not be called: the session has ended
 	due      effects  // what unlock settles
 }
 
-// closure says whether this side has closed the stream, and why.
-type closure uint8
+// A closeReason says whether this side has closed the stream, and why.
+type closeReason uint8
 
 const (
-	notClosed       closure = iota
-	closedByUser            // Close
-	closedByStall           // the session aborted it, because its reader took nothing
-	closedByOverrun         // the peer sent too far beyond the stream's window
+	notClosed       closeReason = iota
+	closedByUser                // Close
+	closedByStall               // FailStalled: its reader took nothing while others needed the memory
+	closedByOverrun             // the peer sent too far beyond the stream's window
 )
 
-// sessionState says what the session still does for the stream:
+// A sessionState says what the session still does for the stream. Abort changes it:
 //
 //	sessionUp --AbortWrite--> sessionReceives --AbortBoth, AbortRead--> sessionDown
 //	    |                                                                    ^
@@ -54,8 +54,8 @@ type sessionState uint8
 const (
 	sessionUp       sessionState = iota
 	sessionReceives              // it sends nothing any more, but data may still arrive
-	sessionSends                 // it sends what was written before, but hands over no data
-	sessionDown
+	sessionSends                 // it sends what was written before, but delivers no data
+	sessionDown                  // neither
 )
 
 func (x sessionState) receives() bool { return x == sessionUp || x == sessionReceives }
@@ -70,7 +70,7 @@ const (
 	dataQueue
 )
 
-// extras is what few streams need.
+// extras is what few streams need. It is apart so that the others are smaller.
 type extras struct {
 	readLimit, writeLimit deadline
 	limiter               *flow.Limiter // of SetSendRate; nil: no limit
@@ -92,7 +92,8 @@ func (s *Stream) LocalAddr() net.Addr { return s.shared.LocalAddr }
 // RemoteAddr returns the remote address of the session.
 func (s *Stream) RemoteAddr() net.Addr { return s.shared.RemoteAddr }
 
-// opError returns err, with which op failed, in a *net.OpError, as package net does. io.EOF stays bare.
+// opError returns the error of operation op: err in a *net.OpError, as in package net. It returns nil and io.EOF as
+// they are.
 func (s *Stream) opError(op string, err error) error {
 	if err == nil || err == io.EOF {
 		return err
@@ -108,10 +109,10 @@ func (s *Stream) sessionErr() error {
 	return *s.shared.err.Load()
 }
 
-// isWindowed reports whether the stream has its own flow control.
+// isWindowed reports whether the stream has windows, which only version 2 has.
 func (s *Stream) isWindowed() bool { return s.shared.Version == wire.V2 }
 
-// now returns the time, for the receive window. The caller does not hold s.mu.
+// now returns the time for the receive window, or 0 if there is none. The caller must not hold s.mu.
 func (s *Stream) now() time.Duration {
 	if !s.isWindowed() {
 		return 0
@@ -119,8 +120,8 @@ func (s *Stream) now() time.Duration {
 	return s.notifier.Now()
 }
 
-// needExtras returns the stream's extras, which it makes if needed.
-func (s *Stream) needExtras() *extras {
+// ensureExtras returns the stream's extras. It makes them if there are none yet.
+func (s *Stream) ensureExtras() *extras {
 	if s.extras == nil {
 		s.extras = new(extras)
 	}

@@ -2,8 +2,8 @@ package stream
 
 import "sync"
 
-// waiters are the calls that wait at one direction of a stream. A stream takes a waiters from a pool while there are
-// such calls, so that an idle stream has none.
+// waiters are the calls that wait at one half of a stream. The half takes its waiters from a pool when the first call
+// waits, and returns them after the last one, so that an idle stream has none.
 type waiters struct {
 	cond sync.Cond
 	n    int
@@ -11,8 +11,8 @@ type waiters struct {
 
 var waitersPool = sync.Pool{New: func() any { return new(waiters) }}
 
-// wait releases s.mu until *w is woken. If something fell due, it settles that instead and returns. It may also return
-// without a reason.
+// wait releases s.mu until *w is woken. If something fell due, wait settles that instead, and returns. So the caller
+// checks again, in a loop, what it waits for.
 func (s *Stream) wait(w **waiters) {
 	if s.due != (effects{}) {
 		s.settle()

@@ -10,16 +10,16 @@ import (
 )
 
 const (
-	// frameTarget is the payload of a frame if two frames fill a batch.
+	// frameTarget is the payload of a frame if two frames, with room for two FINs, fill a batch.
 	frameTarget = (wire.BatchSize - 4*wire.HeaderSize) / 2
-	// maxPending is how much copied data may wait to be sent: two batches.
+	// maxPending is how much copied data of a stream may wait to be sent: two batches.
 	maxPending = 4 * frameTarget
 	// minBorrow is the length from which a Write is sent from its caller's buffer instead of being copied. A shorter
 	// one costs less if it is copied and sent together with others.
 	minBorrow = 32 << 10
 	// minBorrowFirst is minBorrow for the first Write after a Read, which is sent alone.
 	minBorrowFirst = 4 << 10
-	// maxShortEnd is the longest end of a long Write that is copied, and sent together with what follows.
+	// An end of a long Write that is shorter than maxShortEnd is copied, and sent together with what follows.
 	maxShortEnd = 8 << 10
 )
 
@@ -39,8 +39,8 @@ func (s *Stream) writeNext(p []byte, isRest bool) (n int, err error) {
 	return n, s.opError("write", err)
 }
 
-// write waits until no other Write is in progress, and then writes p. It copies a short p, and returns at once. The
-// first short Write after a Read is sent now, and later ones are sent together.
+// write waits until no other Write is in progress, and then writes p. If p is short and there is room, it copies p and
+// returns at once. The first short Write after a Read is sent now, and later ones are sent together.
 func (s *Stream) write(p []byte, isRest bool) (n int, err error) {
 	s.mu.Lock()
 	defer s.unlock()
@@ -253,8 +253,8 @@ func (s *Stream) copyIn(p []byte) (n int) {
 	return n
 }
 
-// pendingRoom returns the free end of the last pending buffer, as far as it is to be used: a buffer holds whole frames
-// only, if little of it stays unused then.
+// pendingRoom returns the free end of the last pending buffer. It ends at a multiple of a full frame if at most an eighth
+// of the buffer is left unused by that: then no frame is in two buffers.
 func (s *Stream) pendingRoom() []byte {
 	tail := s.send.pending.Tail()
 	if tail == nil {
@@ -267,9 +267,9 @@ func (s *Stream) pendingRoom() []byte {
 	return tail.Data[tail.W:max(size, tail.W)]
 }
 
-// newPending returns a buffer for up to n more bytes, or nil if SendBudget has no room for one. It is as large as the
-// data that is pending, so that there are few buffers. But all buffers together take at most two bytes for each pending
-// byte, plus the smallest buffer.
+// newPending returns a buffer for up to n more bytes, or nil if SendBudget has no room for one. The more data is pending,
+// the larger is the buffer, so that there are few. But all buffers together take at most two bytes for each pending byte,
+// and the smallest buffer more.
 func (s *Stream) newPending(n int) *buffer.Buf {
 	h := &s.send
 	size := buffer.Class(n)
@@ -288,7 +288,8 @@ func (s *Stream) newPending(n int) *buffer.Buf {
 }
 
 // ReadFrom reads from r and writes to the stream until r returns io.EOF, for which ReadFrom returns nil, or until either
-// fails. It blocks as Write does, and while r.Read does.
+// fails. It blocks as [Stream.Write] does, and while r.Read does. Its error is that of r, unchanged, or that of Write. It
+// returns how many bytes it has written; bytes that it has read from r beyond them are lost.
 func (s *Stream) ReadFrom(r io.Reader) (total int64, err error) {
 	b := buffer.Get(buffer.Max)
 	defer b.Release()
