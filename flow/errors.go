@@ -22,6 +22,7 @@ type ConsumedError struct {
 	Sent     uint32 // bytes sent on the stream so far, modulo 2^32
 }
 
+// Error returns both numbers.
 func (e *ConsumedError) Error() string {
 	return fmt.Sprintf("%v: %d of %d bytes (modulo 2^32)", ErrConsumed, e.Consumed, e.Sent)
 }

@@ -63,7 +63,7 @@ func (s *Session) handleDrainEcho() {
 	}
 }
 
-// finishDrain has the peer's streams refused from now on. The caller holds s.mu.
+// finishDrain ends the drain: from now on the session refuses the peer's streams. The caller holds s.mu.
 func (s *Session) finishDrain() {
 	s.drain = drainDone
 	s.accepting.Broadcast() // if a Listener is closed, Accept fails once nothing waits any more
@@ -111,8 +111,8 @@ func (s *Session) handleDrain() {
 	s.echoDrain()
 }
 
-// echoDrain sends the echo of the peer's drain signal if it is due and all SYNs are sent. It is called
-// when one of the two comes true.
+// echoDrain sends the echo of the peer's drain signal if it is due and all SYNs are sent. It is called when it
+// becomes due, and when the last SYN is in a batch.
 func (s *Session) echoDrain() {
 	if s.unsentSYN.Load() == 0 && s.echoDue.CompareAndSwap(true, false) {
 		s.out.sendOwn(ownDrainEcho)

@@ -50,6 +50,7 @@ type ProtocolError struct {
 	Err error
 }
 
+// Error returns the header of the frame, and what is wrong with it.
 func (e *ProtocolError) Error() string {
 	const prefix = "session: "
 	cause := strings.TrimPrefix(e.Err.Error(), prefix)

@@ -7,10 +7,10 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// This file has what the reader does with the bytes that are staged.
+// In this file, the reader handles the bytes that are staged.
 
-// parse handles the frames that are staged, until it needs more bytes, or has to wait for something else, which it
-// returns.
+// parse handles the staged frames until it needs more bytes. If the reader has to wait for something else before the
+// next frame, parse returns what that is.
 func (r *reader) parse() (wait, error) {
 	for r.r < r.w {
 		if r.left > 0 {

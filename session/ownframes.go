@@ -8,8 +8,8 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// ownFrames are frames of the session itself that wait to be sent: a NOP, and the refusals of streams, which are its
-// answers to SYNs. The writer's mu guards them.
+// ownFrames are frames of the session itself that wait to be sent: a NOP, signals (signal.go), and refusals of streams,
+// which are its answers to SYNs. The writer's mu guards them.
 type ownFrames struct {
 	flow     shaper.Flow
 	due      ownSet        // frames that are due
@@ -52,7 +52,7 @@ const (
 	ownPingEcho
 )
 
-// sendOwn sends frames of the session's own. The version is known.
+// sendOwn sends frames of the session's own. It is called only once the version is known.
 func (w *writer) sendOwn(frames ownSet) {
 	w.mu.Lock()
 	w.own.due |= frames

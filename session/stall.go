@@ -9,8 +9,8 @@ import (
 
 // An Event describes a stream that Config.StallTimeout has aborted.
 type Event struct {
-	Session  *Session
-	StreamID uint32
+	Session  *Session // the session of the stream
+	StreamID uint32   // the id of the stream
 	// Unread is the number of unread bytes that were thrown away.
 	Unread int
 }

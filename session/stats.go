@@ -10,7 +10,7 @@ import (
 // Stats are the counters of a session since it began, and how much data it holds now.
 type Stats struct {
 	BytesSent, BytesReceived uint64 // over the transport, headers included
-	FramesReceived           uint64
+	FramesReceived           uint64 // of all kinds, also for streams that are not open
 	StreamsOpened            uint64 // by this side
 	StreamsAccepted          uint64 // streams of the peer that were added to the backlog
 	StreamsRefused           uint64 // streams of the peer beyond a limit, or after this side stopped accepting

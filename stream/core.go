@@ -9,7 +9,8 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// This file is for authors of sessions. Applications need nothing of it.
+// This file is for authors of sessions. Applications need nothing of it. The methods of Core for data and FINs that
+// arrive are in recv.go, those for frames to send and for window updates in send.go, and GiveUp is in linger.go.
 
 // A Core is a stream as its session sees it. Most callers should use package session instead.
 //
@@ -24,10 +25,11 @@ type Core struct {
 // Shared is what all streams of one session have in common. Its fields are set before the first call of [Core.Init],
 // except Version, which is set before the first frame is sent or received.
 type Shared struct {
+	// Version is the version of the protocol.
 	Version wire.Version
 	// MaxFrameSize is the largest payload of the frames that this side sends, in bytes, from 1 to [wire.MaxPayload].
 	MaxFrameSize int
-	// Budget is charged for unread data.
+	// Budget is charged for unread data. It must not be nil.
 	Budget *flow.Account
 	// Windows decides how large the receive windows of streams may be. If it is nil, Budget does.
 	Windows flow.Allocator
@@ -35,10 +37,11 @@ type Shared struct {
 	// Write does not copy: it returns when the data has been sent from the caller's buffer. A nil SendBudget is
 	// no limit.
 	SendBudget *flow.Account
-	// Linger is how long a stream that was closed on this side keeps data that it cannot send, if the peer may have
-	// closed both directions as well: its FIN has arrived, and no window update after that. Otherwise the stream
-	// keeps the data for longer, unless all closed streams together keep more than half of SendBudget, or 16 MiB
-	// without one. The default is 5 s, and the least is 10 ms.
+	// Linger is how long a closed stream keeps its unsent data while the peer's window allows none of it. After
+	// Linger, the stream throws the data away if the peer may have closed both directions: the peer's FIN has
+	// arrived, and no window update after it. Otherwise the stream keeps the data for longer, unless all closed
+	// streams together keep more than half of SendBudget, or 16 MiB without one. The default is 5 s, and the least
+	// is 10 ms.
 	Linger time.Duration
 	// LocalAddr and RemoteAddr are the addresses that streams report.
 	LocalAddr, RemoteAddr net.Addr
@@ -123,7 +126,8 @@ const (
 )
 
 // Init makes c a new stream with the given id. opens says that this side opens the stream, and so has to send a SYN.
-// The session calls Init once, before anything else, and then Start. Init calls no method of n.
+// The session calls Init once, before anything else, and then Start. Init calls no method of n, so the caller may hold a
+// lock that those take.
 func (c *Core) Init(shared *Shared, n Notifier, id uint32, opens bool) {
 	s := &c.s
 	s.shared, s.notifier, s.id = shared, n, id
@@ -157,22 +161,24 @@ func (c *Core) RTT() time.Duration {
 // Stream returns the Stream, for the application.
 func (c *Core) Stream() *Stream { return &c.s }
 
-// An Ending says which direction Abort ends.
+// An Ending says what Abort ends.
 type Ending uint8
 
 const (
-	// AbortBoth ends both directions. Data that arrived before can still be read. Finished is not called any more:
-	// the session removes its streams by itself.
+	// AbortBoth ends both directions. Unsent data is thrown away. Read first returns the data that has arrived, and
+	// then fails. Finished is not called any more: the session removes its streams by itself.
 	AbortBoth Ending = iota
-	// AbortRead ends reading. Unread data is thrown away. AppendData still returns the data that Write has accepted,
-	// and a FIN after it if the stream was closed before. Another Abort follows.
+	// AbortRead is for a session that closes, and sends only what was written before. Unread data is thrown away,
+	// Read fails with [net.ErrClosed], and Write fails too. AppendData still adds the data that Write has accepted,
+	// and a FIN after it if Close or CloseWrite was called before. Another Abort follows.
 	AbortRead
-	// AbortWrite ends writing. Data may still arrive. Another Abort follows.
+	// AbortWrite is for a session that cannot send any more. Unsent data is thrown away. Data may still arrive, and
+	// Read goes on. Another Abort follows.
 	AbortWrite
 )
 
-// Abort says that the session is ending. Calls that are blocked fail with err, and so do later ones; only Read first
-// returns the data that has arrived, if it is still there. The first Abort of a session's streams sets err for all.
+// Abort says that the session is ending. Calls of the directions that end fail with err, also those that are blocked. how
+// says which directions end, and what becomes of data. The first Abort of a session's streams sets err for all of them.
 func (c *Core) Abort(err error, how Ending) {
 	s := &c.s
 	s.mu.Lock()

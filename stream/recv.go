@@ -93,8 +93,8 @@ const (
 	maxFill = 64 << 10
 )
 
-// Deliver hands the stream data that has arrived, and copies it. more says that more data follows at once: then a Read
-// that waits may go on waiting for it.
+// Deliver copies data that has arrived to the stream. more says that more data follows at once: then a waiting Read may
+// wait for that, too.
 //
 // If the peer has sent further beyond the stream's window than [flow.Account.MaxOverrun] allows, the stream is closed:
 // Read and Write fail with [flow.ErrWindow]. The same holds for Commit.
@@ -172,9 +172,9 @@ func (s *Stream) handleFilled() Delivery {
 }
 
 // Reserve returns memory for up to n bytes of data that the caller is about to read from the transport. The caller
-// fills it and calls Commit next. brief says that it does not wait before that: then the memory may be the buffer of
-// a Read, otherwise it belongs to the stream. Reserve returns nil if the data would be thrown away. The caller
-// then reads the data elsewhere and calls Deliver.
+// fills it, and calls Commit next. brief says that the caller does not wait between the two calls. Then the memory may
+// be the buffer of a waiting Read, which cannot return before Commit. Otherwise the memory belongs to the stream.
+// Reserve returns nil if the data would be thrown away: the caller then reads the data elsewhere and calls Deliver.
 func (c *Core) Reserve(n int, brief bool) []byte {
 	s := &c.s
 	s.mu.Lock()
@@ -248,7 +248,7 @@ func (c *Core) HandleFIN() {
 		s.dropUnsent()
 		s.send.writers.wake()
 	}
-	if s.finDue() {
+	if s.finDue() { // the data before the FIN may just have been thrown away
 		s.queueData(SendLazily)
 	}
 }
@@ -283,8 +283,8 @@ func (c *Core) FailStalled(round uint64) (dropped int) {
 	return dropped
 }
 
-// Reclaim lowers the stream's receive window if the stream does not use it, as [flow.ReceiveWindow.Reclaim] does. It
-// reports whether this call has not lowered the window but a later one may.
+// Reclaim lowers the stream's receive window if the stream does not use it, as [flow.ReceiveWindow.Reclaim] does. If this
+// call has not lowered the window, Reclaim reports whether a later one may.
 func (c *Core) Reclaim() (later bool) {
 	s := &c.s
 	s.mu.Lock()

@@ -29,7 +29,7 @@ type sendHalf struct {
 	lingering      bool // the timer of startLinger runs
 	giveUpNext     bool // the next GiveUp throws the data away
 
-	window   flow.SendWindow // the peer's; it stands here because here it needs no padding
+	window   flow.SendWindow // what the peer allows; in this place the field needs no padding
 	unsent   int32           // bytes in pending
 	charged  int32           // the size of the buffers in pending, which is charged to SendBudget
 	borrows  int32           // how often batches refer to the buffer of a Write
@@ -93,8 +93,8 @@ const (
 
 func (f frameSet) has(g frameSet) bool { return f&g != 0 }
 
-// AppendControl adds the stream's control frames, SYN and UPD, to b. The stream then is not queued for them, until the
-// next SendControl.
+// AppendControl adds the control frames that are due, SYN and UPD, to b. After that the stream is not queued for them,
+// until the next SendControl.
 func (c *Core) AppendControl(b *wire.Batch) {
 	s := &c.s
 	now := s.now()
@@ -111,9 +111,12 @@ func (c *Core) AppendControl(b *wire.Batch) {
 	}
 }
 
-// AppendData adds the stream's next frame to b, with about n bytes of data at most: a short rest goes with it. A SYN
-// that is due goes before the data, and a FIN after the end of the data. AppendData reports whether there is more to
-// send now. If not, the stream is not queued for data, until the next SendData.
+// AppendData adds a SYN, if it is due, and a frame with at most n bytes of data to b. If at most 1 KiB of data is left
+// then, another frame takes it. A FIN that is due follows the last byte. Until b is released, it may refer to memory of
+// the stream and to the buffer of a Write, which waits for that.
+//
+// AppendData reports whether there is more to send now. If not, the stream is not queued for data, until the next
+// SendData.
 func (c *Core) AppendData(b *wire.Batch, n int) (more bool) {
 	s := &c.s
 	s.mu.Lock()
@@ -243,7 +246,8 @@ func (s *Stream) appendPending(b *wire.Batch, n int) int {
 	return n
 }
 
-// compact moves the pending data to smaller buffers. b retains the old ones, because it may refer to them.
+// compact moves the pending data to smaller buffers, so that little data does not keep large ones. b retains the old
+// ones, because it may refer to them.
 func (s *Stream) compact(b *wire.Batch) {
 	h := &s.send
 	var small buffer.Queue
@@ -297,7 +301,7 @@ func (b *borrow) Release() {
 	h := &s.send
 	h.borrows--
 	if h.borrows == 0 && (len(h.borrowed) == 0 || s.limiter() != nil || s.writeErr() != nil) {
-		h.writers.wake()
+		h.writers.wake() // writeBorrowed returns in these cases
 	}
 }
 
@@ -328,7 +332,7 @@ func (s *Stream) uncharge(n int32) {
 	}
 }
 
-// HandleUpdate handles an UPD of the peer. It fails if the update breaks the protocol.
+// HandleUpdate handles an UPD of the peer. It fails with a *[flow.ConsumedError] if the update breaks the protocol.
 func (c *Core) HandleUpdate(u wire.WindowUpdate) error {
 	s := &c.s
 	s.mu.Lock()
