@@ -87,6 +87,9 @@ var calls = map[string]func(t *testing.T, s *session.Session, st *stream.Stream)
 	"Close": func(t *testing.T, s *session.Session, st *stream.Stream) {
 		_ = s.Close()
 	},
+	"CloseNow": func(t *testing.T, s *session.Session, st *stream.Stream) {
+		_ = s.CloseNow()
+	},
 	"Shutdown": func(t *testing.T, s *session.Session, st *stream.Stream) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
@@ -134,7 +137,7 @@ func TestCallbacksMayCallAnything(t *testing.T) {
 					default:
 						t.Error("the call has not returned")
 					}
-					if name == "Close" {
+					if name == "Close" || name == "CloseNow" {
 						wantEnded(t, c, net.ErrClosed)
 					} else {
 						testutil.WantErr(t, "Err", c.Err(), nil)
@@ -168,7 +171,7 @@ func TestOnEventMayCallAnything(t *testing.T) {
 				default:
 					t.Fatal("the call has not returned")
 				}
-				if name == "Close" {
+				if name == "Close" || name == "CloseNow" {
 					wantEnded(t, s, net.ErrClosed)
 				} else {
 					testutil.WantErr(t, "Err", s.Err(), nil)

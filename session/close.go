@@ -28,7 +28,8 @@ import (
 //
 // Close returns [ErrNotFlushed] if some of the data was not sent, and otherwise the error of closing the
 // transport. It waits for the transport's Close method for the rest of CloseTimeout, or 0.1 s if less is left,
-// and then returns os.ErrDeadlineExceeded. A second Close waits for the first one and returns nil.
+// and then returns os.ErrDeadlineExceeded. A second Close waits for the first one and returns nil. [Session.CloseNow]
+// ends a Close that takes too long.
 func (s *Session) Close() error {
 	s.mu.Lock()
 	if s.phase >= phaseClosing {
@@ -64,11 +65,12 @@ func (s *Session) Close() error {
 // Config.CloseTimeout: Shutdown takes at least that long. Streams that come later are refused. Streams that wait
 // to be accepted are refused, too, when no stream was accepted for CloseTimeout.
 //
-// If ctx ends first, Shutdown returns its error and leaves the session in this state; Close ends it. A nil ctx
-// panics and changes nothing.
+// If ctx ends first, Shutdown returns its error and leaves the session in this state; Close or [Session.CloseNow] ends
+// it. A nil ctx panics and changes nothing.
 func (s *Session) Shutdown(ctx context.Context) error {
 	needContext(ctx)
 	s.mu.Lock()
+	ended := s.phase == phaseEnded
 	if s.phase == phaseOpen {
 		s.phase = phaseShutdown
 		s.wakeAll()
@@ -91,7 +93,11 @@ func (s *Session) Shutdown(ctx context.Context) error {
 		s.mu.Lock()
 	}
 	s.mu.Unlock()
-	return s.Close()
+	err := s.Close()
+	if err == nil && !ended && s.wasCutShort() {
+		err = s.opError("shutdown", ErrNotFlushed)
+	}
+	return err
 }
 
 // flush sends the data of the streams, and waits until it counts as sent (see Close), for at most CloseTimeout.
@@ -111,6 +117,9 @@ func (s *Session) flush(streams []*sessionStream) bool {
 		select {
 		case <-freed:
 		case <-done:
+			if s.abrupt.Load() {
+				return false
+			}
 			// The peer may have read everything and closed the transport, while the last write is
 			// about to return. So look once more whether the writer is idle.
 			done = nil
@@ -229,11 +238,15 @@ func (s *Session) end(reason error) error {
 	return cerr
 }
 
-// closeConn closes the transport. It waits for that until closeBy, or for closeGrace if that is longer.
+// closeConn closes the transport. It waits for that until closeBy, or for closeGrace if that is longer. CloseNow shortens
+// the time.
 func (s *Session) closeConn() error {
 	closed := make(chan error, 1)
 	go func() { closed <- s.conn.Close() }()
+	s.mu.Lock()
 	timeout := time.NewTimer(max(s.closeBy-s.now(), closeGrace))
+	s.graceTimer = timeout
+	s.mu.Unlock()
 	defer timeout.Stop()
 	select {
 	case err := <-closed:

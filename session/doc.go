@@ -72,7 +72,8 @@
 //	ErrPeerShutdown          from OpenStream: the peer takes no more streams
 //	ErrPingUnanswered        from Ping: its context ended before the peer's answer came
 //	ErrIDsExhausted          from OpenStream: this side has used up its stream ids
-//	ErrNotFlushed            from Close: some of the written data was not sent
+//	ErrNotFlushed            from Close: some of the written data was not sent; from Close and Shutdown: CloseNow
+//	                         has ended them
 //
 // A context's error is in a *net.OpError as well. [Session.Done] tells when the session has ended, [Session.Err] why.
 //

@@ -60,6 +60,7 @@ type Session struct {
 	phase         phase
 	acceptStopped bool // a Listener was closed: Accept fails after the drain
 	acceptedOne   bool // a stream was accepted since drainTimer was set
+	cutShort      bool // CloseNow has ended the session
 	drain         drainState
 	peerDraining  bool  // the peer takes no more streams
 	err           error // why the session is ending or has ended
@@ -75,9 +76,9 @@ type Session struct {
 	drained    chan struct{}    // if not nil, closed when streams becomes empty, or drain becomes drainDone
 	draining   chan struct{}    // if not nil, closed when peerDraining becomes true
 	drainTimer *time.Timer      // runs drainExpired
-	graceTimer *time.Timer      // runs after a write has failed
+	graceTimer *time.Timer      // runs after a write has failed; at phaseEnded, limits the transport's Close
 	done       chan struct{}    // closed when the session has ended
-	closeBy    time.Duration    // when CloseTimeout is over, as a time of clock
+	closeBy    time.Duration    // when CloseTimeout is over, as a time of clock; with CloseNow, when that was called
 }
 
 // A phase is a part of a session's life. Phases follow each other in this order. A session may skip some.
