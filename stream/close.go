@@ -47,6 +47,7 @@ func (s *Stream) close(by closeReason, now time.Duration) {
 		s.extras.readLimit.stop()
 		s.extras.writeLimit.stop()
 	}
+	s.noteDone()
 }
 
 // closeSending ends Writes and queues the FIN. If the session is ending, it queues none: a FIN would say that the
@@ -102,6 +103,7 @@ func (s *Stream) CloseWrite() error {
 	defer s.unlock()
 	if s.send.state == sendOpen {
 		s.closeSending()
+		s.noteDone()
 	}
 	return nil
 }

@@ -200,6 +200,7 @@ func (c *Core) Abort(err error, how Ending) {
 	}
 	s.recv.readers.wake()
 	s.send.writers.wake()
+	s.noteDone()
 }
 
 // abort returns the state after an Abort.

@@ -251,6 +251,7 @@ func (c *Core) HandleFIN() {
 	if s.finDue() { // the data before the FIN may just have been thrown away
 		s.queueData(SendLazily)
 	}
+	s.noteDone()
 }
 
 // Stalled returns the number of unread bytes if there were some when the round began and the reader has taken none

@@ -193,6 +193,7 @@ func (s *Stream) appendFIN(b *wire.Batch) {
 		}
 		s.recv.window.Finish(s.shared.windows())
 	}
+	s.noteDone()
 }
 
 // appendFrame adds one PSH frame with at most n bytes of data, if the window allows any.
