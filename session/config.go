@@ -129,8 +129,8 @@ type Config struct {
 	// transport where it does so. The default is 5 s.
 	CloseTimeout time.Duration
 
-	// LingerTimeout limits how long a closed stream keeps data that cannot be sent, for one of two reasons. Then
-	// the stream throws the data away, and sends no FIN.
+	// LingerTimeout limits how long a closed stream keeps data that cannot be sent. After that, the stream throws
+	// the data away, and sends no FIN. There are two cases:
 	//
 	//   - The transport takes no byte. When it takes data again, the session ends with ErrLingerTimeout.
 	//   - In version 2, the peer's window is full, and the peer may have forgotten the stream (docs/protocol.md).

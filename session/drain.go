@@ -15,7 +15,7 @@ type drainState uint8
 const (
 	drainNone drainState = iota
 	drainDue             // the signal waits for the version
-	drainSent            // the signal is sent, or in line for it
+	drainSent            // the signal was sent, or waits for the writer
 	drainDone            // the peer opens no more streams, or they are refused
 )
 

@@ -42,7 +42,7 @@ import (
 //	giving way           after a Write of bulk data, each      runs those that wait in the          a fifth of small writes,
 //	                     30 us, next to messages or bulk       processor's queue                    if it were done always
 //	                     data that arrives
-//	reader's yield       after a Read has got 64 KiB and the   runs that Read while its data is     -
+//	reader's yield       after a Read has got enough, and the  runs that Read while its data is     -
 //	                     payload goes on                       in the cache
 //	window cap           while messages go next to bulk data,   bounds what lies in the transport    half of the rate of the
 //	                     within one machine                    in front of a message                bulk data
@@ -62,16 +62,17 @@ type latency struct {
 
 	// Guarded like the reader.
 	traffic  trafficClassifier
-	woken    *streamTraffic // the stream whose Read goes on, and will want more
+	woken    *streamTraffic // the stream whose Read was woken since the last beforeRead or beforeWait
 	answered bool           // what arrives now comes for a stream that has sent since the last message
 
 	// The writer role's.
 	shortBatch bool          // the last batch was a short one
 	lastInline time.Duration // when a sender last read inline
 
-	givingWay atomic.Int64 // until then callers that send much give way; times are in nanoseconds, of clock
-	gaveWay   atomic.Int64 // when one last did
-	busyUntil atomic.Int64 // others take long when they run: no yield before then
+	// Times of clock, in nanoseconds.
+	givingWay atomic.Int64 // callers that send much give way until then
+	gaveWay   atomic.Int64 // when a caller last gave way
+	busyUntil atomic.Int64 // no yield before then, because others ran for long
 }
 
 const (
@@ -191,7 +192,7 @@ func (l *latency) afterBatch(n int) {
 }
 
 // afterWrite is called by a caller of Write that has given the writer role up, and wrote batches of up to n bytes.
-// Bulk data lets others run now and then, next to messages or bulkdata that arrives. A caller that always has more
+// Bulk data lets others run now and then, next to messages or bulk data that arrives. A caller that always has more
 // to write and never has to wait would keep its processor for 10 ms at a time, and in the scheduler's queue behind
 // it may be the goroutine that a message has just come for, or one that would write the other way.
 func (l *latency) afterWrite(n int) {

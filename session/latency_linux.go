@@ -2,7 +2,7 @@
 
 package session
 
-// What latency has a socket do.
+// In this file, a socket reads inline for latency.
 
 // inlineSteps bounds what is read inline at once.
 const inlineSteps = 4

@@ -12,11 +12,11 @@ import (
 type trafficClassifier struct {
 	epoch   uint64 // counts up from firstEpoch
 	began   time.Duration
-	streams int // that carry bulk data: in this epoch,
-	before  int // and in the one before
+	streams int // how many streams carry bulk data in this epoch
+	before  int // how many did in the epoch before
 
 	lastBulk    time.Duration // when the last large frame came
-	steadySince time.Duration // since then they have come without a long gap
+	steadySince time.Duration // large frames have come without a long gap since then
 }
 
 // streamTraffic is what is known of one stream's traffic.
@@ -29,19 +29,19 @@ type streamTraffic struct {
 
 const (
 	epochLength = 10 * time.Millisecond
-	// minBulkFrame is from what length a frame is one of bulk data. maxMessage is up to what length a frame is
-	// taken for a whole message, if it is a stream's first one or comes for a Read that waits for an answer.
+	// A frame of minBulkFrame or more belongs to bulk data. A frame of at most maxMessage is taken for a whole
+	// message if it is the first of its stream, or comes for a Read that waits for an answer.
 	minBulkFrame = 4 << 10
 	maxMessage   = 1 << 10
 	// messageCounts is for how long a message counts.
 	messageCounts = 100 * time.Millisecond
-	// Within this machine, sumOfWindows is what the windows of all bulk streams may then be in sum: a message
-	// has so many bytes before it. Each may be minCappedWindow, though, as below that the rate falls off.
+	// While windows are capped, those of all bulk streams together are about sumOfWindows: a message waits behind
+	// about that many bytes. But no window is capped below minCappedWindow, because the rate falls off there.
 	sumOfWindows    = 192 << 10
 	minCappedWindow = 24 << 10
 	// A gap in bulk data of longGap says that processors are busy with something else: then a small
-	// window is used up long before its goroutines run again. So windows are small only where there
-	// was no such gap for steadyFor.
+	// window is used up long before its goroutines run again. So windows are capped only after steadyFor
+	// without such a gap.
 	longGap   = 2 * time.Millisecond
 	steadyFor = 2 * epochLength
 )
@@ -86,7 +86,7 @@ func (c *trafficClassifier) addBulk(st *streamTraffic, now time.Duration) (first
 // isBulk reports whether the stream carries bulk data.
 func (c *trafficClassifier) isBulk(st *streamTraffic) bool { return c.epoch-st.epoch <= 1 }
 
-// bulkStreams returns how many streams do.
+// bulkStreams returns how many streams carry bulk data.
 func (c *trafficClassifier) bulkStreams() int { return max(c.streams, c.before) }
 
 // noteData reports whether no data has come before, and notes that some has now.

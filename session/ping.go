@@ -94,12 +94,13 @@ func (s *Session) closingErr() error {
 	return s.writeErr
 }
 
-// unanswered returns the error of a Ping whose context has ended with err.
+// unanswered returns the error of a Ping whose context has ended with err. before says that the peer has answered a ping
+// before.
 func unanswered(err error, before bool) error {
 	if before {
 		return fmt.Errorf("%w: %w", ErrPingUnanswered, err)
 	}
-	return fmt.Errorf("%w, as to all before: only peers of this package answer: %w", ErrPingUnanswered, err)
+	return fmt.Errorf("%w, nor to any before it (only sessions of this package answer): %w", ErrPingUnanswered, err)
 }
 
 // join returns the round that a call of Ping waits for, and whether its ping is to be sent now.

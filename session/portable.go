@@ -47,7 +47,7 @@ func (t *portable) read() (wait, error) {
 		if direct != nil {
 			p = direct
 		}
-		r.wakeFilling() // conn.Read may wait, and the data that a Read has got must not
+		r.wakeFilling() // conn.Read may wait, and a Read that has got data must not wait with it
 		n, err := t.conn.Read(p)
 		if n < 0 || n > len(p) {
 			return waitNothing, fmt.Errorf("session: the transport's Read returned %d for %d bytes", n, len(p))

@@ -56,7 +56,7 @@ func (r *reclaimer) handlePressure() {
 	go r.run()
 }
 
-// run visits the streams until that is of no more use.
+// run visits the streams until tryStop ends it.
 func (r *reclaimer) run() {
 	for {
 		before := r.s.reclaimInput()
@@ -77,7 +77,7 @@ func (r *reclaimer) visitStreams() (again bool) {
 	return again
 }
 
-// tryStop decides whether run ends, after a visit that began with before and returned again.
+// tryStop decides whether run ends. before is the input of the last visit, and again is its result.
 func (r *reclaimer) tryStop(before reclaimInput, again bool) bool {
 	now := r.s.reclaimInput()
 	r.mu.Lock()

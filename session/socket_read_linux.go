@@ -26,7 +26,7 @@ func (t *socket) read() (wait, error) {
 		t.why, t.calling = waitNothing, false
 		t.away = why != waitNothing
 		if err != nil && t.end == nil && !called && t.r.s.out.failure() == nil {
-			t.end = t.error("read", err)
+			t.end = t.error("read", err) // it is not from the deadline of readInline or interrupt
 		}
 		end := t.end
 		t.mu.Unlock()

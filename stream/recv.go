@@ -7,6 +7,15 @@ import (
 	"github.com/smuxkit/smuxkit/internal/buffer"
 )
 
+// The way of a byte into a stream, from session/reader.go on:
+//
+//	Deliver              copies it to a waiting Read or to the queue (this file),
+//	Reserve and Commit   or have the session read it from the transport straight into one of the two
+//	Read, WriteTo        take it from the queue (read.go)
+//	noteRead             tells the receive window, which may queue an UPD for the peer
+//
+// The way out is in send.go.
+
 // A recvHalf is the receiving half of a stream. Its queue holds the unread data.
 //
 //	recvOpen -------FIN------> recvComplete

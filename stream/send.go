@@ -6,6 +6,14 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
+// The way of a byte out of a stream:
+//
+//	Write       copies it to pending, or lends its buffer as borrowed (write.go)
+//	queueData   queues the stream; unlock then calls Notifier.SendData (effects.go)
+//	AppendData  adds a frame with the byte to the session's batch (this file)
+//
+// From there on, session/writer.go goes on. The way in is in recv.go.
+
 // A sendHalf is the sending half of a stream. It sends SYN, if this side opened the stream, then the pending data, then
 // the borrowed data, then FIN.
 //
@@ -15,9 +23,9 @@ import (
 //	                                    v                    v
 //	                                sendDone <---FIN--- sendFINDueAgain
 //
-// After Close, the second FIN says that both directions are closed. It is not sent if the peer's FIN has arrived. Every
-// state changes to sendDone without a FIN when the session sends no more, or when a closed stream gives up its unsent
-// data: a FIN would say that the stream was complete.
+// After Close, the second FIN says that both directions are closed. It is not sent if the peer's FIN has arrived: then
+// Close changes sendFINSent to sendDone. Two changes to sendDone send no FIN, because it would say that the stream was
+// complete: Close or CloseWrite after the session has begun to end, and the giving up of unsent data (linger.go).
 type sendHalf struct {
 	state  sendState
 	peer   peerState

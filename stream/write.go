@@ -24,8 +24,9 @@ const (
 )
 
 // Write writes p to the stream. It returns when all of p was copied or handed to the transport. The caller may then
-// reuse p, and the data will be sent unless the session ends. Write blocks while too much data waits to be sent and, in
-// version 2, while the peer's window is full.
+// reuse p. The data will be sent, unless the session ends, the peer closes both directions, or its time after Close is
+// over (see [Shared].Linger). Write blocks while too much data waits to be sent and, in version 2, while the peer's
+// window is full.
 //
 // Write fails at its deadline, with [net.ErrClosed] after Close or CloseWrite, with [ErrPeerClosed], or with the reason
 // for the end of the session. Then it has written the first n bytes of p, and no others will be sent.
