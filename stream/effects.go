@@ -14,6 +14,9 @@ func (s *Stream) unlock() {
 	s.startLinger()
 	finished := !s.finished && s.isFinished()
 	s.finished = s.finished || finished
+	if s.finished {
+		s.stopLinger()
+	}
 	due := s.due
 	s.due = effects{}
 	s.mu.Unlock()

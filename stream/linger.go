@@ -13,7 +13,15 @@ func (s *Stream) startLinger() {
 	}
 	h.lingering = true
 	waiting := h.unsent
-	time.AfterFunc(s.shared.linger(), func() { s.endLinger(waiting) })
+	s.ensureExtras().linger = time.AfterFunc(s.shared.linger(), func() { s.endLinger(waiting) })
+}
+
+// stopLinger stops that timer, which would keep the memory of a stream that is finished.
+func (s *Stream) stopLinger() {
+	if s.send.lingering {
+		s.send.lingering = false
+		s.extras.linger.Stop()
+	}
 }
 
 // endLinger is what the timer calls: Linger has passed since waiting bytes were unsent. If some of them have been sent

@@ -75,6 +75,7 @@ type extras struct {
 	readLimit, writeLimit deadline
 	limiter               *flow.Limiter // of SetSendRate; nil: no limit
 	bulk                  bulk
+	linger                *time.Timer   // of startLinger, while it runs
 	done                  chan struct{} // of Done; nil until that is called
 }
 
