@@ -129,14 +129,29 @@ type Config struct {
 	// transport where it does so. The default is 5 s.
 	CloseTimeout time.Duration
 
-	// LingerTimeout limits how long a closed stream keeps data that cannot be sent. After that, the stream throws
-	// the data away, and sends no FIN. There are two cases:
+	// LingerTimeout limits how long a stream keeps data that cannot be sent. After that, the stream throws the data
+	// away, and sends no FIN. There are two cases:
 	//
-	//   - The transport takes no byte. When it takes data again, the session ends with ErrLingerTimeout.
-	//   - In version 2, the peer's window is full, and the peer may have forgotten the stream (docs/protocol.md).
+	//   - The stream is closed, and the transport takes no byte. When it takes data again, the session ends with
+	//     ErrLingerTimeout.
+	//   - In version 2, the peer's window is full, and the peer may have forgotten the stream (docs/protocol.md). A
+	//     stream that is open gives up only if the peer has sent FIN and no window update since. Its Writes, also
+	//     those that are blocked, fail with [stream.ErrPeerClosed].
 	//
 	// The default is 60 s.
 	LingerTimeout time.Duration
+
+	// NoHalfClose says that the peer has no half-close: its FIN ends both directions of a stream. Read returns the
+	// data that arrived before, and then io.EOF. Writes, also those that are blocked, fail with
+	// [stream.ErrPeerClosed] at once. Stream.CloseWrite fails with errors.ErrUnsupported, because the peer could not
+	// answer any more.
+	//
+	// Set it toward xtaci/smux 1.5.28 to 1.5.53 and its forks, and toward any other version of xtaci/smux whose
+	// application does not call CloseWrite. Their Close sends one FIN, as a half-close does, and they drop data that
+	// arrives later. Without NoHalfClose, Writes to a stream that such a peer has closed never end in version 1; in
+	// version 2 they end when the window has been full for LingerTimeout. Do not set it toward smuxkit, whose Close
+	// sends two FINs.
+	NoHalfClose bool
 
 	// WriteTimeout ends the session with [ErrWriteTimeout] if data waits and the transport has taken no byte for
 	// that long. On sockets each byte counts. On any other transport each Write, of up to 64 KiB, must return

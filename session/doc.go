@@ -60,7 +60,9 @@
 //	io.ErrUnexpectedEOF      the transport ended before the stream's FIN
 //	net.ErrClosed            this side closed the stream or the session
 //	os.ErrDeadlineExceeded   a deadline has passed; also a net.Error with Timeout() true
-//	stream.ErrPeerClosed     from Write: the peer has closed both directions
+//	stream.ErrPeerClosed     from Write: the peer has closed both directions, or is taken for one that has
+//	                         (Config.NoHalfClose, Config.LingerTimeout)
+//	errors.ErrUnsupported    from Stream.CloseWrite: Config.NoHalfClose is set
 //	stream.ErrStalled        Config.StallTimeout has aborted the stream
 //	flow.ErrWindow           the peer sent too far beyond the stream's window
 //	ErrKeepAlive             the peer was silent for too long

@@ -182,6 +182,7 @@ func newSession(conn io.ReadWriteCloser, config *Config, client bool) *Session {
 		Budget:       s.budget,
 		SendBudget:   s.sendBudget,
 		Linger:       config.LingerTimeout,
+		NoHalfClose:  config.NoHalfClose,
 		LocalAddr:    local,
 		RemoteAddr:   remote,
 	}

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"net"
 	"time"
 
@@ -96,9 +97,13 @@ func (s *Stream) closedErr() error {
 }
 
 // CloseWrite closes the sending direction. It does not block. Write fails with [net.ErrClosed], and the peer reads
-// io.EOF after the data that was written. Reading goes on. CloseWrite always returns nil; a second call does
-// nothing.
+// io.EOF after the data that was written. Reading goes on. CloseWrite returns nil; a second call does nothing.
+//
+// With NoHalfClose, CloseWrite changes nothing and returns errors.ErrUnsupported: the peer could not answer any more.
 func (s *Stream) CloseWrite() error {
+	if s.shared.NoHalfClose {
+		return s.opError("close", errors.ErrUnsupported)
+	}
 	s.mu.Lock()
 	defer s.unlock()
 	if s.send.state == sendOpen {

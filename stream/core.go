@@ -27,6 +27,9 @@ type Core struct {
 type Shared struct {
 	// Version is the version of the protocol.
 	Version wire.Version
+	// NoHalfClose says that the peer has no half-close: its FIN ends both directions of a stream. Write then fails
+	// with [ErrPeerClosed]. CloseWrite always fails with errors.ErrUnsupported.
+	NoHalfClose bool
 	// MaxFrameSize is the largest payload of the frames that this side sends, in bytes, from 1 to [wire.MaxPayload].
 	MaxFrameSize int
 	// Budget is charged for unread data. It must not be nil.
@@ -37,11 +40,11 @@ type Shared struct {
 	// Write does not copy: it returns when the data has been sent from the caller's buffer. A nil SendBudget is
 	// no limit.
 	SendBudget *flow.Account
-	// Linger is how long a closed stream keeps its unsent data while the peer's window allows none of it. After
-	// Linger, the stream throws the data away if the peer may have closed both directions: the peer's FIN has
-	// arrived, and no window update after it. Otherwise the stream keeps the data for longer, unless all closed
-	// streams together keep more than half of SendBudget, or 16 MiB without one. The default is 5 s, and the least
-	// is 10 ms.
+	// Linger is how long a stream keeps data that waits for the peer's window, if the peer may have closed both
+	// directions: its FIN has arrived, and no window update after that. Then the stream throws the data away, and
+	// Write fails with [ErrPeerClosed]. Toward another peer, a stream that was closed on this side keeps the data for
+	// longer, unless all closed streams together keep more than half of SendBudget, or 16 MiB without one. The
+	// default is 5 s, and the least is 10 ms.
 	Linger time.Duration
 	// LocalAddr and RemoteAddr are the addresses that streams report.
 	LocalAddr, RemoteAddr net.Addr

@@ -3,7 +3,8 @@ package stream
 import "errors"
 
 // ErrPeerClosed is returned by Write once the peer has closed both directions of the stream: nobody would read the
-// data. The peer's second FIN says so.
+// data. The peer's second FIN says so, and with [Shared].NoHalfClose its first. Write also returns ErrPeerClosed if the
+// peer has sent one FIN and no window update since, and data has waited for the peer's window for [Shared].Linger.
 var ErrPeerClosed = errors.New("stream: closed by peer")
 
 // ErrStalled is returned by Read and Write after the session has aborted the stream. The stream held unread data

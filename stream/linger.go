@@ -2,13 +2,14 @@ package stream
 
 import "time"
 
-// In this file, a closed stream gives up data that it cannot send.
+// This file has how a stream gives up data that it cannot send.
 
-// startLinger starts a timer, so that a closed stream does not wait for ever for the window of its peer. The peer may
-// have forgotten the stream, as xtaci/smux does when it closes one, or be hostile.
+// startLinger starts a timer, so that a stream does not wait for ever for the window of its peer. The peer may have
+// forgotten the stream, as xtaci/smux does when it closes one, or be hostile. An open stream starts it only if the peer
+// has sent one FIN and no update since.
 func (s *Stream) startLinger() {
 	h := &s.send
-	if s.closed == notClosed || h.unsent == 0 || h.lingering || s.session != sessionUp || s.canSend() {
+	if s.closed == notClosed && h.peer != peerSentFIN || h.lingering || !s.awaitsWindow() {
 		return
 	}
 	h.lingering = true
@@ -24,14 +25,33 @@ func (s *Stream) stopLinger() {
 	}
 }
 
-// endLinger is what the timer calls: Linger has passed since waiting bytes were unsent. If some of them have been sent
-// since, or the peer may still read them, unlock starts the timer again.
+// awaitsWindow reports whether data waits for the peer's window. While the stream is open, the data of a Write that
+// waits counts, too.
+func (s *Stream) awaitsWindow() bool {
+	n := int(s.send.unsent)
+	if s.closed == notClosed {
+		n = s.send.waiting()
+	}
+	return n > 0 && s.isWindowed() && s.send.window.Available() <= 0 && s.session == sessionUp
+}
+
+// endLinger is what the timer calls: Linger has passed since waiting bytes were unsent. If the stream is open and the
+// peer has sent no update in that time, the peer is taken for one that has closed the stream. A closed stream gives up
+// if none of the bytes has been sent since, unless the peer may still read them. Otherwise unlock starts the timer
+// again.
 func (s *Stream) endLinger(waiting int32) {
 	s.mu.Lock()
 	defer s.unlock()
 	h := &s.send
 	h.lingering = false
-	if h.unsent == waiting && !s.canSend() && s.session == sessionUp && !s.peerMayRead() {
+	switch {
+	case !s.awaitsWindow():
+	case s.closed == notClosed && h.peer == peerSentFIN:
+		h.peer = peerClosed
+		s.giveUp()
+		h.writers.wake()
+		s.noteDone()
+	case s.closed != notClosed && h.unsent == waiting && !s.peerMayRead():
 		s.giveUp()
 	}
 }
@@ -61,9 +81,13 @@ func (c *Core) GiveUp() bool {
 	return true
 }
 
-// giveUp throws away the unsent data of a closed stream. No FIN is sent.
+// giveUp throws away the unsent data. No FIN is sent.
 func (s *Stream) giveUp() {
 	s.dropUnsent()
-	s.send.state = sendDone
+	if s.closed == notClosed && s.send.state == sendOpen {
+		s.send.state = sendGivenUp
+	} else {
+		s.send.state = sendDone
+	}
 	s.recv.window.Finish(s.shared.windows())
 }

@@ -245,7 +245,8 @@ func (c *Core) Wake() {
 	s.recv.readers.wake()
 }
 
-// HandleFIN handles a FIN of the peer. The second one says that the peer has closed both directions.
+// HandleFIN handles a FIN of the peer. The second one says that the peer has closed both directions, and with NoHalfClose
+// the first one.
 func (c *Core) HandleFIN() {
 	s := &c.s
 	s.mu.Lock()
@@ -253,7 +254,7 @@ func (c *Core) HandleFIN() {
 	s.recv.handleFIN()
 	s.recv.window.Finish(s.shared.windows())
 	s.recv.readers.wake()
-	if s.send.peer.handleFIN(); s.send.peer == peerClosed {
+	if s.send.peer.handleFIN(s.shared.NoHalfClose); s.send.peer == peerClosed {
 		s.dropUnsent()
 		s.send.writers.wake()
 	}

@@ -25,7 +25,8 @@ import (
 //
 // After Close, the second FIN says that both directions are closed. It is not sent if the peer's FIN has arrived: then
 // Close changes sendFINSent to sendDone. Two changes to sendDone send no FIN, because it would say that the stream was
-// complete: Close or CloseWrite after the session has begun to end, and the giving up of unsent data (linger.go).
+// complete: Close or CloseWrite after the session has begun to end, and the giving up of unsent data (linger.go). An
+// open stream that gives up changes sendOpen to sendGivenUp.
 type sendHalf struct {
 	state  sendState
 	peer   peerState
@@ -54,11 +55,12 @@ const (
 	sendFINSent                      // FIN was sent
 	sendFINDueAgain                  // FIN was sent, then the stream was closed, and FIN is sent again
 	sendDone                         // nothing more is sent
+	sendGivenUp                      // nothing more is sent, and Write fails with ErrPeerClosed
 )
 
 // isOver reports whether there is nothing more to send, unless the stream is closed later.
 func (h *sendHalf) isOver() bool {
-	return (h.state == sendFINSent || h.state == sendDone) && h.unsent == 0 && !h.frames.has(frameSYN)
+	return (h.state == sendFINSent || h.state >= sendDone) && h.unsent == 0 && !h.frames.has(frameSYN)
 }
 
 // peerState says what the stream knows of its peer:
@@ -68,17 +70,19 @@ func (h *sendHalf) isOver() bool {
 //	                      FIN                   FIN
 //	                       v                     |
 //	                  peerClosed <---------------+
+//
+// With NoHalfClose, peerOpen changes to peerClosed at FIN. endLinger changes peerSentFIN to peerClosed.
 type peerState uint8
 
 const (
 	peerOpen       peerState = iota // the peer has closed nothing
 	peerSentFIN                     // FIN has arrived: the peer has closed one direction, or both
 	peerStillReads                  // an update has arrived after FIN: the peer has closed one direction
-	peerClosed                      // a second FIN has arrived: the peer has closed both directions
+	peerClosed                      // the peer has closed both directions
 )
 
-func (p *peerState) handleFIN() {
-	if *p == peerOpen {
+func (p *peerState) handleFIN(noHalfClose bool) {
+	if *p == peerOpen && !noHalfClose {
 		*p = peerSentFIN
 	} else {
 		*p = peerClosed

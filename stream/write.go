@@ -220,7 +220,7 @@ func (s *Stream) writeBorrowed(p []byte) (n int, err error) {
 // writeErr returns why Write fails, or nil.
 func (s *Stream) writeErr() error {
 	switch {
-	case s.closed != notClosed || s.send.state != sendOpen:
+	case s.closed != notClosed || s.send.state != sendOpen && s.send.state != sendGivenUp:
 		return s.closedErr()
 	case s.send.peer == peerClosed:
 		return ErrPeerClosed

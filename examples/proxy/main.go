@@ -25,6 +25,10 @@ import (
 )
 
 // With version 2, a slow connection does not stop the others. Set explicitly, the far end takes no other version.
+//
+// Both ends are smuxkit, so that half-close works and each end learns when the other closes a stream. If the other end
+// is xtaci/smux or a fork of it, and does not half-close, set NoHalfClose: otherwise aborted downloads go on. Then join
+// ends both directions when one has ended.
 var config = &session.Config{Version: 2}
 
 const dialTimeout = 10 * time.Second
@@ -144,15 +148,19 @@ type halfCloser interface {
 
 // join copies data between a and b in both directions until both have ended, and then closes
 // them. It passes the end of one direction on, and the other direction goes on. If a direction
-// fails, join closes both connections. smux has no reset, so the other end sees a normal end.
+// fails, or its end cannot be passed on, join closes both connections. smux has no reset, so the
+// other end sees a normal end.
 func join(a, b halfCloser) {
 	var wg sync.WaitGroup
 	pass := func(to, from halfCloser) {
-		if _, err := io.Copy(to, from); err != nil {
+		_, err := io.Copy(to, from)
+		if err == nil {
+			err = to.CloseWrite()
+		}
+		if err != nil {
 			a.Close()
 			b.Close()
 		}
-		to.CloseWrite()
 	}
 	wg.Go(func() { pass(a, b) })
 	wg.Go(func() { pass(b, a) })

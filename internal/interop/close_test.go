@@ -115,7 +115,10 @@ func TestWriteToAClosedStreamHarmsNobodyElse(t *testing.T) {
 					mustClose(t, reader, r)
 					echo(t, l)
 					wg.Wait()
-					mustClose(t, c.writer, w)
+					// On a busy machine LingerTimeout may have passed, and our data was thrown away.
+					if err := w.Close(); err != nil && !errors.Is(err, peerClosed) {
+						t.Errorf("%s: close: %v", c.writer, err)
+					}
 					wantNoStreams(t, l)
 					echo(t, l)
 				})

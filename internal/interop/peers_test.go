@@ -42,6 +42,7 @@ type ourConfig struct {
 	LingerTimeout     time.Duration
 	Interval, Timeout time.Duration // of keep-alive
 	NoKeepAlive       bool
+	NoHalfClose       bool
 }
 
 // theirConfig changes the original's defaults. nil changes nothing.

@@ -23,6 +23,7 @@ func newOurs(conn net.Conn, client bool, cfg ourConfig) (muxSession, error) {
 		MaxStreamWindow:  cfg.MaxStreamWindow,
 		CloseTimeout:     cfg.CloseTimeout,
 		LingerTimeout:    cfg.LingerTimeout,
+		NoHalfClose:      cfg.NoHalfClose,
 	}
 	switch {
 	case cfg.NoKeepAlive:
