@@ -44,7 +44,7 @@ func (c *Conn) Close() error {
 	in := c.in
 	in.abandoned = true
 	in.read = in.arrived
-	in.readable.Broadcast()
+	in.wakeReaders()
 	in.begin(now) // no window holds it any more
 	if c.out.abandoned {
 		p.release()
@@ -57,7 +57,7 @@ func (c *Conn) Close() error {
 func (c *Conn) finish(now time.Duration) {
 	c.out.finished = true
 	c.out.begin(now)
-	c.out.writable.Broadcast()
+	c.out.wakeWriters()
 }
 
 // release frees all buffers when both ends are closed.

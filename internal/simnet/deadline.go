@@ -28,11 +28,11 @@ func (c *Conn) setDeadline(t time.Time, read, write bool) error {
 	}
 	if read {
 		c.in.readDeadline = at
-		c.in.readable.Broadcast()
+		c.in.wakeReaders()
 	}
 	if write {
 		c.out.writeDeadline = at
-		c.out.writable.Broadcast()
+		c.out.wakeWriters()
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package simnet_test
 import (
 	"net"
 	"os"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,6 +99,25 @@ func TestBlockedWriteEndsAtItsDeadline(t *testing.T) {
 		}
 		mustWrite(t, a, []byte("end"))
 		mustRead(t, b, append(data[:n:n], "end"...))
+	})
+}
+
+// Deadlines end blocked calls on one processor, too: the timer does not keep the call that it has woken from running.
+func TestDeadlineEndsCallsOnOneProcessor(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	synctest.Test(t, func(t *testing.T) {
+		a, _ := pair(t, simnet.Link{Buffer: 1})
+		a.Out().Stall()
+		for range 300 {
+			elapsed := testutil.Clock()
+			_ = a.SetReadDeadline(time.Now().Add(20 * ms))
+			_, err := a.Read(make([]byte, 1))
+			testutil.WantErr(t, "Read", err, os.ErrDeadlineExceeded)
+			_ = a.SetWriteDeadline(time.Now().Add(20 * ms))
+			_, err = a.Write(make([]byte, 2))
+			testutil.WantErr(t, "Write", err, os.ErrDeadlineExceeded)
+			testutil.WantTime(t, "both ended", elapsed(), 40*ms)
+		}
 	})
 }
 

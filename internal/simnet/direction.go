@@ -53,14 +53,14 @@ type Direction struct {
 	writing       bool // a Write is in progress; others wait for it
 	need          int  // the room for which it waits
 	writable      sync.Cond
-	writers       int // number of calls that wait for writable
+	writers       int // calls that wait for writable and were not woken
 
 	// The reader's side.
 	readErr      error // what Read returns after the bytes that arrived
 	abandoned    bool  // the reader's end was closed: bytes that arrive are discarded
 	readDeadline time.Duration
 	readable     sync.Cond
-	readers      int // number of calls that wait for readable
+	readers      int // calls that wait for readable and were not woken
 
 	writes, reads int64
 }
@@ -147,7 +147,7 @@ func (d *Direction) depart(at time.Duration) {
 	d.departed = d.sendingTo
 	d.flight.push(segment{to: d.departed, at: at + d.link.Delay})
 	if d.writers > 0 && d.room() >= d.need {
-		d.writable.Broadcast()
+		d.wakeWriters()
 	}
 	if d.link.Rate > 0 {
 		d.begin(at)
@@ -170,12 +170,22 @@ func (d *Direction) arrive(at time.Duration) {
 		d.read = d.arrived
 	}
 	if d.readers > 0 {
-		d.readable.Broadcast()
+		d.wakeReaders()
 	}
 }
 
 // room returns the number of bytes that Write may take now.
 func (d *Direction) room() int { return d.link.Buffer - int(d.written-d.departed) }
+
+func (d *Direction) wakeReaders() {
+	d.readers = 0
+	d.readable.Broadcast()
+}
+
+func (d *Direction) wakeWriters() {
+	d.writers = 0
+	d.writable.Broadcast()
+}
 
 // attention returns the time at which a call that waits in this direction must check again, if nothing happens
 // before.
@@ -217,7 +227,7 @@ func (d *Direction) endReads(err error) {
 	if d.readErr == nil {
 		d.readErr = err
 	}
-	d.readable.Broadcast()
+	d.wakeReaders()
 }
 
 // endWrites makes Write return err from now on, and discards unsent bytes. The first error stays.
@@ -227,5 +237,5 @@ func (d *Direction) endWrites(err error) {
 	}
 	d.sending = false
 	d.written = d.departed
-	d.writable.Broadcast()
+	d.wakeWriters()
 }

@@ -63,12 +63,12 @@ func (p *pair) unlock() {
 	p.mu.Unlock()
 }
 
-// wait blocks on c until something has changed that may concern its waiters.
+// wait blocks on c until something has changed that may concern its waiters. waiters counts those that have not been
+// woken: one that was woken checks by itself, and a timer for it could fire again and again before it runs.
 func (p *pair) wait(c *sync.Cond, waiters *int) {
 	*waiters++
 	p.arm()
 	c.Wait()
-	*waiters--
 }
 
 // arm sets the timer to the next time at which a waiting call must check again.
@@ -98,10 +98,10 @@ func (p *pair) wakeUp() {
 	}
 	for _, d := range p.dirs {
 		if d.readers > 0 && d.readDeadline <= now {
-			d.readable.Broadcast()
+			d.wakeReaders()
 		}
 		if d.writers > 0 && d.writeDeadline <= now {
-			d.writable.Broadcast()
+			d.wakeWriters()
 		}
 	}
 }

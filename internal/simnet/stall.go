@@ -29,5 +29,5 @@ func (d *Direction) Unstall() {
 	d.log(now, OpUnstall, 0, nil)
 	d.begin(now)
 	p.advance(now)
-	d.readable.Broadcast() // for what had arrived before the stall
+	d.wakeReaders() // for what had arrived before the stall
 }

@@ -38,7 +38,7 @@ func (c *Conn) write(b []byte) (int, error) {
 	defer func() {
 		d.writing = false
 		if d.writers > 0 {
-			d.writable.Broadcast()
+			d.wakeWriters()
 		}
 	}()
 
