@@ -99,7 +99,8 @@ func (s *Stream) closedErr() error {
 // CloseWrite closes the sending direction. It does not block. Write fails with [net.ErrClosed], and the peer reads
 // io.EOF after the data that was written. Reading goes on. CloseWrite returns nil; a second call does nothing.
 //
-// With NoHalfClose, CloseWrite changes nothing and returns errors.ErrUnsupported: the peer could not answer any more.
+// With [Shared].NoHalfClose, CloseWrite changes nothing and returns errors.ErrUnsupported, because the peer could not
+// answer any more.
 func (s *Stream) CloseWrite() error {
 	if s.shared.NoHalfClose {
 		return s.opError("close", errors.ErrUnsupported)

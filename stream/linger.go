@@ -2,7 +2,7 @@ package stream
 
 import "time"
 
-// This file has how a stream gives up data that it cannot send.
+// In this file, a stream gives up data that it cannot send.
 
 // startLinger starts a timer, so that a stream does not wait for ever for the window of its peer. The peer may have
 // forgotten the stream, as xtaci/smux does when it closes one, or be hostile. An open stream starts it only if the peer
@@ -17,7 +17,7 @@ func (s *Stream) startLinger() {
 	s.ensureExtras().linger = time.AfterFunc(s.shared.linger(), func() { s.endLinger(waiting) })
 }
 
-// stopLinger stops that timer, which would keep the memory of a stream that is finished.
+// stopLinger stops the timer. Otherwise the timer would keep a finished stream in memory.
 func (s *Stream) stopLinger() {
 	if s.send.lingering {
 		s.send.lingering = false
@@ -35,10 +35,9 @@ func (s *Stream) awaitsWindow() bool {
 	return n > 0 && s.isWindowed() && s.send.window.Available() <= 0 && s.session == sessionUp
 }
 
-// endLinger is what the timer calls: Linger has passed since waiting bytes were unsent. If the stream is open and the
-// peer has sent no update in that time, the peer is taken for one that has closed the stream. A closed stream gives up
-// if none of the bytes has been sent since, unless the peer may still read them. Otherwise unlock starts the timer
-// again.
+// endLinger is what the timer calls after Linger. waiting is how many bytes were unsent when the timer was started. An
+// open stream gives up if the peer has sent no update since its FIN: the peer counts as closed. A closed stream gives up
+// if none of the bytes was sent since, unless the peer may still read them. Otherwise unlock starts the timer again.
 func (s *Stream) endLinger(waiting int32) {
 	s.mu.Lock()
 	defer s.unlock()
