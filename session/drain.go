@@ -42,7 +42,7 @@ func (s *Session) startDrain() {
 		s.mu.Unlock()
 		return
 	}
-	s.drain = drainDue
+	s.drain, s.acceptedOne = drainDue, false
 	s.drainTimer = time.AfterFunc(s.closeTimeout, s.drainExpired)
 	known := s.ver.Load() != 0
 	if known {

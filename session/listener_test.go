@@ -131,6 +131,23 @@ func TestListenerCloseRefusesWhatNobodyAccepts(t *testing.T) {
 	})
 }
 
+// A stream that was accepted before Close of a Listener gives those that wait no more time.
+func TestListenerCloseIgnoresWhatWasAcceptedBefore(t *testing.T) {
+	eachRole(t, func(t *testing.T, r role) {
+		s, p := r.start(t, session.Config{CloseTimeout: time.Minute})
+		p.Ignore(wire.NOP, wire.UPD)
+		p.Send(t, r.syn(r.theirs(0)), r.syn(r.theirs(1)))
+		accept(t, s)
+		synctest.Wait()
+		_ = s.Listener().Close()
+		p.ExpectFrame(t, "the peer is told", r.myDrain())
+		p.Send(t, r.drainEcho())
+		p.ExpectNothing(t, "the other stream waits", 59*time.Second)
+		p.Timeout = 2 * time.Second
+		p.ExpectFrame(t, "nobody has accepted it for a minute", r.fin(r.theirs(1)))
+	})
+}
+
 // Close of one Listener ends every Accept on the session with net.ErrClosed, whether it waits or is called later.
 func TestListenerCloseEndsEveryAccept(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
