@@ -29,8 +29,12 @@ func signalID(signal uint32, client bool) uint32 {
 	return math.MaxUint32 - 1 - signal
 }
 
-// handleSignal acts on a FIN of a stream that is not open, if it is a signal.
+// handleSignal acts on a FIN of a stream that is not open, if it is a signal. A session that is closing drops signals:
+// echoes would hold up Close, which waits until the peer's host has acknowledged everything.
 func (s *Session) handleSignal(h wire.Header) {
+	if s.closing() {
+		return
+	}
 	switch h.StreamID {
 	case signalID(pingSignal, !s.client):
 		s.out.sendOwn(ownPingEcho)
@@ -41,4 +45,11 @@ func (s *Session) handleSignal(h wire.Header) {
 	case signalID(drainSignal, s.client):
 		s.handleDrainEcho()
 	}
+}
+
+// closing reports whether the session is closing or has ended.
+func (s *Session) closing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.phase >= phaseClosing
 }

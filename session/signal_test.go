@@ -129,6 +129,44 @@ func TestSignalFloodLeavesTwoEchoes(t *testing.T) {
 	})
 }
 
+// A session that is closing answers no signal and pings no more. Otherwise a peer that pings all the time would hold up
+// Close, which waits until the peer's host has everything.
+func TestSignalIsNotAnsweredWhileClosing(t *testing.T) {
+	eachRole(t, func(t *testing.T, r role) {
+		s, p := r.startLink(t, simnet.Link{Buffer: narrowSize, ReadBuffer: narrowSize}, session.Config{})
+		p.Send(t, r.nop())
+		synctest.Wait()
+		p.Ignore(wire.NOP)
+		for range 2 { // the second one waits for the first
+			go func() { _, _ = s.Ping(context.Background()) }()
+		}
+		synctest.Wait()
+		p.ExpectFrame(t, "Ping sends a ping", r.myPing())
+		const size = 4 * narrowSize // more than the transport takes
+		st := open(t, s)
+		for range size / 1024 {
+			if _, err := st.Write(make([]byte, 1024)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		closing := testutil.BackgroundErr(s.Close)
+		synctest.Wait()
+		wantPending(t, "Close", closing)
+		p.Send(t, r.pingSignal(), r.drainSignal(), r.pingEcho())
+		synctest.Wait()
+		sent := readFrames(t, p)
+		for _, f := range sent.frames {
+			if f.Command == wire.FIN {
+				t.Errorf("%v was sent", f.Header)
+			}
+		}
+		if got := len(sent.data[r.ours(0)]); got != size {
+			t.Errorf("%d bytes arrived, want %d", got, size)
+		}
+		testutil.WantErr(t, "Close", (<-closing).Err, nil)
+	})
+}
+
 // Ping returns the round trip of the link, and a session that has answered is known to be of this package.
 func TestPingMeasuresTheRoundTrip(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
