@@ -20,9 +20,10 @@ import (
 //
 // Its methods record what the peer sends, what the application calls, what calls return, and what the session sends.
 type model struct {
-	windows    bool // version 2
-	backlog    int  // 0 is no limit
-	maxStreams int  // of the peer's, open at once
+	windows     bool // version 2
+	noHalfClose bool // the peer's FIN ends both directions
+	backlog     int  // 0 is no limit
+	maxStreams  int  // of the peer's, open at once
 
 	streams []*modelStream
 	waiting []*modelStream // for AcceptStream
@@ -149,12 +150,14 @@ func (st *modelStream) data(n int) {
 }
 
 func (st *modelStream) fin() {
-	if st.fins++; st.fins == 2 {
-		st.dropped = true
-	}
+	st.fins++
+	st.dropped = st.dropped || st.peerClosed()
 	// A peer that has closed its direction need not be told that this side reads no more.
 	st.finsDue = min(st.finsDue, max(1, st.finsSent))
 }
+
+// peerClosed reports whether the peer has closed both directions.
+func (st *modelStream) peerClosed() bool { return st.fins >= 2 || st.fins == 1 && st.m.noHalfClose }
 
 func (st *modelStream) update(consumed, window int) {
 	st.updated = st.fins > 0
@@ -282,7 +285,7 @@ func (st *modelStream) writing(n int) result {
 	if st.writeClosed || st.m.closed {
 		errs = append(errs, net.ErrClosed)
 	}
-	if st.fins >= 2 {
+	if st.peerClosed() {
 		errs = append(errs, stream.ErrPeerClosed)
 	}
 	if st.m.end != nil {

@@ -78,7 +78,14 @@ func (p *play) streamActs(s step, st *played) {
 			})
 		}
 	case "closewrite":
-		if err := st.st.CloseWrite(); err != nil {
+		err := st.st.CloseWrite()
+		if p.model.noHalfClose {
+			if !errors.Is(err, errors.ErrUnsupported) {
+				p.failf("CloseWrite: %v, want %v", err, errors.ErrUnsupported)
+			}
+			break
+		}
+		if err != nil {
 			p.failf("CloseWrite: %v", err)
 		}
 		st.closeWrite()

@@ -32,6 +32,12 @@ var playSeeds = []string{
 	`session client 1 0 0 0 0
 	syn; accept; fin 0; write 0 1000; fin 0; write 0 1000; closewrite 0; close 0; sleep 1s`,
 
+	// A peer without half-close: its FIN ends a Write, and this side cannot half-close.
+	`session client-nohalfclose 2 0 0 0 0
+	open; upd 0 none 0; write 0 40000; closewrite 0; psh 0 100; fin 0; sleep 1s; write 0 1; read 0 1000; close 0; sleep 1s`,
+	`session server-nohalfclose 1 0 0 0 0
+	syn; accept; stall; write 0 150000; fin 0; closewrite 0; sleep 1s; unstall; write 0 1; close 0; sleep 1s`,
+
 	// A frame that arrives in two parts, with its stream closed between them.
 	`session server 2 0 0 0 0
 	syn; accept; part 0 65535; closeread 0; psh 0 65535; psh 0 65535; psh 0 65535; psh 0 65535; psh 0 8; sleep 1s`,

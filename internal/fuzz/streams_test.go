@@ -23,7 +23,7 @@ var (
 // A play is what a peer and an application do with a session.
 var plays = &language{
 	header: operation{"session", []kind{
-		words("client", "server"),
+		words("client", "server", "client-nohalfclose", "server-nohalfclose"),
 		numbers(1, 2),                 // version
 		numbers(0, 1, 3, 8, 100),      // bytes a Read of the transport; 0 means all
 		numbers(0, 1, 2),              // AcceptBacklog
@@ -147,15 +147,16 @@ func newPlay(t *testing.T, header step) *play {
 		MaxFrameSize:  header.arg(5),
 		CloseTimeout:  closeTimeout,
 		LingerTimeout: neverLingers,
+		NoHalfClose:   header.arg(0) >= 2,
 	}
 	p := &play{
 		t:       t,
 		version: wire.Version(cfg.Version),
-		client:  header.arg(0) == 0,
+		client:  header.arg(0)%2 == 0,
 		cable:   newCable(header.arg(2)),
 		left:    mostBytes,
 		refused: map[uint32]int{},
-		model:   &model{windows: cfg.Version == 2, backlog: cfg.AcceptBacklog, maxStreams: cfg.MaxStreams},
+		model:   &model{windows: cfg.Version == 2, noHalfClose: cfg.NoHalfClose, backlog: cfg.AcceptBacklog, maxStreams: cfg.MaxStreams},
 	}
 	if cfg.MaxStreams == 0 {
 		p.model.maxStreams = session.DefaultMaxStreams

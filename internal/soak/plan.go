@@ -73,8 +73,9 @@ const (
 	calm     disturbance = "none"
 	shutdown disturbance = "Shutdown"
 	closing  disturbance = "Close"
-	cut      disturbance = "cut"    // the transport breaks
-	vanish   disturbance = "vanish" // the transport passes nothing, without an error
+	closeNow disturbance = "CloseNow" // also while Shutdown waits
+	cut      disturbance = "cut"      // the transport breaks
+	vanish   disturbance = "vanish"   // the transport passes nothing, without an error
 )
 
 // stormShare is the part of the rounds that are storms.
@@ -102,7 +103,7 @@ func drawPlan(seed, number uint64, small bool) *plan {
 	p.Proxy = socket(p.Transport) && d.chance(0.3)
 	p.Sessions = pick(d, 1, 1, 1, 2, 3, 8)
 
-	p.Disturbance = pick(d, calm, calm, calm, shutdown, closing, cut, vanish)
+	p.Disturbance = pick(d, calm, calm, calm, shutdown, closing, closeNow, cut, vanish)
 	p.By = d.IntN(2)
 	p.After = time.Duration(d.upTo(300_000)) * time.Microsecond
 	if p.Disturbance == vanish && socket(p.Transport) {

@@ -228,6 +228,9 @@ func (x *pair) handle(side int, st *stream.Stream, opened bool, done func()) {
 	})
 }
 
+// maxCloseNow is far more than CloseNow takes on a busy machine, and less than DefaultCloseTimeout.
+const maxCloseNow = 4 * time.Second
+
 // disturb runs the plan's disturbance at its time.
 func (x *pair) disturb() {
 	p := x.r.p
@@ -242,6 +245,21 @@ func (x *pair) disturb() {
 		}
 	case closing:
 		x.closes(s)
+	case closeNow:
+		down := make(chan error, 1)
+		go func() { down <- s.Shutdown(context.Background()) }()
+		time.Sleep(time.Millisecond)
+		begin := time.Now()
+		err := s.CloseNow()
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			x.r.fail("session %d: CloseNow: %v", x.index, err)
+		}
+		if err := <-down; err != nil && !errors.Is(err, session.ErrNotFlushed) && !errors.Is(err, os.ErrDeadlineExceeded) {
+			x.r.fail("session %d: Shutdown that CloseNow ends: %v", x.index, err)
+		}
+		if d := time.Since(begin); d > maxCloseNow {
+			x.r.fail("session %d: CloseNow and Shutdown took %v", x.index, d)
+		}
 	case cut:
 		x.link.cut(d)
 	case vanish:
