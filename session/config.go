@@ -47,7 +47,7 @@ const (
 //
 // The session calls KeepAlive, OnEvent, Logger and the methods of the transport without holding a lock, so they may
 // call anything on the session and its streams, Close included. Most of these calls come from a goroutine of the
-// session: one that blocks holds the session up.
+// session: while such a call blocks, the session does.
 type Config struct {
 	// Version is the version of the protocol: 1, or 2, which has flow control for each stream. By default a client
 	// uses 2, and a server takes the version of the first frame that it receives.

@@ -8,8 +8,8 @@ import "time"
 //	drainSent --the peer's echo, or CloseTimeout--> drainDone
 //	drainDue --CloseTimeout--> drainDone
 //
-// Until drainDone the peer's streams are accepted: their SYNs may have been on their way before the peer
-// heard of it. The echo comes after the last of them.
+// Until drainDone the peer's streams are accepted: the peer may have sent their SYNs before it received the signal. The
+// echo follows the last of them.
 type drainState uint8
 
 const (

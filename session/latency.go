@@ -63,7 +63,7 @@ type latency struct {
 	// Guarded like the reader.
 	traffic  trafficClassifier
 	woken    *streamTraffic // the stream whose Read was woken since the last beforeRead or beforeWait
-	answered bool           // what arrives now comes for a stream that has sent since the last message
+	answered bool           // the frame that arrives is a short one, for a stream that has sent since its last one
 
 	// The writer role's.
 	shortBatch bool          // the last batch was a short one

@@ -7,8 +7,8 @@ package session
 // inlineSteps bounds what is read inline at once.
 const inlineSteps = 4
 
-// readInline reads what has arrived if the session's goroutine waits for it: that may come late. It reports whether
-// it has woken a Read.
+// readInline reads what has arrived, if the session's goroutine waits for it: the scheduler may run that one late. It
+// reports whether it has woken a Read.
 func (t *socket) readInline() (woke bool) {
 	if t.r.throttle != nil || !t.mu.TryLock() {
 		return false

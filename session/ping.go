@@ -103,7 +103,7 @@ func unanswered(err error, before bool) error {
 	return fmt.Errorf("%w, nor to any before it (only sessions of this package answer): %w", ErrPingUnanswered, err)
 }
 
-// join returns the round that a call of Ping waits for, and whether its ping is to be sent now.
+// join returns the round that a call of Ping waits for, and whether the caller has to send its ping.
 func (p *pinger) join() (round *pingRound, begins bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -119,7 +119,7 @@ func (p *pinger) join() (round *pingRound, begins bool) {
 
 func newPingRound() *pingRound { return &pingRound{echoed: make(chan struct{})} }
 
-// echo ends the round whose ping is on its way, and reports whether the ping of the next one is to be sent.
+// echo ends the round whose ping is on its way, and reports whether the caller has to send the ping of the next one.
 func (p *pinger) echo(now time.Duration) (begins bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 // that the payload after it can be read directly, too.
 //
 // One goroutine at a time uses the reader: the session's own, which runs it, or one that sends (see readInline). Only
-// the first of them waits.
+// the session's own waits.
 type reader struct {
 	s *Session
 

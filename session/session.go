@@ -47,7 +47,7 @@ type Session struct {
 	stalls  *stallWatch
 
 	unsentSYN atomic.Int32 // streams opened here whose SYN is in no batch yet
-	// echoDue says that the peer's drain signal is to be echoed.
+	// echoDue says that the echo of the peer's drain signal has to be sent.
 	echoDue atomic.Bool
 	// abrupt says that the session has ended and data may have been lost: the transport had not taken all data, or
 	// the session did not end because the peer closed the transport.
