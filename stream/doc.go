@@ -14,11 +14,18 @@
 //	   v                           v
 //	recvDiscarding ---FIN----> recvDone
 //
+//	sendGivenUp
+//	   ^
+//	 Linger
+//	   |
 //	sendOpen --CloseWrite, Close--> sendFINDue --FIN--> sendFINSent
 //	                                    |                    |
-//	                        FIN, FIN if closed             Close
+//	                  FIN, FIN (closed by then)          Close
 //	                                    v                    v
 //	                                sendDone <---FIN--- sendFINDueAgain
+//
+// Closed means that both directions are closed on this side: the second FIN says so. It is left out if the peer's FIN has
+// arrived. A stream in sendGivenUp has waited for the peer's window for [Shared].Linger after the peer's FIN.
 //
 // # For authors of sessions
 //

@@ -17,9 +17,13 @@ import (
 // A sendHalf is the sending half of a stream. It sends SYN, if this side opened the stream, then the pending data, then
 // the borrowed data, then FIN.
 //
+//	sendGivenUp
+//	   ^
+//	 Linger
+//	   |
 //	sendOpen --CloseWrite, Close--> sendFINDue --FIN--> sendFINSent
 //	                                    |                    |
-//	                        FIN, FIN if closed             Close
+//	                  FIN, FIN (closed by then)          Close
 //	                                    v                    v
 //	                                sendDone <---FIN--- sendFINDueAgain
 //
