@@ -196,3 +196,26 @@ func TestATargetThatCannotBeReachedClosesTheConnection(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// A download that its client aborts ends at the target: no stream is left that sends to nobody.
+func TestAbortedDownloadsEndAtTheTarget(t *testing.T) {
+	var writing sync.WaitGroup
+	writing.Add(20)
+	p := newPath(t, func(c *net.TCPConn) {
+		defer writing.Done()
+		defer c.Close()
+		for {
+			if _, err := c.Write(make([]byte, 10_000)); err != nil {
+				return
+			}
+		}
+	})
+	for range 20 {
+		c := p.dial(t)
+		if _, err := io.ReadFull(c, make([]byte, 100_000)); err != nil {
+			t.Error(err)
+		}
+		c.Close()
+	}
+	writing.Wait()
+}
