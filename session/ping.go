@@ -128,7 +128,7 @@ func (p *pinger) echo(now time.Duration) (begins bool) {
 		return false // nobody asked
 	}
 	p.answered = true
-	p.rtt = now - time.Duration(sent-1)
+	p.rtt = max(0, now-time.Duration(sent-1)) // an echo that nobody asked for may have been read before
 	p.current.rtt = p.rtt
 	close(p.current.echoed)
 	p.current, p.next = p.next, nil

@@ -273,6 +273,31 @@ func TestPingEndsWithTheSession(t *testing.T) {
 	})
 }
 
+// Echoes that come before the ping was sent make no round trip negative.
+func TestPingIsNeverNegative(t *testing.T) {
+	eachRole(t, func(t *testing.T, r role) {
+		s, p := r.start(t, session.Config{})
+		var echoes []byte
+		for range 1000 {
+			echoes = r.pingEcho().Append(echoes)
+		}
+		var over sync.WaitGroup
+		defer over.Wait()
+		defer s.Close()
+		over.Go(func() { _, _ = io.Copy(io.Discard, p.Conn) })
+		over.Go(func() {
+			for err := error(nil); err == nil; {
+				_, err = p.Conn.Write(echoes)
+			}
+		})
+		for range 200 {
+			if rtt, err := s.Ping(context.Background()); rtt < 0 || err != nil {
+				t.Fatalf("Ping = %v, %v", rtt, err)
+			}
+		}
+	}, "tcp")
+}
+
 // A server that learns the version from its peer pings once it has.
 func TestPingWaitsForTheVersion(t *testing.T) {
 	for v := wire.V1; v <= wire.V2; v++ {
