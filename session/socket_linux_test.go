@@ -48,8 +48,8 @@ func TestSocketErrorsSayWhatFailed(t *testing.T) {
 	eachTransport(t, sockets, func(t *testing.T, tr testutil.Transport, version int) {
 		t.Run("closed by its owner", func(t *testing.T) {
 			ca, cb := tr.Pair(t)
-			c, _ := scriptedOver(t, ca, cb, &session.Config{Version: version})
-			st := open(t, c)
+			c, p := scriptedOver(t, ca, cb, &session.Config{Version: version})
+			st := openWide(t, c, p, version) // its SYN is sent: a write that waits could fail first
 			ca.Close()
 			<-c.Done()
 			want(t, second(st.Write([]byte("x"))), "write", "read", tr.Name, net.ErrClosed)
