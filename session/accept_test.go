@@ -20,8 +20,8 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// A SYN beyond the backlog is refused with FIN. It does not block the session.
-func TestSYNBeyondBacklogIsRefusedWithFIN(t *testing.T) {
+// A SYN beyond the backlog is refused with two empty PSHs and two FINs. It does not block the session.
+func TestSYNBeyondBacklogIsRefused(t *testing.T) {
 	const backlog = 3
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{AcceptBacklog: backlog})
@@ -32,7 +32,7 @@ func TestSYNBeyondBacklogIsRefusedWithFIN(t *testing.T) {
 		p.ExpectNothing(t, "a stream that fits into the backlog gets no answer", time.Second)
 		for n := backlog; n < backlog+5; n++ {
 			p.Send(t, r.syn(r.theirs(n)))
-			p.ExpectClosed(t, "a stream beyond the backlog is refused", r.fin(r.theirs(n)))
+			p.ExpectRefused(t, "a stream beyond the backlog is refused", r.fin(r.theirs(n)))
 		}
 		if got := s.Stats(); got.StreamsRefused != 5 || got.StreamsAccepted != backlog {
 			t.Errorf("Stats: %d streams refused, %d accepted", got.StreamsRefused, got.StreamsAccepted)
@@ -63,7 +63,7 @@ func TestAcceptMakesRoomInTheBacklog(t *testing.T) {
 		s, p := r.start(t, session.Config{AcceptBacklog: 1})
 		for n := range 10 {
 			p.Send(t, r.syn(r.theirs(2*n)), r.syn(r.theirs(2*n+1)))
-			p.ExpectClosed(t, "the second stream is beyond the backlog", r.fin(r.theirs(2*n+1)))
+			p.ExpectRefused(t, "the second stream is beyond the backlog", r.fin(r.theirs(2*n+1)))
 			if st := accept(t, s); st.ID() != r.theirs(2*n) {
 				t.Errorf("accepted stream %d, want %d", st.ID(), r.theirs(2*n))
 			}
@@ -77,7 +77,7 @@ func TestRefusedStreamIsNoStream(t *testing.T) {
 		s, p := r.start(t, session.Config{AcceptBacklog: 1, MaxReceiveBuffer: 64 << 10})
 		p.Send(t, r.syn(r.theirs(0)), r.syn(r.theirs(1)))
 		p.Ignore(wire.NOP, wire.UPD)
-		p.ExpectClosed(t, "the second stream is refused", r.fin(r.theirs(1)))
+		p.ExpectRefused(t, "the second stream is refused", r.fin(r.theirs(1)))
 		// Its data is charged to no window and no budget.
 		p.Send(t, r.pshs(r.theirs(1), make([]byte, 1<<20))...)
 		p.ExpectNothing(t, "data of a refused stream gets no answer", time.Second)
@@ -134,7 +134,7 @@ func TestMaxStreamsBoundsWhatThePeerOpens(t *testing.T) {
 					last = accept(t, s)
 				}
 				p.Send(t, r.syn(r.theirs(most)))
-				p.ExpectClosed(t, "one stream more than MaxStreams is refused", r.fin(r.theirs(most)))
+				p.ExpectRefused(t, "one stream more than MaxStreams is refused", r.fin(r.theirs(most)))
 				for range 3 { // streams that this side opens do not count
 					mine := open(t, s)
 					p.ExpectFrame(t, "a stream of this side does not count", r.syn(mine.ID()))
@@ -146,9 +146,9 @@ func TestMaxStreamsBoundsWhatThePeerOpens(t *testing.T) {
 						t.Errorf("accepted stream %d", st.ID())
 					}
 					p.Send(t, r.syn(r.theirs(most+2)))
-					p.ExpectClosed(t, "the closed stream makes room for one stream only", r.fin(r.theirs(most+2)))
+					p.ExpectRefused(t, "the closed stream makes room for one stream only", r.fin(r.theirs(most+2)))
 				} else {
-					p.ExpectClosed(t, "the stream still counts", r.fin(r.theirs(most+1)))
+					p.ExpectRefused(t, "the stream still counts", r.fin(r.theirs(most+1)))
 				}
 				if err := s.Err(); err != nil {
 					t.Error(err)
@@ -315,13 +315,13 @@ func TestStatsCountFramesBytesAndStreams(t *testing.T) {
 		p.Ignore(wire.NOP, wire.UPD)
 		frames := []testutil.Frame{r.syn(r.theirs(0)), r.syn(r.theirs(1)), r.syn(r.theirs(2)), r.psh(r.theirs(0), make([]byte, 500)), r.nop()}
 		p.Send(t, frames...)
-		p.ExpectClosed(t, "the third stream is beyond the backlog", r.fin(r.theirs(2)))
+		p.ExpectRefused(t, "the third stream is beyond the backlog", r.fin(r.theirs(2)))
 		mine := open(t, s)
 		_, _ = mine.Write(make([]byte, 100))
 		p.ExpectFrame(t, "a stream is opened", r.syn(mine.ID()))
 		p.ExpectData(t, "its data is sent", mine.ID(), make([]byte, 100))
 		want := session.Stats{
-			BytesSent: 2*8 + 8 + 108, BytesReceived: uint64(len(appendAll(frames))), FramesReceived: 5,
+			BytesSent: 4*8 + 8 + 108, BytesReceived: uint64(len(appendAll(frames))), FramesReceived: 5,
 			StreamsOpened: 1, StreamsAccepted: 2, StreamsRefused: 1, Unread: 500,
 		}
 		if r.client {

@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -125,7 +126,7 @@ func TestStreamsOfASlowAcceptLoopAreNotLost(t *testing.T) {
 }
 
 // A peer that opens ten times MaxStreams streams at once gets MaxStreams answers. Each other stream is refused:
-// the peer reads io.EOF from it, and the session counts it.
+// its opener reads ErrRefused, and both sessions count it.
 func TestStreamsBeyondMaxStreamsAreRefusedAndTold(t *testing.T) {
 	const most = 100
 	for _, c := range []struct {
@@ -149,14 +150,12 @@ func TestStreamsBeyondMaxStreamsAreRefusedAndTold(t *testing.T) {
 						_, _ = io.WriteString(st, "hello") // a stream may know already that it was refused
 						_ = st.CloseWrite()
 						switch got, err := io.ReadAll(st); {
-						case err != nil:
-							t.Errorf("read %q, %v", got, err)
-						case string(got) == "hello":
-							answered.Add(1)
-						case len(got) == 0:
+						case errors.Is(err, stream.ErrRefused) && len(got) == 0:
 							refused.Add(1)
+						case err == nil && string(got) == "hello":
+							answered.Add(1)
 						default:
-							t.Errorf("read %q", got)
+							t.Errorf("read %q, %v", got, err)
 						}
 					})
 				}
@@ -179,6 +178,9 @@ func TestStreamsBeyondMaxStreamsAreRefusedAndTold(t *testing.T) {
 				}
 				if n := s.Stats().StreamsRefused; n != 9*most {
 					t.Errorf("Stats has %d refused streams, want %d", n, 9*most)
+				}
+				if n := from.Stats().StreamsRefusedByPeer; n != 9*most {
+					t.Errorf("the opener's Stats has %d refused streams, want %d", n, 9*most)
 				}
 				_ = from.Close()
 			})

@@ -14,7 +14,8 @@ import (
 
 // Close sends what was written, closes the transport, and ends the session. Calls on the session and its
 // streams fail with [net.ErrClosed], also those that are blocked. Streams that are still open get no FIN: the
-// peer reads io.ErrUnexpectedEOF from them.
+// peer reads io.ErrUnexpectedEOF from them. Streams that wait to be accepted are refused:
+// see [stream.ErrRefused].
 //
 // Close takes at most [Config].CloseTimeout to send the data. What it waits for depends on the transport:
 //
@@ -40,11 +41,12 @@ func (s *Session) Close() error {
 	s.phase = phaseClosing
 	s.closeBy = s.now() + s.closeTimeout
 	s.err = net.ErrClosed
-	s.backlog = nil
+	waiting := s.takeBacklog()
 	streams := s.listStreams()
 	s.wakeAll()
 	s.mu.Unlock()
 
+	s.refuseAll(waiting)
 	for _, st := range streams {
 		st.core.Abort(net.ErrClosed, stream.AbortRead)
 	}
@@ -62,7 +64,7 @@ func (s *Session) Close() error {
 //
 // Streams that the peer opens before it hears of the shutdown can still be accepted. If the peer is of this
 // package, that ends after a round trip. Other peers cannot be told, and their streams can be accepted for
-// Config.CloseTimeout: Shutdown takes at least that long. Streams that come later are refused. Streams that wait
+// Config.CloseTimeout: Shutdown takes at least that long. Streams that come later are refused ([stream.ErrRefused]). Streams that wait
 // to be accepted are refused, too, when no stream was accepted for CloseTimeout.
 //
 // If ctx ends first, Shutdown returns its error and leaves the session in this state; Close or [Session.CloseNow] ends

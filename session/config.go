@@ -114,12 +114,12 @@ type Config struct {
 	SendRate, ReceiveRate flow.Rate
 
 	// AcceptBacklog limits the streams that wait for AcceptStream. At the limit the session refuses each new
-	// stream: its opener reads io.EOF and no data. By default, MaxStreams is the only limit.
+	// stream, as for MaxStreams. By default, MaxStreams is the only limit.
 	AcceptBacklog int
 
 	// MaxStreams limits the streams that the peer has open at the same time, those that wait for AcceptStream
-	// included. At the limit the session refuses each new stream: its opener reads io.EOF and no data. The default
-	// is 65,536.
+	// included. At the limit the session refuses each new stream: its opener's Read and Write fail with
+	// [stream.ErrRefused]. An opener that is not of this package reads io.EOF and no data. The default is 65,536.
 	//
 	// All streams that wait for AcceptStream take at most 1 KiB of memory for each of MaxStreams, and twice
 	// MaxReceiveBuffer for their unread data. By default that is 128 MiB.

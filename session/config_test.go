@@ -273,7 +273,7 @@ func TestDefaultsAreThoseOfTheDocs(t *testing.T) {
 		sendFlood(t, r, p, func(r role, n int) testutil.Frame { return r.syn(r.theirs(n)) }, 65536)
 		p.ExpectNothing(t, "MaxStreams streams wait for Accept", time.Second)
 		p.Send(t, r.syn(r.theirs(65536)))
-		p.ExpectClosed(t, "one stream more than MaxStreams is refused", r.fin(r.theirs(65536)))
+		p.ExpectRefused(t, "one stream more than MaxStreams is refused", r.fin(r.theirs(65536)))
 		if n := s.NumStreams(); n != 65536 {
 			t.Errorf("%d streams are open", n)
 		}

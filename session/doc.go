@@ -63,6 +63,7 @@
 //	stream.ErrPeerClosed     from Write: the peer has closed both directions, or is taken for one that has
 //	                         (Config.NoHalfClose, Config.LingerTimeout)
 //	errors.ErrUnsupported    from Stream.CloseWrite: Config.NoHalfClose is set
+//	stream.ErrRefused        from Read and Write: the peer has refused the stream; no application has seen it
 //	stream.ErrStalled        Config.StallTimeout has aborted the stream
 //	flow.ErrWindow           the peer sent too far beyond the stream's window
 //	ErrKeepAlive             the peer was silent for too long

@@ -137,7 +137,7 @@ func (s *Session) takeBacklog() []*sessionStream {
 // refuseAll refuses streams that no application has seen.
 func (s *Session) refuseAll(waiting []*sessionStream) {
 	for _, st := range waiting {
-		_ = st.core.Stream().Close()
+		st.core.Refuse()
 	}
 	s.stats.streamsRefused.Add(uint64(len(waiting)))
 }

@@ -95,11 +95,7 @@ func (r *reader) handleFrame(h wire.Header, body []byte) error {
 	case wire.PSH:
 		r.handlePSH(h)
 	case wire.FIN:
-		if st := s.stream(h.StreamID); st != nil {
-			st.core.HandleFIN()
-		} else if h.StreamID > lastStreamID {
-			s.handleSignal(h)
-		}
+		r.handleFIN(h)
 	case wire.UPD:
 		return s.handleUPD(h, body)
 	}
@@ -110,6 +106,7 @@ func (r *reader) handleFrame(h wire.Header, body []byte) error {
 // was refused.
 func (r *reader) handlePSH(h wire.Header) {
 	if h.Length == 0 {
+		r.handleEmpty(h)
 		return
 	}
 	st := r.s.stream(h.StreamID)

@@ -11,7 +11,7 @@ import "net"
 // Close returns nil at once. It tells a peer of this package to open no more streams, as [Session.Shutdown]
 // does. Accept still returns the streams that the peer opened before it heard of that, and then fails with
 // [net.ErrClosed]: after a round trip if the peer is of this package, and otherwise after Config.CloseTimeout,
-// because other peers cannot be told. Streams that come later are refused. Streams that wait to be accepted
+// because other peers cannot be told. Streams that come later are refused ([stream.ErrRefused]). Streams that wait to be accepted
 // are refused, too, when no stream was accepted for CloseTimeout. A second Close does nothing.
 //
 // All Listeners of a session share its streams: closing one closes all of them, for good, and ends

@@ -46,7 +46,7 @@ func TestListenerCloseDrainsAndEndsNoStream(t *testing.T) {
 		_, err = l.Accept()
 		testutil.WantErr(t, "Accept after the echo", err, net.ErrClosed)
 		p.Send(t, r.syn(r.theirs(3)), r.psh(r.theirs(1), make([]byte, 10_000)))
-		p.ExpectClosed(t, "a stream that comes after the echo is refused", r.fin(r.theirs(3)))
+		p.ExpectRefused(t, "a stream that comes after the echo is refused", r.fin(r.theirs(3)))
 		testutil.WantErr(t, "closing again", l.Close(), nil)
 		testutil.WantErr(t, "closing another", s.Listener().Close(), nil)
 		p.ExpectNothing(t, "nothing else is sent", time.Minute)
@@ -93,7 +93,7 @@ func TestListenerCloseGivesOtherPeersCloseTimeout(t *testing.T) {
 		testutil.WantErr(t, "Accept", err, net.ErrClosed)
 		testutil.WantTime(t, "Accept failed", elapsed(), time.Second)
 		p.Send(t, r.syn(r.theirs(1)))
-		p.ExpectClosed(t, "later streams are refused", r.fin(r.theirs(1)))
+		p.ExpectRefused(t, "later streams are refused", r.fin(r.theirs(1)))
 	})
 }
 
@@ -121,7 +121,8 @@ func TestListenerCloseRefusesWhatNobodyAccepts(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		for range streams / 2 {
 			f := p.Next(t, "a stream that nobody accepts is refused")
-			p.ExpectFrame(t, "with two FINs", f)
+			p.ExpectFrame(t, "with two empty PSHs", f)
+			p.ExpectClosed(t, "and two FINs", r.fin(f.StreamID))
 		}
 		_, err := l.Accept()
 		testutil.WantErr(t, "Accept", err, net.ErrClosed)
@@ -144,7 +145,7 @@ func TestListenerCloseIgnoresWhatWasAcceptedBefore(t *testing.T) {
 		p.Send(t, r.drainEcho())
 		p.ExpectNothing(t, "the other stream waits", 59*time.Second)
 		p.Timeout = 2 * time.Second
-		p.ExpectFrame(t, "nobody has accepted it for a minute", r.fin(r.theirs(1)))
+		p.ExpectRefused(t, "nobody has accepted it for a minute", r.fin(r.theirs(1)))
 	})
 }
 

@@ -7,8 +7,9 @@ import (
 	"github.com/smuxkit/smuxkit/stream"
 )
 
-// OpenStream opens a stream. The protocol has no answer to that, so the stream can be used at once. A peer that
-// refuses the stream closes it.
+// OpenStream opens a stream. The protocol has no answer to that, so the stream can be used at once. If the peer is of
+// this package and refuses the stream, Read and Write fail with [stream.ErrRefused]. The request can then be sent
+// again. Read of a stream that another peer has refused returns io.EOF.
 //
 // OpenStream blocks in two cases only: while the first frames of 1,024 opened streams wait to be sent; and on a server
 // that takes the version of its peer, until the first frame arrives. It fails with ctx's error,

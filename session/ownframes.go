@@ -23,7 +23,7 @@ const (
 	// answerTimeout is how long the reader waits for room at most while the transport takes nothing.
 	answerTimeout = 30 * time.Second
 	// maxRefusalsPerTurn limits how many streams are refused in one turn.
-	maxRefusalsPerTurn = 64
+	maxRefusalsPerTurn = 32
 )
 
 // drop throws the refusals away, because nothing can be sent any more.
@@ -88,7 +88,8 @@ func (w *writer) appendDue(b *wire.Batch, v wire.Version) {
 	}
 }
 
-// refuse refuses stream id, which the peer has opened. It sends two FINs, which close both directions.
+// refuse refuses stream id, which the peer has opened and which is not added to the session (docs/protocol.md,
+// "Streams").
 func (w *writer) refuse(id uint32) {
 	w.mu.Lock()
 	if w.err == nil {
@@ -109,9 +110,9 @@ func (w *writer) appendOwn(b *wire.Batch) (more bool) {
 	}
 	k := min(len(o.refusals), maxRefusalsPerTurn)
 	for _, id := range o.refusals[:k] {
-		fin := wire.Header{Version: v, Command: wire.FIN, StreamID: id}
-		b.Frame(fin, nil)
-		b.Frame(fin, nil)
+		for _, c := range [...]wire.Command{wire.PSH, wire.PSH, wire.FIN, wire.FIN} {
+			b.Frame(wire.Header{Version: v, Command: c, StreamID: id}, nil)
+		}
 	}
 	o.refusals = append(o.refusals[:0], o.refusals[k:]...)
 	if len(o.refusals) <= maxAnswers/2 {

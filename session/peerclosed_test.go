@@ -195,23 +195,24 @@ func TestWriteThatFilledItsWindowDuringFINFails(t *testing.T) {
 	}
 }
 
-// A Write to a stream that the peer refuses fails as it does when the peer closes the stream.
-func TestWriteToARefusedStreamFails(t *testing.T) {
+// Read and Write of a stream that the peer refuses fail with ErrRefused.
+func TestRefusedStreamFailsReadAndWrite(t *testing.T) {
 	eachTransport(t, nil, func(t *testing.T, tr testutil.Transport, version int) {
 		c, s := sessions(t, tr, session.Config{Version: version, AcceptBacklog: 1})
 		_ = open(t, c) // takes the only place
 		st := open(t, c)
 		for {
 			if _, err := st.Write(make([]byte, 5000)); err != nil {
-				testutil.WantErr(t, "Write", err, stream.ErrPeerClosed)
+				testutil.WantErr(t, "Write", err, stream.ErrRefused)
 				break
 			}
 			if tr.Bubble {
 				time.Sleep(time.Millisecond)
 			}
 		}
-		if got, err := io.ReadAll(st); len(got) > 0 || err != nil {
-			t.Errorf("read %q, %v", got, err)
+		n, err := st.Read(make([]byte, 1))
+		if testutil.WantErr(t, "Read", err, stream.ErrRefused); n > 0 {
+			t.Errorf("read %d bytes", n)
 		}
 		if n := s.Stats().StreamsRefused; n != 1 {
 			t.Errorf("%d streams were refused", n)

@@ -3,6 +3,7 @@ package session
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"github.com/smuxkit/smuxkit/wire"
 )
@@ -34,7 +35,8 @@ type reader struct {
 	// data can be read at once, until it has enough.
 	filling *sessionStream
 
-	throttle *throttle // limits the rate; nil: no limit
+	throttle *throttle                    // limits the rate; nil: no limit
+	refusals atomic.Pointer[peerRefusals] // nil until a frame may belong to a refusal
 }
 
 // A wait is what a reader waits for, other than data.

@@ -28,24 +28,28 @@ func syns(r role, from, n int) (b []byte) {
 	return b
 }
 
-// wantRefused checks that the peer gets two FINs for each of n streams, and nothing else except NOPs.
+// wantRefused checks that the peer gets the refusal of each of n streams, and nothing else except NOPs.
 func wantRefused(t *testing.T, r role, p *testutil.Peer, from, n int) {
 	t.Helper()
 	in := bufio.NewReader(p.Conn)
-	for i := 0; i < 2*n; {
+	for i := 0; i < 4*n; {
 		b := make([]byte, wire.HeaderSize)
 		if _, err := io.ReadFull(in, b); err != nil {
-			t.Fatalf("after %d FINs: %v", i, err)
+			t.Fatalf("after %d frames: %v", i, err)
 		}
 		h, err := wire.ParseHeader(b)
-		switch want := r.fin(r.theirs(from + i/2)).Header; {
+		want := r.psh(r.theirs(from+i/4), nil).Header
+		if i%4 >= 2 {
+			want = r.fin(r.theirs(from + i/4)).Header
+		}
+		switch {
 		case err != nil:
 			t.Fatal(err)
 		case h == r.nop().Header:
 		case h == want:
 			i++
 		default:
-			t.Fatalf("after %d FINs: %v, want %v", i, h, want)
+			t.Fatalf("after %d frames: %v, want %v", i, h, want)
 		}
 	}
 	if in.Buffered() > 0 {
@@ -83,7 +87,7 @@ func TestRefusedStreamsAreAllTold(t *testing.T) {
 					}
 					// The session goes on.
 					p.Send(t, r.syn(r.theirs(n+1)))
-					p.ExpectClosed(t, "every stream beyond the backlog is refused", r.fin(r.theirs(n+1)))
+					p.ExpectRefused(t, "every stream beyond the backlog is refused", r.fin(r.theirs(n+1)))
 					accept(t, s)
 					wantAlive(t, r, s, p, r.theirs(n+2))
 				}, "sim")

@@ -99,7 +99,7 @@ func TestShutdownLetsNeitherSideOpenStreams(t *testing.T) {
 		testutil.WantErr(t, "Open", err, session.ErrShutdown)
 		peer.ExpectFrame(t, "the peer is told", testutil.FIN(v, 0xffffffff))
 		peer.Send(t, testutil.SYN(v, 4), testutil.FIN(v, 0xffffffff), testutil.SYN(v, 6), testutil.PSH(v, 6, []byte("hello")))
-		peer.ExpectClosed(t, "a stream that the peer opens after its echo is refused", testutil.FIN(v, 6))
+		peer.ExpectRefused(t, "a stream that the peer opens after its echo is refused", testutil.FIN(v, 6))
 		if n := c.Stats().StreamsRefused; n != 1 {
 			t.Errorf("%d streams were refused, want 1", n)
 		}

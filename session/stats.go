@@ -13,7 +13,8 @@ type Stats struct {
 	FramesReceived           uint64 // of all kinds, also for streams that are not open
 	StreamsOpened            uint64 // by this side
 	StreamsAccepted          uint64 // streams of the peer that were added to the backlog
-	StreamsRefused           uint64 // streams of the peer beyond a limit, or after this side stopped accepting
+	StreamsRefused           uint64 // streams of the peer beyond a limit, or that this side did not accept any more
+	StreamsRefusedByPeer     uint64 // streams of this side that the peer has refused, closed ones included, see [stream.ErrRefused]
 	Unread                   int    // bytes that wait for the application now
 	Unsent                   int    // bytes of memory for data of Writes that was not sent yet, see Config.MaxSendBuffer
 	// RTT is the round-trip time that the last [Session.Ping] measured. If there was none, it is the least that
@@ -37,9 +38,12 @@ func (s *Session) Stats() Stats {
 		StreamsOpened:   c.streamsOpened.Load(),
 		StreamsAccepted: c.streamsAccepted.Load(),
 		StreamsRefused:  c.streamsRefused.Load(),
-		Unread:          s.budget.Used(),
-		Unsent:          s.sendBudget.Used(),
-		RTT:             s.rtt(),
+
+		StreamsRefusedByPeer: s.in.refusals.Load().total(),
+
+		Unread: s.budget.Used(),
+		Unsent: s.sendBudget.Used(),
+		RTT:    s.rtt(),
 	}
 }
 

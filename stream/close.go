@@ -14,8 +14,8 @@ import (
 // The session still sends the data that Write has accepted, and a FIN after it. It sends the FIN twice if the
 // peer's FIN has not arrived, so that the peer can tell Close from CloseWrite (docs/protocol.md, "Streams").
 //
-// If some of the accepted data was thrown away instead, Close returns the reason: that of the session's end, or
-// [ErrPeerClosed]. A second Close does nothing and returns nil.
+// If some of the accepted data was thrown away instead, Close returns the reason: that of the session's end,
+// [ErrPeerClosed] or [ErrRefused]. A second Close does nothing and returns nil.
 func (s *Stream) Close() error {
 	now := s.now()
 	s.mu.Lock()
@@ -30,7 +30,7 @@ func (s *Stream) Close() error {
 	if err := s.sessionErr(); err != nil {
 		return s.opError("close", err)
 	}
-	return s.opError("close", ErrPeerClosed)
+	return s.opError("close", s.peerClosedErr())
 }
 
 // close closes both directions of a stream that is not closed. The caller holds s.mu.
@@ -44,6 +44,7 @@ func (s *Stream) close(by closeReason, now time.Duration) {
 	if !s.needsUpdates() {
 		s.recv.window.Finish(s.shared.windows())
 	}
+	s.stopSecondFIN()
 	if s.extras != nil {
 		s.extras.readLimit.stop()
 		s.extras.writeLimit.stop()

@@ -14,10 +14,10 @@ import (
 
 // A Core is a stream as its session sees it. Most callers should use package session instead.
 //
-// The session calls the Core when frames arrive (Deliver, or Reserve and Commit; HandleFIN, HandleUpdate) and when it
-// is the stream's turn to send (AppendControl, AppendData). No method blocks. All methods may be called concurrently
-// with each other and with those of the Stream, with two exceptions: Reserve, Commit and Deliver are called by one
-// goroutine at a time, and so is AppendData.
+// The session calls the Core when frames arrive (Deliver, or Reserve and Commit; HandleEmpty, HandleFIN, HandleUpdate)
+// and when it is the stream's turn to send (AppendControl, AppendData). No method blocks. All methods may be called
+// concurrently with each other and with those of the Stream, with two exceptions: Reserve, Commit and Deliver are called
+// by one goroutine at a time, and so is AppendData.
 type Core struct {
 	s Stream
 }
@@ -136,6 +136,7 @@ func (c *Core) Init(shared *Shared, n Notifier, id uint32, opens bool) {
 	s.shared, s.notifier, s.id = shared, n, id
 	if opens {
 		s.send.frames |= frameSYN
+		s.recv.refusal = refusalPossible
 	}
 	if s.isWindowed() && s.recv.window.Open(shared.windows()) {
 		s.send.frames |= frameUPD
@@ -200,6 +201,7 @@ func (c *Core) Abort(err error, how Ending) {
 	}
 	if how == AbortBoth {
 		s.finished = true
+		s.stopSecondFIN()
 	}
 	s.recv.readers.wake()
 	s.send.writers.wake()

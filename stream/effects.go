@@ -48,7 +48,7 @@ func (s *Stream) settle() {
 }
 
 // isFinished reports whether the stream needs the session no more. Either it has sent its FIN and will read no more
-// data, or it was closed and the session sends nothing any more.
+// data, and waits for no second FIN of a refusal; or it was closed and the session sends nothing any more.
 func (s *Stream) isFinished() bool {
 	if s.closed != notClosed && !s.session.sends() {
 		return true
@@ -56,7 +56,7 @@ func (s *Stream) isFinished() bool {
 	if !s.send.isOver() {
 		return false
 	}
-	return s.closed != notClosed || s.recv.hasFIN() && s.recv.unread == 0
+	return s.closed != notClosed || s.recv.hasFIN() && s.recv.unread == 0 && s.recv.refusal != refusalLikely
 }
 
 // queueControl queues the stream for its control frames. A stream that is queued already keeps its urgency.

@@ -12,7 +12,7 @@ import (
 //
 // Read returns io.EOF once the peer's FIN has arrived and all data before it was read. io.EOF means a FIN and nothing
 // else, and is not wrapped; all other errors are wrapped in a *net.OpError. Read fails with [net.ErrClosed] after Close
-// or CloseRead, and with os.ErrDeadlineExceeded at its deadline. If the session ends, Read first returns the data
+// or CloseRead, with os.ErrDeadlineExceeded at its deadline, and with [ErrRefused]. If the session ends, Read first returns the data
 // that had arrived, and then fails with the reason for the end.
 func (s *Stream) Read(p []byte) (int, error) {
 	n, err := s.read(p)
@@ -118,10 +118,12 @@ func (s *Stream) readErr() error {
 
 // endErr returns why Read fails after all data was read, or nil if more may arrive.
 func (s *Stream) endErr() error {
-	if s.recv.hasFIN() {
+	switch {
+	case s.recv.refusal == refused:
+		return ErrRefused
+	case s.recv.hasFIN() && s.recv.refusal != refusalLikely:
 		return io.EOF
-	}
-	if !s.session.receives() {
+	case !s.session.receives():
 		return s.sessionErr()
 	}
 	return nil

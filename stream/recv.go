@@ -27,6 +27,7 @@ import (
 // When the session closes (sessionSends), nobody reads any more: its streams change state as with CloseRead.
 type recvHalf struct {
 	state       recvState
+	refusal     refusal
 	reserved    reservation
 	window      flow.ReceiveWindow
 	queue       buffer.Queue // unread data; all of it arrived before the peer's FIN
@@ -113,6 +114,9 @@ func (c *Core) Deliver(data []byte, more bool) Delivery {
 	s.mu.Lock()
 	defer s.unlock()
 	h := &s.recv
+	if h.refusal != refusalRuledOut {
+		s.ruleOutRefusal()
+	}
 	switch {
 	case s.noteReceived(len(data), now):
 		s.close(closedByOverrun, now)
@@ -215,6 +219,9 @@ func (c *Core) Commit(n int) Delivery {
 	h := &s.recv
 	memory := h.reserved
 	h.reserved = notReserved
+	if n > 0 && h.refusal != refusalRuledOut {
+		s.ruleOutRefusal()
+	}
 	switch {
 	case s.noteReceived(n, now):
 		s.close(closedByOverrun, now)
@@ -246,22 +253,30 @@ func (c *Core) Wake() {
 }
 
 // HandleFIN handles a FIN of the peer. The second one says that the peer has closed both directions, and with NoHalfClose
-// the first one.
-func (c *Core) HandleFIN() {
+// the first one. HandleFIN reports whether this FIN completes a refusal of the stream.
+func (c *Core) HandleFIN() (isRefused bool) {
 	s := &c.s
 	s.mu.Lock()
 	defer s.unlock()
+	isRefused = s.noteFIN()
 	s.recv.handleFIN()
 	s.recv.window.Finish(s.shared.windows())
 	s.recv.readers.wake()
-	if s.send.peer.handleFIN(s.shared.NoHalfClose); s.send.peer == peerClosed {
-		s.dropUnsent()
-		s.send.writers.wake()
-	}
+	s.send.peer.handleFIN(s.shared.NoHalfClose && s.recv.refusal != refusalLikely)
+	s.endWritesIfPeerClosed()
 	if s.finDue() { // the data before the FIN may just have been thrown away
 		s.queueData(SendLazily)
 	}
 	s.noteDone()
+	return isRefused
+}
+
+// endWritesIfPeerClosed ends Writes if the peer has closed both directions.
+func (s *Stream) endWritesIfPeerClosed() {
+	if s.send.peer == peerClosed {
+		s.dropUnsent()
+		s.send.writers.wake()
+	}
 }
 
 // Stalled returns the number of unread bytes if there were some when the round began and the reader has taken none

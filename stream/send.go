@@ -25,7 +25,9 @@ import (
 //	                                    |                    |
 //	                  FIN, FIN (closed by then)          Close
 //	                                    v                    v
-//	                                sendDone <---FIN--- sendFINDueAgain
+//	sendOpen                        sendDone <---FIN--- sendFINDueAgain
+//	   |                                ^
+//	   +--Refuse--> sendRefusalDue -----+ PSH, PSH, FIN, FIN
 //
 // After Close, the second FIN says that both directions are closed. It is not sent if the peer's FIN has arrived: then
 // Close changes sendFINSent to sendDone. Two changes to sendDone send no FIN, because it would say that the stream was
@@ -58,9 +60,15 @@ const (
 	sendFINDue                       // closed for writing: FIN is sent after the data
 	sendFINSent                      // FIN was sent
 	sendFINDueAgain                  // FIN was sent, then the stream was closed, and FIN is sent again
+	sendRefusalDue                   // refused before Write took any data: the refusal is sent
 	sendDone                         // nothing more is sent
 	sendGivenUp                      // nothing more is sent, and Write fails with ErrPeerClosed
 )
+
+// isFINDue reports whether a FIN is sent after the data.
+func (x sendState) isFINDue() bool {
+	return x == sendFINDue || x == sendFINDueAgain || x == sendRefusalDue
+}
 
 // isOver reports whether there is nothing more to send, unless the stream is closed later.
 func (h *sendHalf) isOver() bool {
@@ -172,7 +180,7 @@ func (s *Stream) canSend() bool {
 
 // finDue reports whether a FIN is the next thing to send.
 func (s *Stream) finDue() bool {
-	return s.send.waiting() == 0 && (s.send.state == sendFINDue || s.send.state == sendFINDueAgain)
+	return s.send.waiting() == 0 && s.send.state.isFINDue()
 }
 
 // header returns the header of a frame without a payload.
@@ -189,9 +197,14 @@ func (s *Stream) appendSYN(b *wire.Batch) {
 	}
 }
 
-// appendFIN adds the FIN that is due, or both.
+// appendFIN adds the FIN that is due, or both, or a refusal.
 func (s *Stream) appendFIN(b *wire.Batch) {
 	fin := s.header(wire.FIN)
+	refuses := s.send.state == sendRefusalDue
+	if refuses {
+		b.Frame(s.header(wire.PSH), nil)
+		b.Frame(s.header(wire.PSH), nil)
+	}
 	b.Frame(fin, nil)
 	switch {
 	case s.send.state == sendFINDueAgain:
@@ -204,7 +217,7 @@ func (s *Stream) appendFIN(b *wire.Batch) {
 		}
 	default:
 		s.send.state = sendDone
-		if !s.recv.hasFIN() {
+		if !s.recv.hasFIN() || refuses {
 			b.Frame(fin, nil)
 		}
 		s.recv.window.Finish(s.shared.windows())
@@ -358,6 +371,9 @@ func (c *Core) HandleUpdate(u wire.WindowUpdate) error {
 		return err
 	}
 	s.send.peer.handleUpdate()
+	if s.recv.refusal == refusalLikely {
+		s.ruleOutRefusal()
+	}
 	if len(s.send.borrowed) > 0 && s.queued&dataQueue == 0 && s.canSend() {
 		s.send.writers.wake() // the Write that waits sends its data itself
 		return nil
@@ -366,10 +382,10 @@ func (c *Core) HandleUpdate(u wire.WindowUpdate) error {
 	return nil
 }
 
-// HasUnsent reports whether the stream has data or a FIN that AppendData has not added to a batch yet.
+// HasUnsent reports whether the stream has data, a FIN or a refusal that AppendData has not added to a batch yet.
 func (c *Core) HasUnsent() bool {
 	s := &c.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.send.unsent > 0 || s.send.state == sendFINDue
+	return s.send.unsent > 0 || s.send.state == sendFINDue || s.send.state == sendRefusalDue
 }

@@ -77,6 +77,7 @@ type extras struct {
 	bulk                  bulk
 	linger                *time.Timer   // of startLinger, while it runs
 	done                  chan struct{} // of Done; nil until that is called
+	secondFIN             *time.Timer   // runs endSecondFIN; nil: it does not run
 }
 
 var (

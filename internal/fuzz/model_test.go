@@ -43,11 +43,16 @@ type modelStream struct {
 	opened bool // by this side
 
 	// Bytes from the peer to the application.
-	came         int // the peer has sent up to here, before its FIN and while this side reads
-	late         int // and this many bytes after that
-	limit        int // up to here the peer may send, or might once
-	read         int // the application has taken up to here
-	fins         int // of the peer
+	came         int       // the peer has sent up to here, before its FIN and while this side reads
+	late         int       // and this many bytes after that
+	limit        int       // up to here the peer may send, or might once
+	read         int       // the application has taken up to here
+	fins         int       // of the peer
+	empties      int       // empty PSHs of the peer
+	marked       bool      // the first FIN ended what only a refusal has
+	markedAt     time.Time // when it came
+	unclear      bool      // the session ended before a second FIN
+	refused      bool      // the peer has refused the stream
 	readClosed   bool
 	readDeadline time.Time
 
@@ -107,6 +112,9 @@ func (m *model) over(reason error) {
 		reason = silence{reason}
 	}
 	m.end = reason
+	for _, st := range m.streams {
+		st.unclear = st.awaitsFIN()
+	}
 }
 
 // A silence is the end of a session whose peer has never sent anything, although it was probed.
@@ -150,17 +158,36 @@ func (st *modelStream) data(n int) {
 }
 
 func (st *modelStream) fin() {
+	mayRefuse := st.awaitsFIN()
 	st.fins++
-	st.dropped = st.dropped || st.peerClosed()
+	if st.fins == 1 {
+		st.marked = st.opened && st.empties == 2 && st.came+st.late == 0
+		st.markedAt = time.Now()
+	}
+	st.refused = st.refused || mayRefuse
+	st.noteDropped()
 	// A peer that has closed its direction need not be told that this side reads no more.
 	st.finsDue = min(st.finsDue, max(1, st.finsSent))
 }
 
 // peerClosed reports whether the peer has closed both directions.
-func (st *modelStream) peerClosed() bool { return st.fins >= 2 || st.fins == 1 && st.m.noHalfClose }
+func (st *modelStream) peerClosed() bool {
+	return st.fins >= 2 || st.fins == 1 && st.m.noHalfClose && !st.awaitsFIN()
+}
+
+// noteDropped is called after each change that may make peerClosed true.
+func (st *modelStream) noteDropped() { st.dropped = st.dropped || st.peerClosed() }
+
+// awaitsFIN reports whether the next FIN completes a refusal: it has to come within secondFINTimeout after the first.
+func (st *modelStream) awaitsFIN() bool {
+	return st.marked && st.fins == 1 && !st.updated && (st.unclear || time.Now().Before(st.markedAt.Add(secondFINTimeout)))
+}
+
+const secondFINTimeout = 5 * time.Second
 
 func (st *modelStream) update(consumed, window int) {
 	st.updated = st.fins > 0
+	st.noteDropped()
 	if consumed >= st.consumed {
 		st.consumed, st.edge = consumed, consumed+window
 		st.maxEdge = max(st.maxEdge, st.edge)
@@ -169,7 +196,7 @@ func (st *modelStream) update(consumed, window int) {
 
 // finished reports whether the session has nothing more to do with the stream.
 func (st *modelStream) finished() bool {
-	return st.writeClosed && st.finsSent >= st.finsDue && (st.closed || st.fins > 0 && st.read == st.came)
+	return st.writeClosed && st.finsSent >= st.finsDue && (st.closed || st.fins > 0 && st.read == st.came && !st.awaitsFIN())
 }
 
 // wait records that time will pass. A closed stream may give up data that it cannot send, because the transport
@@ -258,8 +285,12 @@ func (st *modelStream) reading(n int) result {
 	if st.readClosed || st.m.closed {
 		errs = append(errs, net.ErrClosed)
 	}
+	fin := io.EOF
+	if st.refused {
+		fin = stream.ErrRefused
+	}
 	if st.m.closed && st.writeClosed && st.fins > 0 && !st.readClosed {
-		errs = append(errs, io.EOF) // the stream may have been finished before
+		errs = append(errs, fin) // the stream may have been finished before
 	}
 	if passed(st.readDeadline) {
 		errs = append(errs, os.ErrDeadlineExceeded)
@@ -271,8 +302,8 @@ func (st *modelStream) reading(n int) result {
 		return result{}
 	case unread > 0:
 		return result{least: 1, most: min(n, unread)}
-	case st.fins > 0:
-		return result{errs: []error{io.EOF}}
+	case st.fins > 0 && !st.awaitsFIN():
+		return result{errs: []error{fin}}
 	case st.m.end != nil:
 		return result{errs: []error{st.m.endErr()}}
 	}
@@ -286,7 +317,11 @@ func (st *modelStream) writing(n int) result {
 		errs = append(errs, net.ErrClosed)
 	}
 	if st.peerClosed() {
-		errs = append(errs, stream.ErrPeerClosed)
+		err := stream.ErrPeerClosed
+		if st.refused {
+			err = stream.ErrRefused
+		}
+		errs = append(errs, err)
 	}
 	if st.m.end != nil {
 		errs = append(errs, st.m.endErr())

@@ -66,7 +66,7 @@ func (r *record) judgeAlone(e *end) error {
 	if e.taken > 0 {
 		return fmt.Errorf("%v: read %d bytes that nobody has written", e, e.taken)
 	}
-	if !r.shutdown && !r.broken() && e.readErr != io.EOF && !e.readClosed.Load() {
+	if !r.shutdown && !r.broken() && !errors.Is(e.readErr, stream.ErrRefused) && !e.readClosed.Load() {
 		return fmt.Errorf("%v: it was refused, and reading ends with %v", e, e.readErr)
 	}
 	return nil
@@ -75,6 +75,9 @@ func (r *record) judgeAlone(e *end) error {
 // judgeWay judges what from has written and to has read.
 func (r *record) judgeWay(from, to *end) error {
 	sent, got := from.written, to.taken
+	if errors.Is(to.readErr, stream.ErrRefused) || errors.Is(to.writeErr, stream.ErrRefused) {
+		return fmt.Errorf("%v: it was accepted, and its calls say that it was refused: %v, %v", to, to.readErr, to.writeErr)
+	}
 	complete := to.readErr == io.EOF
 	switch {
 	case got > sent:

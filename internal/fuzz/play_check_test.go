@@ -39,6 +39,31 @@ func (p *play) mustHaveSent(st *played) {
 	}
 }
 
+// mustHaveRefused checks that the peer has been told of each stream that was refused, and that the session has counted
+// the streams that the peer has refused. It may not see the refusal of one that is closed.
+func (p *play) mustHaveRefused() {
+	for id, n := range p.refused {
+		if n != 4 {
+			p.failf("stream %d was refused, and its peer has got %d frames", id, n)
+		}
+	}
+	if p.model.closed {
+		return
+	}
+	least, most := 0, 0
+	for _, st := range p.streams {
+		switch {
+		case st.refused && !st.closed:
+			least, most = least+1, most+1
+		case st.opened && st.empties >= 2 && st.fins >= 2:
+			most++
+		}
+	}
+	if n := int(p.s.Stats().StreamsRefusedByPeer); n < least || n > most {
+		p.failf("Stats has %d streams that the peer has refused, want %d to %d", n, least, most)
+	}
+}
+
 // check waits until everything waits, and compares it with the model.
 func (p *play) check() {
 	synctest.Wait()
@@ -157,6 +182,7 @@ func (p *play) checkClose() {
 		p.failf("Session.Close: %v", err)
 	}
 	if err == nil && !p.cut {
+		p.mustHaveRefused()
 		for _, st := range p.streams {
 			if !st.dropped && !st.givenUp && st.sent != st.written {
 				p.failf("Session.Close has sent %d of %d bytes of stream %d, and returns nil", st.sent, st.written, st.id)
@@ -190,8 +216,12 @@ func (p *play) frame(h wire.Header, data []byte) {
 	if h.Command == wire.NOP {
 		return
 	}
-	if fins, ok := p.refused[h.StreamID]; ok && h.Command == wire.FIN {
-		p.refused[h.StreamID] = fins + 1
+	if n, ok := p.refused[h.StreamID]; ok && h.Command != wire.UPD {
+		want := [...]wire.Command{wire.PSH, wire.PSH, wire.FIN, wire.FIN}
+		if n == len(want) || h.Command != want[n] || len(data) > 0 {
+			p.failf("the session sends %v as frame %d of a refusal", h, n+1)
+		}
+		p.refused[h.StreamID] = n + 1
 		return
 	}
 	var st *played
@@ -222,6 +252,8 @@ func (p *play) frame(h wire.Header, data []byte) {
 			p.failf("the session sends %v at %d with wrong data", h, st.sent)
 		case st.finsSent > 0:
 			p.failf("the session sends %v after FIN", h)
+		case len(data) == 0:
+			p.failf("the session sends %v of a stream that is not refused", h)
 		}
 		if st.sent += len(data); st.sent > most {
 			p.failf("the session sends %v to %d, and %d bytes were written", h, st.sent, most)
@@ -297,7 +329,7 @@ func (p *play) conclude() {
 		if st.writing != nil {
 			p.failf("stream %d: a %s still waits, with a window", st.id, st.writing.name)
 		}
-		if st.fins == 0 {
+		for st.fins == 0 || st.awaitsFIN() {
 			p.send(wire.Header{Command: wire.FIN, StreamID: st.id}, nil)
 			st.fin()
 			p.check()

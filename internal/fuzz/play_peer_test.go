@@ -69,6 +69,9 @@ func (p *play) peerActs(s step, st *played) {
 		}
 		p.sendPart(wire.Header{Command: wire.PSH, StreamID: st.id}, pattern(st.id).bytes(st.came, n), now)
 		p.restOf = st
+		if n == 0 {
+			st.empties++
+		}
 		st.data(now)
 	case "fin":
 		p.send(wire.Header{Command: wire.FIN, StreamID: st.id}, nil)

@@ -37,6 +37,9 @@ func (p *play) shut() {
 			p.flushes = false
 		}
 	}
+	for _, st := range m.waiting {
+		p.refused[st.id] = 0
+	}
 	m.close()
 	p.closing = p.start("Session.Close", 0, func(*call) (int, error) { return 0, p.s.Close() })
 }

@@ -38,6 +38,19 @@ var playSeeds = []string{
 	`session server-nohalfclose 1 0 0 0 0
 	syn; accept; stall; write 0 150000; fin 0; closewrite 0; sleep 1s; unstall; write 0 1; close 0; sleep 1s`,
 
+	// A peer that refuses streams, and one that almost does.
+	`session client 2 0 0 0 0
+	open; write 0 100; psh 0 0; psh 0 0; read 0 1; fin 0; sleep 1s; fin 0; read 0 1; write 0 1; closewrite 0; sleep 1s
+	open; psh 1 0; psh 1 0; fin 1; read 1 1; sleep 10s; fin 1; read 1 1; open; closewrite 2; psh 2 0; psh 2 0; fin 2
+	upd 2 all 1000; fin 2; read 2 1; open; close 3; psh 3 0; psh 3 0; fin 3; fin 3; sleep 1s; shut`,
+	"session server 1 0 0 0 0; open; psh 0 0; psh 0 0; fin 0; read 0 1; end clean; sleep 10s; read 0 1",
+	`session client-nohalfclose 2 0 0 0 0
+	open; upd 0 none 0; write 0 100; psh 0 0; psh 0 0; fin 0; sleep 1s; fin 0; write 0 1; read 0 1; sleep 1s
+	open; psh 1 0; psh 1 0; fin 1; write 1 1; sleep 10s; write 1 1; read 1 1; shut`,
+
+	// Streams that wait to be accepted when the session is closed.
+	"session server 2 0 0 0 0; syn; psh 0 1000; syn; fin 1; syn; fin 2; fin 2; accept; read 0 1; shut; sleep 1s",
+
 	// A frame that arrives in two parts, with its stream closed between them.
 	`session server 2 0 0 0 0
 	syn; accept; part 0 65535; closeread 0; psh 0 65535; psh 0 65535; psh 0 65535; psh 0 65535; psh 0 8; sleep 1s`,
@@ -145,6 +158,9 @@ var scheduleSeeds = []string{
 	hold server; open client; open client; write 0 opener 1000; write 1 opener 40000; close 1 opener; sleep 1s; accept server`,
 	`sessions 2 off 1048576 0 1 0 no 1ms 0 0
 	open client; open client; write 0 opener 9; write 1 opener 40000; sleep 1s; write 1 opener 1; close 0 opener; open client`,
+
+	"sessions 2 off 1048576 0 0 0 no 1ms 0 0; hold server; open client; write 0 opener 1000; refuse server; sleep 6s; sleep 6s",
+	"sessions 1 off 1048576 0 0 0 no 1ms 0 0; hold server; open client; open client; closewrite 0 opener; shut server; sleep 1s",
 
 	// Ends of the link and of the sessions.
 	"sessions 1 off 1048576 0 0 0 no 1ms 0 0; open client; cut client 100 reset both; write 0 opener 9000; write 0 acceptor 9; sleep 1s",

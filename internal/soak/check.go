@@ -18,7 +18,9 @@ import (
 //
 // In a session that nothing disturbs, for streams that were accepted before Shutdown: an end that reads to the end
 // reads everything that was written, and io.EOF. A Write fails only if one of the two ends has closed the stream. As
-// many streams are never accepted as were refused, and the opener of one reads io.EOF and no data.
+// many streams are never accepted as were refused, and the opener of one reads no data and stream.ErrRefused.
+//
+// In every round, no call on a stream that was accepted says that it was refused.
 //
 // After a Close that returned nil, the peer has read everything that was written before it.
 func (r *round) check() {
@@ -31,7 +33,7 @@ func (r *round) check() {
 				switch {
 				case peer == nil && opened:
 					unknown++
-					if r.p.Disturbance == calm && e.b.readsToTheEnd() && !e.readAll {
+					if r.p.Disturbance == calm && e.b.readsToTheEnd() && !errors.Is(e.readErr, stream.ErrRefused) {
 						r.fail("session %d: stream %d was never accepted, and reading it ended with %v", x.index, id, e.readErr)
 					}
 				case peer == nil:
@@ -43,6 +45,8 @@ func (r *round) check() {
 			if r.p.Disturbance == calm {
 				if n := x.sessions[1-side].Stats().StreamsRefused; uint64(unknown) != n {
 					r.fail("session %d: %d streams of end %d were not accepted, and %d refused", x.index, unknown, side, n)
+				} else if told := x.sessions[side].Stats().StreamsRefusedByPeer; told > n {
+					r.fail("session %d: %d streams of end %d were refused, and it has counted %d", x.index, n, side, told)
 				}
 			}
 		}
@@ -81,6 +85,10 @@ func (x *pair) checkCalls(side int, id uint32, e *end) {
 		}
 	}
 	peer := x.ends[1-side][id]
+	if peer != nil && (errors.Is(e.readErr, stream.ErrRefused) || errors.Is(e.writeErr, stream.ErrRefused)) {
+		fail("it was accepted, and reading says", e.readErr)
+		fail("it was accepted, and writing says", e.writeErr)
+	}
 	if !x.orderly(peer) {
 		return
 	}

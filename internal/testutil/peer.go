@@ -157,6 +157,15 @@ func (p *Peer) ExpectClosed(t testing.TB, claim string, fin Frame) {
 	p.ExpectFrame(t, claim, fin)
 }
 
+// ExpectRefused reads what the refusal of a stream sends, before fin, twice: two empty PSHs.
+func (p *Peer) ExpectRefused(t testing.TB, claim string, fin Frame) {
+	t.Helper()
+	for range 2 {
+		p.ExpectFrame(t, claim, PSH(fin.Version, fin.StreamID, nil))
+	}
+	p.ExpectClosed(t, claim, fin)
+}
+
 // ExpectFrame reads the next frame, which must be want.
 func (p *Peer) ExpectFrame(t testing.TB, claim string, want Frame) {
 	t.Helper()
