@@ -290,7 +290,7 @@ func TestPingIsNeverNegative(t *testing.T) {
 				_, err = p.Conn.Write(echoes)
 			}
 		})
-		for range 200 {
+		for range 20 {
 			if rtt, err := s.Ping(context.Background()); rtt < 0 || err != nil {
 				t.Fatalf("Ping = %v, %v", rtt, err)
 			}
