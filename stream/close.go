@@ -46,8 +46,8 @@ func (s *Stream) close(by closeReason, now time.Duration) {
 	}
 	s.stopSecondFIN()
 	if s.extras != nil {
-		s.extras.readLimit.stop()
-		s.extras.writeLimit.stop()
+		s.extras.readDeadline.stop()
+		s.extras.writeDeadline.stop()
 	}
 	s.noteDone()
 }

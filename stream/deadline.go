@@ -29,10 +29,10 @@ func (s *Stream) setDeadlines(t time.Time, read, write bool) error {
 	}
 	r := s.ensureExtras()
 	if read {
-		s.setDeadline(&r.readLimit, &s.recv.readers, t)
+		s.setDeadline(&r.readDeadline, &s.recv.readers, t)
 	}
 	if write {
-		s.setDeadline(&r.writeLimit, &s.send.writers, t)
+		s.setDeadline(&r.writeDeadline, &s.send.writers, t)
 	}
 	return nil
 }

@@ -19,23 +19,22 @@
 //	 Linger
 //	   |
 //	sendOpen --CloseWrite, Close--> sendFINDue --FIN--> sendFINSent
-//	                                    |                    |
-//	                  FIN, FIN (closed by then)          Close
-//	                                    v                    v
-//	sendOpen                        sendDone <---FIN--- sendFINDueAgain
-//	   |                                ^
-//	   +--Refuse--> sendRefusalDue -----+ PSH, PSH, FIN, FIN
+//	   |                                |                    |
+//	 Refuse           FIN, FIN (closed by then)          Close
+//	   v                                v                    v
+//	sendRefusalDue --refusal------> sendDone <---FIN--- sendFINDueAgain
 //
 // Closed means that both directions are closed on this side: the second FIN says so. It is left out if the peer's FIN has
-// arrived. A stream in sendGivenUp has waited for the peer's window for [Shared].Linger after the peer's FIN.
+// arrived. A stream in sendGivenUp has waited for the peer's window for [Shared].Linger after the peer's FIN. A refusal is
+// four frames: PSH without data twice, then FIN twice.
 //
 // # For authors of sessions
 //
 // Most callers should use package session instead of what follows.
 //
 // A session uses a Stream through its [Core]. It hands the Core what arrives (Deliver, or Reserve and Commit;
-// HandleEmpty, HandleFIN, HandleUpdate; Abort), and asks it for frames to send (AppendControl, AppendData), which the Core adds to a
-// [wire.Batch]. [Shared] is what all streams of a session have in common. Through a [Notifier], a Stream tells its
-// session what it needs. Package session is one implementation of a session, the example of this package is another.
-// This package starts no goroutine, and no method of a Core blocks.
+// HandleEmpty, HandleFIN, HandleUpdate; Abort), and asks it for frames to send (AppendControl, AppendData), which the
+// Core adds to a [wire.Batch]. [Shared] is what all streams of a session have in common. Through a [Notifier], a Stream
+// tells its session what it needs. Package session is one implementation of a session, the example of this package is
+// another. This package starts no goroutine, and no method of a Core blocks.
 package stream

@@ -12,8 +12,8 @@ import (
 //
 // Read returns io.EOF once the peer's FIN has arrived and all data before it was read. io.EOF means a FIN and nothing
 // else, and is not wrapped; all other errors are wrapped in a *net.OpError. Read fails with [net.ErrClosed] after Close
-// or CloseRead, with os.ErrDeadlineExceeded at its deadline, and with [ErrRefused]. If the session ends, Read first returns the data
-// that had arrived, and then fails with the reason for the end.
+// or CloseRead, with os.ErrDeadlineExceeded at its deadline, and with [ErrRefused], [ErrStalled] or [flow.ErrWindow]. If
+// the session ends, Read first returns the data that had arrived, and then fails with the reason for the end.
 func (s *Stream) Read(p []byte) (int, error) {
 	n, err := s.read(p)
 	if n > 0 {
@@ -110,7 +110,7 @@ func (s *Stream) readErr() error {
 	switch {
 	case s.recv.discards():
 		return s.closedErr() // after Session.Close, too: it ends reading in this way
-	case s.extras != nil && s.extras.readLimit.expired:
+	case s.extras != nil && s.extras.readDeadline.expired:
 		return os.ErrDeadlineExceeded
 	}
 	return nil

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// This file has how a stream is refused, by this side or by the peer. A refusal is four frames: PSH without data, twice,
+// In this file, this side refuses a stream, or learns that the peer has refused it. A refusal is four frames: PSH without data, twice,
 // then FIN, FIN (docs/protocol.md, "Streams").
 
 // ErrRefused is returned by Read and Write if the peer has refused the stream. No application has seen the stream, so it
@@ -24,7 +24,7 @@ const (
 	refusalRuledOut   refusal = iota // the peer opened the stream, or has sent what a refusal does not have
 	refusalPossible                  // this side opened the stream
 	refusalHalfMarked                // one empty PSH has arrived
-	refusalMarked                    // two
+	refusalMarked                    // two empty PSHs have arrived
 	refusalLikely                    // a FIN has arrived after them: Read waits for the second FIN
 	refused                          // the second FIN has arrived
 )

@@ -22,12 +22,10 @@ import (
 //	 Linger
 //	   |
 //	sendOpen --CloseWrite, Close--> sendFINDue --FIN--> sendFINSent
-//	                                    |                    |
-//	                  FIN, FIN (closed by then)          Close
-//	                                    v                    v
-//	sendOpen                        sendDone <---FIN--- sendFINDueAgain
-//	   |                                ^
-//	   +--Refuse--> sendRefusalDue -----+ PSH, PSH, FIN, FIN
+//	   |                                |                    |
+//	 Refuse           FIN, FIN (closed by then)          Close
+//	   v                                v                    v
+//	sendRefusalDue --refusal------> sendDone <---FIN--- sendFINDueAgain
 //
 // After Close, the second FIN says that both directions are closed. It is not sent if the peer's FIN has arrived: then
 // Close changes sendFINSent to sendDone. Two changes to sendDone send no FIN, because it would say that the stream was
@@ -197,7 +195,7 @@ func (s *Stream) appendSYN(b *wire.Batch) {
 	}
 }
 
-// appendFIN adds the FIN that is due, or both, or a refusal.
+// appendFIN adds the end that is due: one FIN, two FINs, or a refusal.
 func (s *Stream) appendFIN(b *wire.Batch) {
 	fin := s.header(wire.FIN)
 	refuses := s.send.state == sendRefusalDue

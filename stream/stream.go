@@ -11,7 +11,8 @@ import (
 )
 
 // A Stream is one stream of a session, and a net.Conn. All methods may be called concurrently. The bytes of one Write
-// are not mixed with those of another, and each Read gets bytes that no other Read gets.
+// are not mixed with those of another, and each Read gets bytes that no other Read gets. No call keeps a buffer of its
+// caller after it has returned.
 //
 // Inside, a Stream is two halves, each with its own state: [recvHalf] and [sendHalf].
 type Stream struct {
@@ -72,12 +73,12 @@ const (
 
 // extras is what few streams need. It is apart so that the others are smaller.
 type extras struct {
-	readLimit, writeLimit deadline
-	limiter               *flow.Limiter // of SetSendRate; nil: no limit
-	bulk                  bulk
-	linger                *time.Timer   // of startLinger, while it runs
-	done                  chan struct{} // of Done; nil until that is called
-	secondFIN             *time.Timer   // runs endSecondFIN; nil: it does not run
+	readDeadline, writeDeadline deadline
+	limiter                     *flow.Limiter // of SetSendRate; nil: no limit
+	bulk                        bulk
+	linger                      *time.Timer   // of startLinger, while it runs
+	done                        chan struct{} // of Done; nil until that is called
+	secondFIN                   *time.Timer   // runs endSecondFIN; nil: it does not run
 }
 
 var (

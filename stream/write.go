@@ -28,8 +28,8 @@ const (
 // over (see [Shared].Linger). Write blocks while too much data waits to be sent and, in version 2, while the peer's
 // window is full.
 //
-// Write fails at its deadline, with [net.ErrClosed] after Close or CloseWrite, with [ErrPeerClosed] or [ErrRefused], or with
-// the reason for the end of the session. Then it has written the first n bytes of p, and no others will be sent.
+// Write fails with os.ErrDeadlineExceeded at its deadline, with [net.ErrClosed] after Close or CloseWrite, with
+// [ErrPeerClosed], [ErrRefused], [ErrStalled] or [flow.ErrWindow], or with the reason for the end of the session. Then it has written the first n bytes of p, and no others will be sent.
 //
 // The first Write after a Read is sent at once. Small Writes that follow it are sent together.
 func (s *Stream) Write(p []byte) (n int, err error) { return s.writeNext(p, false) }
@@ -226,7 +226,7 @@ func (s *Stream) writeErr() error {
 		return s.peerClosedErr()
 	case s.session != sessionUp:
 		return s.sessionErr()
-	case s.extras != nil && s.extras.writeLimit.expired:
+	case s.extras != nil && s.extras.writeDeadline.expired:
 		return os.ErrDeadlineExceeded
 	}
 	return nil
