@@ -96,6 +96,7 @@ func TestDrainOfThePeerEndsAWaitingOpenStream(t *testing.T) {
 				if err := (<-opening).Err; err != nil {
 					testutil.WantErr(t, "OpenStream", err, session.ErrPeerShutdown)
 				}
+				synctest.Wait() // the signal has been handled
 				testutil.WantErr(t, "another", second(s.OpenStream(context.Background())), session.ErrPeerShutdown)
 			})
 		})
