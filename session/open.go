@@ -50,10 +50,8 @@ func (s *Session) open() (*sessionStream, error) {
 		return nil, ErrShutdown
 	case s.peerDraining && s.err != net.ErrClosed:
 		return nil, ErrPeerShutdown // also when the peer has closed the session since
-	case s.phase > phaseShutdown:
-		return nil, s.err
-	case s.writeErr != nil:
-		return nil, s.writeErr
+	case s.endingErr() != nil:
+		return nil, s.endingErr()
 	case s.nextID > lastStreamID:
 		return nil, ErrIDsExhausted
 	case s.ver.Load() == 0 || s.unsentSYN.Load() >= maxUnsentSYN:
@@ -63,4 +61,13 @@ func (s *Session) open() (*sessionStream, error) {
 	s.nextID += 2
 	s.unsentSYN.Add(1)
 	return s.newStream(id, true), nil
+}
+
+// endingErr returns why the session begins nothing new: it is closing or has ended, or a write has failed. Otherwise it
+// returns nil. The caller holds s.mu.
+func (s *Session) endingErr() error {
+	if s.phase >= phaseClosing {
+		return s.err
+	}
+	return s.writeErr
 }

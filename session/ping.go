@@ -50,11 +50,7 @@ func (s *Session) Ping(ctx context.Context) (time.Duration, error) {
 	p := s.pinger()
 	var reason error
 	ctxErr := s.await(ctx, &s.opening, func() bool {
-		if s.phase == phaseEnded {
-			reason = s.err
-		} else if s.phase == phaseClosing || s.writeErr != nil {
-			reason = s.closingErr()
-		}
+		reason = s.endingErr()
 		return reason != nil || s.ver.Load() != 0
 	})
 	if ctxErr != nil {
@@ -84,14 +80,6 @@ func (s *Session) pinger() *pinger {
 	}
 	s.ping.CompareAndSwap(nil, new(pinger))
 	return s.ping.Load()
-}
-
-// closingErr returns why a session that is about to end does nothing new. The caller holds s.mu.
-func (s *Session) closingErr() error {
-	if s.phase == phaseClosing {
-		return s.err
-	}
-	return s.writeErr
 }
 
 // unanswered returns the error of a Ping whose context has ended with err. before says that the peer has answered a ping
