@@ -82,7 +82,7 @@ var blockingCalls = []struct {
 	{"Shutdown", shutdowns, func(ctx context.Context, p place) error { return p.s.Shutdown(ctx) }},
 }
 
-// Each call that blocks ends by each event that is to end it.
+// Every blocking call ends at every event that should end it.
 func TestBlockingCallEnds(t *testing.T) {
 	vanish := keepalive.Periodic{Interval: time.Second, Timeout: 5 * time.Second}
 	ignored := errors.New("not ended by this")

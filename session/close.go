@@ -64,8 +64,9 @@ func (s *Session) Close() error {
 //
 // Streams that the peer opens before it hears of the shutdown can still be accepted. If the peer is of this
 // package, that ends after a round trip. Other peers cannot be told, and their streams can be accepted for
-// Config.CloseTimeout: Shutdown takes at least that long. Streams that come later are refused ([stream.ErrRefused]). Streams that wait
-// to be accepted are refused, too, when no stream was accepted for CloseTimeout.
+// Config.CloseTimeout: Shutdown takes at least that long. Streams that come later are refused
+// ([stream.ErrRefused]). Streams that wait to be accepted are refused, too, when no stream was accepted for
+// CloseTimeout.
 //
 // If ctx ends first, Shutdown returns its error and leaves the session in this state; Close or [Session.CloseNow] ends
 // it. A nil ctx panics and changes nothing.

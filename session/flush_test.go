@@ -17,6 +17,18 @@ import (
 
 // Close of a session sends what was written, for at most CloseTimeout, and reports failure.
 
+// fullWindow starts a session with a stream that has used up the peer's window of version 2, and has more to send.
+func fullWindow(t *testing.T) (s *session.Session, peer *testutil.Peer, st *stream.Stream, src *source) {
+	ca, cb := testutil.SimPair(t, simnet.Link{})
+	s = client(t, ca, &session.Config{Version: 2, KeepAlive: off})
+	peer = testutil.NewPeer(t, cb)
+	peer.Timeout = time.Hour
+	st = open(t, s)
+	src = newSource(1, 1000)
+	src.fill(t, st)
+	return s, peer, st, src
+}
+
 // Close of a session sends what was written, for at most CloseTimeout, and then returns ErrNotFlushed.
 func TestSessionCloseFlushesForAtMostCloseTimeout(t *testing.T) {
 	for _, c := range []struct {
@@ -55,13 +67,7 @@ func TestSessionCloseFlushesForAtMostCloseTimeout(t *testing.T) {
 	})
 	t.Run("with a window that stays full", func(t *testing.T) {
 		bubble(t, func(t *testing.T) {
-			ca, cb := testutil.SimPair(t, simnet.Link{})
-			s := client(t, ca, &session.Config{Version: 2, KeepAlive: off})
-			peer := testutil.NewPeer(t, cb)
-			peer.Timeout = time.Hour
-			st := open(t, s)
-			src := newSource(1, 1000)
-			src.fill(t, st)
+			s, peer, st, _ := fullWindow(t)
 			elapsed := testutil.Clock()
 			closed := testutil.BackgroundErr(s.Close)
 			got := readFrames(t, peer)
@@ -74,13 +80,7 @@ func TestSessionCloseFlushesForAtMostCloseTimeout(t *testing.T) {
 	})
 	t.Run("with a window that opens", func(t *testing.T) {
 		bubble(t, func(t *testing.T) {
-			ca, cb := testutil.SimPair(t, simnet.Link{})
-			s := client(t, ca, &session.Config{Version: 2, KeepAlive: off})
-			peer := testutil.NewPeer(t, cb)
-			peer.Timeout = time.Hour
-			st := open(t, s)
-			src := newSource(1, 1000)
-			src.fill(t, st)
+			s, peer, st, src := fullWindow(t)
 			elapsed := testutil.Clock()
 			closed := testutil.BackgroundErr(s.Close)
 			time.Sleep(time.Second)

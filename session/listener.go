@@ -7,12 +7,13 @@ import "net"
 // the Listener is [Session.Accept].
 //
 // Close of the Listener stops accepting, and nothing else. Accepted streams go on, this side may still open
-// streams, and the session goes on. (Close of the Session, which is a net.Listener too, ends all of them.)
-// Close returns nil at once. It tells a peer of this package to open no more streams, as [Session.Shutdown]
-// does. Accept still returns the streams that the peer opened before it heard of that, and then fails with
+// streams, and the session goes on. (Close of the Session, which is a net.Listener too, ends all of them.) Close
+// returns nil at once. It tells a peer of this package to open no more streams, as [Session.Shutdown] does.
+// Accept still returns the streams that the peer opened before it heard of that, and then fails with
 // [net.ErrClosed]: after a round trip if the peer is of this package, and otherwise after Config.CloseTimeout,
-// because other peers cannot be told. Streams that come later are refused ([stream.ErrRefused]). Streams that wait to be accepted
-// are refused, too, when no stream was accepted for CloseTimeout. A second Close does nothing.
+// because other peers cannot be told. Streams that come later are refused ([stream.ErrRefused]). Streams that
+// wait to be accepted are refused, too, when no stream was accepted for CloseTimeout. A second Close does
+// nothing.
 //
 // All Listeners of a session share its streams: closing one closes all of them, for good, and ends
 // [Session.AcceptStream] and [Session.Accept]. A Listener of a closed session needs no Close.

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/smuxkit/smuxkit/internal/testutil"
 	"github.com/smuxkit/smuxkit/session"
@@ -90,7 +89,7 @@ func TestDrainLosesNoRequestInRollingRestarts(t *testing.T) {
 			}
 			shutdown := begin()
 			var requests, lost atomic.Int64
-			stop := make(chan struct{})
+			stop, answered := make(chan struct{}), make(chan struct{})
 			var load sync.WaitGroup
 			for i := range clients {
 				load.Go(func() {
@@ -108,12 +107,16 @@ func TestDrainLosesNoRequestInRollingRestarts(t *testing.T) {
 							lost.Add(1)
 							t.Errorf("%d bytes of %d, error %v", len(got), len(body), err)
 						}
+						select {
+						case answered <- struct{}{}:
+						default: // nobody waits for it
+						}
 					}
 				})
 			}
 			for range restarts {
-				for begun := requests.Load(); requests.Load() < begun+20; {
-					time.Sleep(time.Millisecond)
+				for range 20 {
+					<-answered
 				}
 				next := begin()
 				shutdown()

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// In this file, this side refuses a stream, or learns that the peer has refused it. A refusal is four frames: PSH without data, twice,
-// then FIN, FIN (docs/protocol.md, "Streams").
+// In this file, this side refuses a stream, or learns that the peer has refused it. A refusal is four frames: PSH
+// without data, twice, then FIN, FIN (docs/protocol.md, "Streams").
 
 // ErrRefused is returned by Read and Write if the peer has refused the stream. No application has seen the stream, so it
 // is safe to send the request again, on a new stream.

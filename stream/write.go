@@ -29,7 +29,8 @@ const (
 // window is full.
 //
 // Write fails with os.ErrDeadlineExceeded at its deadline, with [net.ErrClosed] after Close or CloseWrite, with
-// [ErrPeerClosed], [ErrRefused], [ErrStalled] or [flow.ErrWindow], or with the reason for the end of the session. Then it has written the first n bytes of p, and no others will be sent.
+// [ErrPeerClosed], [ErrRefused], [ErrStalled] or [flow.ErrWindow], or with the reason for the end of the
+// session. Then it has written the first n bytes of p, and no others will be sent.
 //
 // The first Write after a Read is sent at once. Small Writes that follow it are sent together.
 func (s *Stream) Write(p []byte) (n int, err error) { return s.writeNext(p, false) }
