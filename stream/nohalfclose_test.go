@@ -139,6 +139,7 @@ func TestOpenStreamGivesUpPeerWithoutWindow(t *testing.T) {
 				if c.name == "a second FIN" {
 					return // the peer said it
 				}
+				synctest.Wait() // Write returns before the timer's call does
 				if f.ended() != 1 {
 					t.Error("the stream is not finished")
 				}
