@@ -7,10 +7,13 @@ import (
 	"testing"
 )
 
-// 10,000 streams are opened and closed in a row.
+// 10,000 streams are opened and closed in a row; toward all but the newest peer 1,000.
 func TestTenThousandStreamsInARow(t *testing.T) {
-	const streams = 10_000
 	matrix(t, []setting{defaults}, func(t *testing.T, l *link) {
+		streams := 1000
+		if l.peer == newest {
+			streams = 10_000
+		}
 		openers(t, l, func(t *testing.T, opener, acceptor end) {
 			var wg sync.WaitGroup
 			wg.Go(func() {
@@ -21,7 +24,7 @@ func TestTenThousandStreamsInARow(t *testing.T) {
 						return
 					}
 					wg.Go(func() {
-						if _, err := io.Copy(s, s); err != nil {
+						if _, err := io.Copy(s, s); err != nil && !(acceptor.name == "theirs" && l.peer.afterFIN == writesNothing) {
 							t.Errorf("%s: echo: %v", acceptor.name, err)
 						}
 						mustClose(t, acceptor.name, s)

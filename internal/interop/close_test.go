@@ -9,8 +9,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/xtaci/smux"
 )
 
 // Our Close gives back the space of unread data. Three times our receive buffer passes through streams that are
@@ -55,7 +53,7 @@ func TestTheirCloseWithUnreadDataLeavesTheSessionUsable(t *testing.T) {
 		size    = 60_000 // their first read lowers the window to 65,536 bytes
 		streams = 3 * buffer / size
 	)
-	small := setting{name: "their small buffer", theirs: func(c *smux.Config) { c.MaxReceiveBuffer = buffer }}
+	small := setting{name: "their small buffer", theirs: func(c *theirSettings) { c.MaxReceiveBuffer = buffer }}
 	matrix(t, []setting{defaults, small}, func(t *testing.T, l *link) {
 		openers(t, l, func(t *testing.T, opener, acceptor end) {
 			data := make([]byte, size)
@@ -131,7 +129,7 @@ func TestWriteToAClosedStreamHarmsNobodyElse(t *testing.T) {
 // which sends a second FIN.
 func TestOurWriteFailsWhenTheirSideHasClosed(t *testing.T) {
 	skipStandIn(t, "never learns")
-	matrix(t, []setting{defaults}, func(t *testing.T, l *link) {
+	matrixOf(t, somePeers(withCloseWrite), []setting{defaults}, func(t *testing.T, l *link) {
 		openers(t, l, func(t *testing.T, opener, acceptor end) {
 			ours, theirs := connect(t, opener, acceptor)
 			mustCloseWrite(t, "theirs", theirs)

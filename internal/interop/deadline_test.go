@@ -7,8 +7,6 @@ import (
 	"os"
 	"testing"
 	"time"
-
-	"github.com/xtaci/smux"
 )
 
 // soon returns a deadline that has not passed when its call begins, and that is short enough to wait for.
@@ -79,7 +77,7 @@ func TestReadDeadlineEndsTheReadAlone(t *testing.T) {
 var stalls = setting{
 	name:         "small buffers",
 	ours:         ourConfig{MaxReceiveBuffer: 512 << 10, MaxStreamWindow: 256 << 10},
-	theirs:       func(c *smux.Config) { c.MaxReceiveBuffer, c.MaxStreamBuffer = 512<<10, 64<<10 },
+	theirs:       func(c *theirSettings) { c.MaxReceiveBuffer, c.MaxStreamBuffer = 512<<10, 64<<10 },
 	smallBuffers: true,
 }
 

@@ -1,14 +1,15 @@
 // Package interop has tests only: sessions of this module talk to sessions of github.com/xtaci/smux, the original,
-// over loopback TCP.
+// and of its fork github.com/sagernet/smux, over loopback TCP.
 //
-// Each test runs the same conversation in both roles (our client with its server, its client with our server) and in
-// both protocol versions. The tests use the two implementations through one small interface (peers_test.go), which
-// hides their differences.
+// Each test runs the same conversation with several versions of the original, in both roles (our client with its server,
+// its client with our server), and in both protocol versions. The tests use all implementations through one small
+// interface (peers_test.go), which hides their differences. Where versions of the original behave differently, a table
+// (versions_test.go) says what is expected of each.
 //
 // Payloads are random and differ from run to run. A failing test logs its seed; -seed runs it again with the same
 // sizes and bytes.
 //
-// With -tags self, the original takes our place as well. A test that then fails is wrong about the original, unless
+// With -tags self, the newest version of the original takes our place as well. A test that then fails is wrong about the original, unless
 // it says that it expects more of us:
 //
 //	go test -race ./...

@@ -4,8 +4,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/xtaci/smux"
 )
 
 // The session under test gives up its peer after timeout. A peer that sends keep-alives sends one every interval.
@@ -18,7 +16,7 @@ const (
 )
 
 func theirKeepAlive(every, giveUp time.Duration) theirConfig {
-	return func(c *smux.Config) { c.KeepAliveInterval, c.KeepAliveTimeout = every, giveUp }
+	return func(c *theirSettings) { c.KeepAliveInterval, c.KeepAliveTimeout = every, giveUp }
 }
 
 // Each side's NOPs keep the other from giving up an idle session.
@@ -63,7 +61,7 @@ func TestSilentPeerIsGivenUp(t *testing.T) {
 		{
 			name:   "theirs is silent",
 			ours:   ourConfig{Interval: interval, Timeout: timeout},
-			theirs: func(c *smux.Config) { c.KeepAliveDisabled = true },
+			theirs: func(c *theirSettings) { c.KeepAliveDisabled = true },
 		},
 	}, func(t *testing.T, l *link) {
 		start := time.Now()

@@ -3,17 +3,17 @@ package interop
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"runtime/pprof"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/xtaci/smux"
 	"go.uber.org/goleak"
+	xtaci1524 "peer.test/xtaci1524"
 )
 
 // muxSession has the methods of a session that the tests need, of either implementation.
@@ -45,82 +45,6 @@ type ourConfig struct {
 	NoHalfClose       bool
 }
 
-// theirConfig changes the original's defaults. nil changes nothing.
-type theirConfig func(*smux.Config)
-
-// newTheirs starts a session of the original.
-func newTheirs(conn net.Conn, client bool, version int, change theirConfig) (muxSession, error) {
-	cfg := smux.DefaultConfig()
-	cfg.Version = version
-	if change != nil {
-		change(cfg)
-	}
-	start := smux.Server
-	if client {
-		start = smux.Client
-	}
-	s, err := start(conn, cfg)
-	if err != nil {
-		return nil, err
-	}
-	return theirSession{s}, nil
-}
-
-type theirSession struct{ *smux.Session }
-
-func (s theirSession) Open() (muxStream, error) {
-	st, err := s.OpenStream()
-	if err != nil {
-		return nil, err
-	}
-	return &theirStream{Stream: st}, nil
-}
-
-func (s theirSession) Accept() (muxStream, error) {
-	st, err := s.AcceptStream()
-	if err != nil {
-		return nil, err
-	}
-	return &theirStream{Stream: st}, nil
-}
-
-// theirStream hides differences of the original that are not failures. When both ends have sent FIN the stream is
-// closed: Close returns io.ErrClosedPipe, and Read that or io.EOF. WriteTo returns io.EOF where io.WriterTo
-// requires nil.
-type theirStream struct {
-	*smux.Stream
-	halfClosed atomic.Bool
-}
-
-func (s *theirStream) CloseWrite() error {
-	s.halfClosed.Store(true)
-	return s.Stream.CloseWrite()
-}
-
-func (s *theirStream) Read(p []byte) (int, error) {
-	n, err := s.Stream.Read(p)
-	if errors.Is(err, io.ErrClosedPipe) && s.halfClosed.Load() {
-		err = io.EOF
-	}
-	return n, err
-}
-
-func (s *theirStream) WriteTo(w io.Writer) (int64, error) {
-	n, err := s.Stream.WriteTo(w)
-	if err == io.EOF {
-		err = nil
-	}
-	return n, err
-}
-
-func (s *theirStream) Close() error {
-	err := s.Stream.Close()
-	if errors.Is(err, io.ErrClosedPipe) && s.halfClosed.Load() {
-		return nil
-	}
-	return err
-}
-
 // setting is a pair of configurations.
 type setting struct {
 	name         string
@@ -136,6 +60,7 @@ var defaults = setting{name: "defaults", largest: 4 << 20}
 // link is a session of ours and one of theirs over one TCP connection.
 type link struct {
 	ours, theirs muxSession
+	peer         *peer
 	version      int
 	setting      setting
 }
@@ -145,13 +70,14 @@ type end struct {
 	muxSession
 	name string
 
+	peer *peer // at this or the other side
 	// losesUnread is set if unread data is discarded when both ends have sent FIN. Such an end must read
 	// everything before it half-closes.
 	losesUnread bool
 }
 
-func (l *link) our() end   { return end{l.ours, "ours", standIn} }
-func (l *link) their() end { return end{l.theirs, "theirs", true} }
+func (l *link) our() end   { return end{l.ours, "ours", l.peer, standIn && !l.peer.keepsUnread} }
+func (l *link) their() end { return end{l.theirs, "theirs", l.peer, !l.peer.keepsUnread} }
 
 // openers runs test twice on each link: once we open the streams, once they do.
 func openers(t *testing.T, l *link, test func(t *testing.T, opener, acceptor end)) {
@@ -159,21 +85,26 @@ func openers(t *testing.T, l *link, test func(t *testing.T, opener, acceptor end
 	t.Run("opened by them", func(t *testing.T) { test(t, l.their(), l.our()) })
 }
 
-// matrix runs test in both roles and both versions with each setting, in parallel, each on a link of its own. It
-// reports goroutines that are left when all have ended.
+// matrix runs test with every peer, in both roles and both versions, with each setting, in parallel, each on a link of
+// its own. It reports goroutines that are left when all have ended.
 func matrix(t *testing.T, settings []setting, test func(t *testing.T, l *link)) {
+	t.Helper()
+	matrixOf(t, somePeers(nil), settings, test)
+}
+
+// matrixOf is matrix with these peers.
+func matrixOf(t *testing.T, peers []*peer, settings []setting, test func(t *testing.T, l *link)) {
+	t.Helper()
 	checkGoroutines(t)
-	for _, version := range []int{1, 2} {
-		for _, client := range []string{"our client", "their client"} {
-			for _, s := range settings {
-				name := "v1"
-				if version == 2 {
-					name = "v2"
+	for _, p := range peers {
+		for _, version := range []int{1, 2} {
+			for _, client := range []string{"our client", "their client"} {
+				for _, s := range settings {
+					t.Run(fmt.Sprintf("%s/v%d/%s/%s", p.name, version, client, s.name), func(t *testing.T) {
+						t.Parallel()
+						test(t, newLink(t, p, version, client == "our client", s))
+					})
 				}
-				t.Run(name+"/"+client+"/"+s.name, func(t *testing.T) {
-					t.Parallel()
-					test(t, newLink(t, version, client == "our client", s))
-				})
 			}
 		}
 	}
@@ -187,7 +118,7 @@ func checkGoroutines(t *testing.T) {
 }
 
 // newLink connects two sessions, and closes them when the test ends.
-func newLink(t *testing.T, version int, ourClient bool, s setting) *link {
+func newLink(t *testing.T, p *peer, version int, ourClient bool, s setting) *link {
 	t.Helper()
 	clientConn, serverConn := tcpPair(t, s.smallBuffers)
 	ourConn, theirConn := clientConn, serverConn
@@ -202,12 +133,12 @@ func newLink(t *testing.T, version int, ourClient bool, s setting) *link {
 		t.Fatalf("our session: %v", err)
 	}
 	t.Cleanup(func() { ours.Close() })
-	theirs, err := newTheirs(theirConn, !ourClient, version, s.theirs)
+	theirs, err := p.start(theirConn, !ourClient, version, s.theirs)
 	if err != nil {
 		t.Fatalf("their session: %v", err)
 	}
 	t.Cleanup(func() { theirs.Close() })
-	return &link{ours, theirs, version, s}
+	return &link{ours, theirs, p, version, s}
 }
 
 // kernelBuffer is small, but several segments of loopback TCP. With less, TCP waits for timers.
@@ -245,8 +176,8 @@ func tcpPair(t *testing.T, smallBuffers bool) (client, server net.Conn) {
 	return client, server
 }
 
-// hung is how long a link may exist: many times what the slowest test needs.
-const hung = 60 * time.Second
+// hung is how long a link may exist: many times what the slowest test needs, also on a machine with much else to do.
+const hung = 3 * time.Minute
 
 // watch closes the connections of a test that hangs, so that it ends, and logs its stacks. (Only the first stack
 // dump of a run is of interest.)
@@ -340,10 +271,10 @@ func skipStandIn(t *testing.T, why string) {
 	}
 }
 
-// timedOut reports whether err is a time-out by the definition of package net.
+// timedOut reports whether err is a time-out by the definition of package net. xtaci/smux 1.5.24 does not follow it.
 func timedOut(err error) bool {
 	var ne net.Error
-	return errors.As(err, &ne) && ne.Timeout()
+	return errors.As(err, &ne) && ne.Timeout() || errors.Is(err, xtaci1524.ErrTimeout)
 }
 
 // readAll reads to the end of a stream and compares.

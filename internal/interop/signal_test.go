@@ -5,11 +5,16 @@ package interop
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"math"
 	"net"
 	"testing"
 	"time"
 
+	"github.com/smuxkit/smuxkit/internal/testutil"
 	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/wire"
 )
 
 // Our signals change nothing for the original: it does not answer a ping, and streams go on and can be opened by
@@ -53,4 +58,83 @@ func TestOurSignalsChangeNothingForThem(t *testing.T) {
 		}
 		wantNoStreams(t, l)
 	})
+}
+
+// No frame of a signal, an echo or a refusal changes anything for the original: not its session, not a stream that is
+// open, not one that was never opened. They are sent here without a session, also where a session would not send them.
+func TestNoFrameOfASignalChangesAnythingForThem(t *testing.T) {
+	checkGoroutines(t)
+	for _, p := range peers {
+		for version := wire.V1; version <= wire.V2; version++ {
+			for _, client := range []bool{true, false} {
+				t.Run(fmt.Sprintf("%s/%v/their client %v", p.name, version, client), func(t *testing.T) {
+					t.Parallel()
+					signalsChangeNothing(t, p, version, client)
+				})
+			}
+		}
+	}
+}
+
+func signalsChangeNothing(t *testing.T, p *peer, version wire.Version, theirClient bool) {
+	clientConn, serverConn := tcpPair(t, false)
+	ourConn, theirConn, id := serverConn, clientConn, uint32(2)
+	if !theirClient {
+		ourConn, theirConn, id = clientConn, serverConn, 1
+	}
+	theirs, err := p.start(theirConn, theirClient, int(version), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	script := testutil.NewPeer(t, ourConn)
+	script.Ignore(wire.NOP, wire.UPD)
+
+	script.Send(t, testutil.SYN(version, id), testutil.PSH(version, id, []byte("hel")))
+	open, err := theirs.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for last := uint32(math.MaxUint32); last > math.MaxUint32-16; last-- { // of both sides
+		script.Send(t, testutil.FIN(version, last), testutil.FIN(version, last))
+	}
+	for _, never := range []uint32{id + 100, id + 101, math.MaxUint32, math.MaxUint32 - 1} {
+		mark := testutil.PSH(version, never, nil)
+		script.Send(t, mark, mark, testutil.FIN(version, never), testutil.FIN(version, never))
+	}
+	script.Send(t, testutil.PSH(version, id, nil), testutil.PSH(version, id, nil), testutil.PSH(version, id, []byte("lo")))
+	got := make([]byte, 5)
+	if _, err := io.ReadFull(open, got); err != nil || string(got) != "hello" {
+		t.Errorf("they read %q, %v", got, err)
+	}
+	mustWrite(t, "theirs", open, []byte("answer"))
+	script.ExpectData(t, "the open stream goes on", id, []byte("answer"))
+
+	opened, err := theirs.Open()
+	if err != nil {
+		t.Fatalf("they open a stream after all signals: %v", err)
+	}
+	syn := script.Next(t, "they can open streams")
+	if syn.Command != wire.SYN {
+		t.Errorf("got %v, want SYN", syn)
+	}
+	fin := testutil.FIN(version, syn.StreamID)
+	mark := testutil.PSH(version, syn.StreamID, nil)
+	script.Send(t, mark, mark, fin, fin)
+	if n, err := opened.Read(got); n > 0 || err != io.EOF {
+		t.Errorf("they read %d bytes of a refused stream, %v", n, err)
+	}
+	mustClose(t, "theirs", opened)
+	script.ExpectFrame(t, "they close the refused stream", fin)
+
+	fin = testutil.FIN(version, id)
+	script.Send(t, fin, fin)
+	if err := wantEOF(open); err != nil {
+		t.Errorf("theirs: %v", err)
+	}
+	mustClose(t, "theirs", open)
+	script.ExpectFrame(t, "they close their stream", fin)
+	if n := theirs.NumStreams(); n != 0 {
+		t.Errorf("they have %d streams", n)
+	}
 }

@@ -2,18 +2,14 @@
 
 package interop
 
-import (
-	"net"
-
-	"github.com/xtaci/smux"
-)
+import "net"
 
 // standIn reports whether the original takes our place.
 const standIn = true
 
 // newOurs starts a session of the original with the settings of ours.
 func newOurs(conn net.Conn, client bool, cfg ourConfig) (muxSession, error) {
-	return newTheirs(conn, client, max(cfg.Version, 1), func(c *smux.Config) {
+	return newest.start(conn, client, max(cfg.Version, 1), func(c *theirSettings) {
 		c.KeepAliveDisabled = cfg.NoKeepAlive
 		if cfg.MaxFrameSize != 0 {
 			c.MaxFrameSize = cfg.MaxFrameSize

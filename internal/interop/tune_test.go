@@ -31,7 +31,7 @@ func TestOurWindowMakesTheirSenderTenTimesAsFast(t *testing.T) {
 		rate   float64 // what the test finds
 	}{
 		{name: "theirs, with itself", start: func(conn net.Conn, client bool) (muxSession, error) {
-			return newTheirs(conn, client, version, nil)
+			return newest.start(conn, client, version, nil)
 		}},
 		{name: "ours, as a server", start: func(conn net.Conn, client bool) (muxSession, error) {
 			return newOurs(conn, client, ourConfig{Version: version})
@@ -52,12 +52,12 @@ func TestOurWindowMakesTheirSenderTenTimesAsFast(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer receiver.Close()
-		sender, err := newTheirs(senderConn, !r.client, version, nil)
+		sender, err := newest.start(senderConn, !r.client, version, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer sender.Close()
-		in, out := oneWay(t, end{receiver, "the receiver", true}, end{sender, "the sender", true}, r.client)
+		in, out := oneWay(t, end{receiver, "the receiver", newest, true}, end{sender, "the sender", newest, true}, r.client)
 		go func() {
 			buf := make([]byte, 64<<10)
 			for {

@@ -13,7 +13,6 @@ import (
 
 	"github.com/smuxkit/smuxkit/session"
 	"github.com/smuxkit/smuxkit/wire"
-	"github.com/xtaci/smux"
 )
 
 // clientKind is one way to dial our version 0 server.
@@ -22,24 +21,46 @@ type clientKind struct {
 	start func(net.Conn) (muxSession, error)
 }
 
-var clientKinds = []clientKind{
-	{"theirs v1", func(c net.Conn) (muxSession, error) { return newTheirs(c, true, 1, nil) }},
-	{"theirs v2", func(c net.Conn) (muxSession, error) { return newTheirs(c, true, 2, nil) }},
-	{"ours by default", func(c net.Conn) (muxSession, error) {
-		s, err := session.Client(c, nil)
-		return ourSession{s}, err
-	}},
-	{"ours v2", func(c net.Conn) (muxSession, error) { return newOurs(c, true, ourConfig{Version: 2}) }},
+// clientKinds returns those with a peer, and our own.
+func clientKinds(p *peer) []clientKind {
+	return []clientKind{
+		{"theirs v1", func(c net.Conn) (muxSession, error) { return p.start(c, true, 1, nil) }},
+		{"theirs v2", func(c net.Conn) (muxSession, error) { return p.start(c, true, 2, nil) }},
+		{"ours by default", func(c net.Conn) (muxSession, error) {
+			s, err := session.Client(c, nil)
+			return ourSession{s}, err
+		}},
+		{"ours v2", func(c net.Conn) (muxSession, error) { return newOurs(c, true, ourConfig{Version: 2}) }},
+	}
 }
 
 // One server with Version 0 serves clients of both versions at once.
 func TestVersion0ServerServesClientsOfBothVersions(t *testing.T) {
+	eachPeer(t, func(t *testing.T, p *peer) {
+		clientsOfAKind := 1
+		if p == newest {
+			clientsOfAKind = 3
+		}
+		serveAllClients(t, p, clientsOfAKind)
+	})
+}
+
+// eachPeer runs test with every peer.
+func eachPeer(t *testing.T, test func(t *testing.T, p *peer)) {
+	t.Helper()
 	checkGoroutines(t)
+	for _, p := range peers {
+		t.Run(p.name, func(t *testing.T) { test(t, p) })
+	}
+}
+
+// serveAllClients serves so many clients of each kind at once, with one server.
+func serveAllClients(t *testing.T, p *peer, clientsOfAKind int) {
 	const (
-		clientsOfAKind = 3
-		streams        = 8 // opened by each side of each session
-		largest        = 1 << 20
+		streams = 8 // opened by each side of each session
+		largest = 1 << 20
 	)
+	kinds := clientKinds(p)
 	seed := newSeed(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -53,7 +74,7 @@ func TestVersion0ServerServesClientsOfBothVersions(t *testing.T) {
 
 	// The server has one listener and no setting for the version.
 	wg.Go(func() {
-		for range clientsOfAKind * len(clientKinds) {
+		for range clientsOfAKind * len(kinds) {
 			conn, err := l.Accept()
 			if err != nil {
 				t.Errorf("accept a connection: %v", err)
@@ -70,14 +91,14 @@ func TestVersion0ServerServesClientsOfBothVersions(t *testing.T) {
 				<-ended
 				s.Close()
 			})
-			e := end{ourSession{s}, "the server", false}
+			e := end{ourSession{s}, "the server", p, false}
 			serve(t, e, seed, largest, streams, wg.Go)
 			// It opens streams at once, before it knows the version.
 			exchange(t, e, seed, largest, numbers(1000, streams), wg.Go)
 		}
 	})
 
-	for _, kind := range clientKinds {
+	for _, kind := range kinds {
 		for range clientsOfAKind {
 			wg.Go(func() {
 				conn, err := net.Dial("tcp", l.Addr().String())
@@ -96,8 +117,8 @@ func TestVersion0ServerServesClientsOfBothVersions(t *testing.T) {
 					<-ended
 					s.Close()
 				})
-				_, theirs := s.(theirSession)
-				e := end{s, kind.name, theirs}
+				_, ours := s.(ourSession)
+				e := end{s, kind.name, p, !ours && !p.keepsUnread}
 				serve(t, e, seed, largest, streams, wg.Go)
 				exchange(t, e, seed, largest, numbers(0, streams), wg.Go)
 			})
@@ -111,10 +132,13 @@ func TestVersion0ServerServesClientsOfBothVersions(t *testing.T) {
 // A server with Version 0 that opens streams waits for the client's first frame. The original's first frame is its
 // first keep-alive.
 func TestVersion0ServerWaitsForTheVersion(t *testing.T) {
-	checkGoroutines(t)
+	eachPeer(t, serverWaitsForTheVersion)
+}
+
+func serverWaitsForTheVersion(t *testing.T, p *peer) {
 	for _, version := range []int{1, 2} {
 		client, server := tcpPair(t, false)
-		theirs, err := newTheirs(client, true, version, theirKeepAlive(interval, never))
+		theirs, err := p.start(client, true, version, theirKeepAlive(interval, never))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,7 +148,7 @@ func TestVersion0ServerWaitsForTheVersion(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		l := &link{ours: ourSession{s}, theirs: theirs, version: version}
+		l := &link{ours: ourSession{s}, theirs: theirs, peer: p, version: version}
 		ourStream, theirStream := connect(t, l.our(), l.their())
 		mustClose(t, "ours", ourStream)
 		mustClose(t, "theirs", theirStream)
@@ -133,10 +157,13 @@ func TestVersion0ServerWaitsForTheVersion(t *testing.T) {
 
 // A client of another version gets its connection closed.
 func TestClientOfAnotherVersionIsClosed(t *testing.T) {
-	checkGoroutines(t)
+	eachPeer(t, clientOfAnotherVersionIsClosed)
+}
+
+func clientOfAnotherVersionIsClosed(t *testing.T, p *peer) {
 	for _, c := range []struct{ ours, theirs int }{{1, 2}, {2, 1}} {
 		client, server := tcpPair(t, false)
-		theirs, err := newTheirs(client, true, c.theirs, func(c *smux.Config) { c.KeepAliveDisabled = true })
+		theirs, err := p.start(client, true, c.theirs, func(c *theirSettings) { c.KeepAliveDisabled = true })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,7 +199,10 @@ func TestClientOfAnotherVersionIsClosed(t *testing.T) {
 // Our client with the default version says what is wrong with a server of the other one: at the first NOP, or at
 // its time-out.
 func TestOurClientSaysThatTheServerHasAnotherVersion(t *testing.T) {
-	checkGoroutines(t)
+	eachPeer(t, ourClientSaysThatTheServerHasAnotherVersion)
+}
+
+func ourClientSaysThatTheServerHasAnotherVersion(t *testing.T, p *peer) {
 	for _, c := range []struct {
 		name   string
 		theirs theirConfig
@@ -180,11 +210,11 @@ func TestOurClientSaysThatTheServerHasAnotherVersion(t *testing.T) {
 		want   string
 	}{
 		{"the server sends NOPs", theirKeepAlive(interval, never), never, "the frame has version 1, this session has version 2"},
-		{"the server is silent", func(c *smux.Config) { c.KeepAliveDisabled = true }, 2 * interval, "no frame was ever received: does the peer speak version 2?"},
+		{"the server is silent", func(c *theirSettings) { c.KeepAliveDisabled = true }, 2 * interval, "no frame was ever received: does the peer speak version 2?"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			client, server := tcpPair(t, false)
-			theirs, err := newTheirs(server, false, 1, c.theirs)
+			theirs, err := p.start(server, false, 1, c.theirs)
 			if err != nil {
 				t.Fatal(err)
 			}
