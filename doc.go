@@ -8,6 +8,11 @@
 //   - [github.com/smuxkit/smuxkit/session] runs many streams over one connection. Begin here: Client, Server, Config.
 //   - [github.com/smuxkit/smuxkit/stream] has the Stream, a net.Conn with half-close, and the errors of its calls.
 //
+// On top of these, for programs of certain kinds:
+//
+//   - [github.com/smuxkit/smuxkit/stream/relay] joins two connections, such as a stream and a socket. Proxies and tunnels
+//     are made of it.
+//
 // Some fields of session.Config have types of other packages:
 //
 //   - [github.com/smuxkit/smuxkit/flow] has flow control: Budget limits the memory of several sessions together, Rate

@@ -13,22 +13,21 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"log"
 	"net"
 	"os"
 	"os/signal"
-	"sync"
 	"time"
 
 	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/stream/relay"
 )
 
 // With version 2, a slow connection does not stop the others. Set explicitly, the far end takes no other version.
 //
 // Both ends are smuxkit, so that half-close works and each end learns when the other closes a stream. If the other end
-// is xtaci/smux or a fork of it, and does not half-close, set NoHalfClose: otherwise aborted downloads go on. Then join
-// ends both directions when one has ended.
+// is xtaci/smux or a fork of it, and does not half-close, set NoHalfClose: otherwise aborted downloads go on.
 var config = &session.Config{Version: 2}
 
 const dialTimeout = 10 * time.Second
@@ -78,9 +77,9 @@ func near(ctx context.Context, l net.Listener, via string) {
 			s, err = dial(via)
 		}
 		if err == nil {
-			var st halfCloser
+			var st *stream.Stream
 			if st, err = s.OpenStream(ctx); err == nil {
-				go join(conn.(*net.TCPConn), st)
+				go join(ctx, conn, st)
 				continue
 			}
 		}
@@ -123,48 +122,27 @@ func far(ctx context.Context, l net.Listener, target string) {
 				if err != nil {
 					return
 				}
-				go connect(st, target)
+				go connect(ctx, st, target)
 			}
 		}()
 	}
 }
 
 // connect connects one stream to target.
-func connect(st halfCloser, target string) {
+func connect(ctx context.Context, st *stream.Stream, target string) {
 	conn, err := net.DialTimeout("tcp", target, dialTimeout)
 	if err != nil {
 		log.Print(err)
 		st.Close()
 		return
 	}
-	join(st, conn.(*net.TCPConn))
+	join(ctx, st, conn)
 }
 
-// A halfCloser is a *net.TCPConn or a *stream.Stream.
-type halfCloser interface {
-	net.Conn
-	CloseWrite() error
-}
-
-// join copies data between a and b in both directions until both have ended, and then closes
-// them. It passes the end of one direction on, and the other direction goes on. If a direction
-// fails, or its end cannot be passed on, join closes both connections. smux has no reset, so the
-// other end sees a normal end.
-func join(a, b halfCloser) {
-	var wg sync.WaitGroup
-	pass := func(to, from halfCloser) {
-		_, err := io.Copy(to, from)
-		if err == nil {
-			err = to.CloseWrite()
-		}
-		if err != nil {
-			a.Close()
-			b.Close()
-		}
+// join copies data between a and b in both directions until both have ended, and closes them. smux has no reset, so that
+// the other end of a stream sees a normal end also after an error.
+func join(ctx context.Context, a, b net.Conn) {
+	if _, err := relay.Join(ctx, a, b, nil); err != nil && ctx.Err() == nil {
+		log.Printf("%v - %v: %v", a.RemoteAddr(), b.RemoteAddr(), err)
 	}
-	wg.Go(func() { pass(a, b) })
-	wg.Go(func() { pass(b, a) })
-	wg.Wait()
-	a.Close()
-	b.Close()
 }
