@@ -131,6 +131,11 @@ func (w *ReceiveWindow) rtt() micros {
 	return w.tuner.path.minRTT
 }
 
+// UsesTime reports whether the window uses the parameter now of AddReceived and AddRead. It does
+// not before the first update that is due because of data that was read. Until then callers may
+// pass 0, and need not read a clock.
+func (w *ReceiveWindow) UsesTime() bool { return w.tuner != nil }
+
 // Update returns the fields of a window update. The update counts as sent at the time now,
 // so call Update right before the update is encoded. Only Open, Update and Reclaim ask alloc
 // for another window. After Finish, Update returns the limit of the last update.

@@ -209,3 +209,31 @@ func TestReceiveWindowCountsAcrossTheWrap(t *testing.T) {
 		}
 	}
 }
+
+// Until a window uses the time, what it does is the same at any time. It uses the time after the first update that is
+// due because of data that was read.
+func TestReceiveWindowIgnoresTheTimeUntilItUsesIt(t *testing.T) {
+	var late, none flow.ReceiveWindow
+	for read := 0; ; read += 4096 {
+		now := time.Duration(read) * time.Millisecond
+		must(t, late.AddReceived(4096, now, 0))
+		must(t, none.AddReceived(4096, 0, 0))
+		due := late.AddRead(4096, now)
+		if none.AddRead(4096, 0) != due {
+			t.Fatalf("an update is due after %d bytes: %v, without the time %v", read, due, !due)
+		}
+		if late.UsesTime() || none.UsesTime() {
+			t.Fatalf("after %d bytes, a window uses the time", read)
+		}
+		if late != none {
+			t.Fatalf("after %d bytes, the windows differ", read)
+		}
+		if due {
+			break
+		}
+	}
+	late.Update(nil, time.Second)
+	if !late.UsesTime() {
+		t.Error("after an update, the window does not use the time")
+	}
+}

@@ -50,7 +50,7 @@ func (s *Session) accept() (*sessionStream, error) {
 		if len(s.backlog) == 0 {
 			s.backlog = nil
 			if s.acceptStopped && s.drain == drainDone {
-				s.accepting.Broadcast() // it was the last one
+				s.accepting.broadcast() // it was the last one
 			}
 		}
 		return st, nil
@@ -67,15 +67,15 @@ func (s *Session) accept() (*sessionStream, error) {
 }
 
 // handleSYN adds the stream that the peer opens to the backlog, or refuses it. Once the session is closing, it does
-// neither.
-func (s *Session) handleSYN(h wire.Header) error {
+// neither. It returns the stream that it has added.
+func (s *Session) handleSYN(h wire.Header) (*sessionStream, error) {
 	if s.isLocal(h.StreamID) {
-		return &ProtocolError{Header: h, Err: ErrStreamParity}
+		return nil, &ProtocolError{Header: h, Err: ErrStreamParity}
 	}
 	s.mu.Lock()
 	if _, ok := s.streams[h.StreamID]; ok {
 		s.mu.Unlock()
-		return &ProtocolError{Header: h, Err: ErrStreamInUse}
+		return nil, &ProtocolError{Header: h, Err: ErrStreamInUse}
 	}
 	if s.phase > phaseShutdown || s.drain == drainDone || s.isFull() {
 		refuse := s.phase <= phaseShutdown
@@ -84,21 +84,21 @@ func (s *Session) handleSYN(h wire.Header) error {
 			s.stats.streamsRefused.Add(1)
 			s.out.refuse(h.StreamID)
 		}
-		return nil
+		return nil, nil
 	}
 	st := s.newStream(h.StreamID, false)
 	s.peerStreams++
 	s.backlog = append(s.backlog, st)
-	s.accepting.Signal()
+	s.accepting.signal()
 	s.mu.Unlock()
 	s.stats.streamsAccepted.Add(1)
 	st.core.Start()
-	return nil
+	return st, nil
 }
 
 // isFull reports whether one more stream of the peer would exceed a limit. The caller holds s.mu.
 func (s *Session) isFull() bool {
-	return s.peerStreams >= s.maxStreams || s.acceptBacklog > 0 && len(s.backlog) >= s.acceptBacklog
+	return s.peerStreams >= int(s.maxStreams) || s.acceptBacklog > 0 && len(s.backlog) >= int(s.acceptBacklog)
 }
 
 // Accept is [Session.AcceptStream] without a context. It makes the Session a net.Listener.
@@ -131,7 +131,7 @@ func (e endError) Temporary() bool { return false }
 // await waits until ready returns true, or ctx ends. It returns nil in the first case and ctx's error in the
 // second. It calls ready with s.mu held, first at once and then each time c is woken. The caller does not hold
 // s.mu. The application may have implemented ctx, so its methods are called without the lock.
-func (s *Session) await(ctx context.Context, c *sync.Cond, ready func() bool) error {
+func (s *Session) await(ctx context.Context, c *condition, ready func() bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (s *Session) await(ctx context.Context, c *sync.Cond, ready func() bool) er
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for !ready() {
-			c.Wait()
+			c.wait(&s.mu)
 		}
 		return nil
 	}
@@ -153,20 +153,44 @@ func (s *Session) await(ctx context.Context, c *sync.Cond, ready func() bool) er
 }
 
 // awaitContext is await for a ctx that may end. It is apart because it allocates memory.
-func (s *Session) awaitContext(ctx context.Context, c *sync.Cond, ready func() bool) error {
+func (s *Session) awaitContext(ctx context.Context, c *condition, ready func() bool) error {
 	var ended error // guarded by s.mu
 	stop := context.AfterFunc(ctx, func() {
 		err := ctx.Err()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		ended = err
-		c.Broadcast() // all: a Signal for a new stream may have woken this call, which will not take it
+		c.broadcast() // all: a Signal for a new stream may have woken this call, which will not take it
 	})
 	defer stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ended == nil && !ready() {
-		c.Wait()
+		c.wait(&s.mu)
 	}
 	return ended
+}
+
+// A condition is a sync.Cond that is allocated when a call first waits. The session's mu guards it.
+type condition struct{ cond *sync.Cond }
+
+// wait releases mu, the session's, until the condition is woken.
+func (c *condition) wait(mu *sync.Mutex) {
+	if c.cond == nil {
+		c.cond = sync.NewCond(mu)
+	}
+	c.cond.Wait()
+}
+
+// signal wakes one call that waits, and broadcast all of them.
+func (c *condition) signal() {
+	if c.cond != nil {
+		c.cond.Signal()
+	}
+}
+
+func (c *condition) broadcast() {
+	if c.cond != nil {
+		c.cond.Broadcast()
+	}
 }

@@ -185,8 +185,8 @@ func (s *Session) listStreams() []*sessionStream {
 
 // wakeAll wakes the calls of AcceptStream and OpenStream. The caller holds s.mu.
 func (s *Session) wakeAll() {
-	s.accepting.Broadcast()
-	s.opening.Broadcast()
+	s.accepting.broadcast()
+	s.opening.broadcast()
 }
 
 // end ends the session, for the given reason, and returns the error of closing the transport. If the session has

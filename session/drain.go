@@ -66,7 +66,7 @@ func (s *Session) handleDrainEcho() {
 // finishDrain ends the drain: from now on the session refuses the peer's streams. The caller holds s.mu.
 func (s *Session) finishDrain() {
 	s.drain = drainDone
-	s.accepting.Broadcast() // if a Listener is closed, Accept fails once nothing waits any more
+	s.accepting.broadcast() // if a Listener is closed, Accept fails once nothing waits any more
 	s.wakeShutdown()
 }
 
@@ -104,7 +104,7 @@ func (s *Session) handleDrain() {
 		if s.draining != nil {
 			close(s.draining)
 		}
-		s.opening.Broadcast()
+		s.opening.broadcast()
 	}
 	s.mu.Unlock()
 	s.echoDue.Store(true)

@@ -91,15 +91,25 @@ func (r *reader) handleFrame(h wire.Header, body []byte) error {
 	switch h.Command {
 	case wire.NOP:
 	case wire.SYN:
-		return s.handleSYN(h)
+		st, err := s.handleSYN(h)
+		r.st = st
+		return err
 	case wire.PSH:
 		r.handlePSH(h)
 	case wire.FIN:
 		r.handleFIN(h)
 	case wire.UPD:
-		return s.handleUPD(h, body)
+		return r.handleUPD(h, body)
 	}
 	return nil
+}
+
+// stream returns the open stream with the given id, or nil. The last frame was often one of the same stream.
+func (r *reader) stream(id uint32) *sessionStream {
+	if st := r.st; st != nil && st.core.Stream().ID() == id && !st.removed.Load() {
+		return st
+	}
+	return r.s.stream(id)
 }
 
 // handlePSH begins a payload. If its stream is not open, the payload is thrown away: the stream has been closed, or
@@ -109,7 +119,7 @@ func (r *reader) handlePSH(h wire.Header) {
 		r.handleEmpty(h)
 		return
 	}
-	st := r.s.stream(h.StreamID)
+	st := r.stream(h.StreamID)
 	if st != r.filling {
 		r.wakeFilling()
 	}
@@ -123,8 +133,8 @@ func (r *reader) handlePSH(h wire.Header) {
 }
 
 // handleUPD gives a stream its new send window.
-func (s *Session) handleUPD(h wire.Header, body []byte) error {
-	st := s.stream(h.StreamID)
+func (r *reader) handleUPD(h wire.Header, body []byte) error {
+	st := r.stream(h.StreamID)
 	if st == nil {
 		return nil
 	}

@@ -35,7 +35,7 @@ func (l *listener) Close() error {
 func (s *Session) stopAccepting() {
 	s.mu.Lock()
 	s.acceptStopped = true
-	s.accepting.Broadcast()
+	s.accepting.broadcast()
 	s.mu.Unlock()
 	s.startDrain()
 }

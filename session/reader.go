@@ -24,7 +24,7 @@ type reader struct {
 	staging *[stagingSize]byte // nil while it holds nothing
 	r, w    int                // staging[r:w] is not decoded yet
 
-	st       *sessionStream // the payload's stream; nil if the payload is thrown away
+	st       *sessionStream // the payload's stream; nil if the payload is thrown away. Between frames, the last frame's
 	left     uint32         // bytes of the payload that are still to come
 	large    bool           // the whole payload has minDirect bytes or more
 	direct   bool           // the payload is read directly: it is large, or it follows a large one

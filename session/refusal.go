@@ -68,7 +68,7 @@ func (r *reader) handleEmpty(h wire.Header) {
 		r.refusals.Store(p)
 	}
 	p.match(h, s.stats.framesReceived.Load())
-	if st := s.stream(h.StreamID); st != nil {
+	if st := r.stream(h.StreamID); st != nil {
 		st.core.HandleEmpty()
 	}
 }
@@ -81,7 +81,8 @@ func (r *reader) handleFIN(h wire.Header) {
 	if p != nil {
 		refused = p.match(h, s.stats.framesReceived.Load())
 	}
-	if st := s.stream(h.StreamID); st != nil {
+	if st := r.stream(h.StreamID); st != nil {
+		r.st = st
 		refused = st.core.HandleFIN()
 	} else if h.StreamID > lastStreamID {
 		s.handleSignal(h)

@@ -27,7 +27,7 @@ type Session struct {
 	ver    atomic.Uint32 // wire.Version; 0 until a server has learned it
 
 	// Settings from Config. Parts of the session have their own.
-	acceptBacklog, maxStreams int
+	acceptBacklog, maxStreams int32
 	closeTimeout              time.Duration
 	logger                    *slog.Logger
 
@@ -71,8 +71,8 @@ type Session struct {
 	nextID        uint64                    // the id of the next stream that this side opens
 
 	backlog    []*sessionStream // streams that wait to be accepted; nil if there are none
-	accepting  sync.Cond        // backlog, acceptStopped, drain or phase has changed
-	opening    sync.Cond        // ver, unsentSYN, peerDraining or phase has changed
+	accepting  condition        // backlog, acceptStopped, drain or phase has changed
+	opening    condition        // ver, unsentSYN, peerDraining or phase has changed
 	drained    chan struct{}    // if not nil, closed when streams becomes empty, or drain becomes drainDone
 	draining   chan struct{}    // if not nil, closed when peerDraining becomes true
 	drainTimer *time.Timer      // runs drainExpired
@@ -156,8 +156,8 @@ func newSession(conn io.ReadWriteCloser, config *Config, client bool) *Session {
 	s := &Session{
 		conn:          conn,
 		client:        client,
-		acceptBacklog: config.AcceptBacklog,
-		maxStreams:    config.MaxStreams,
+		acceptBacklog: int32(config.AcceptBacklog),
+		maxStreams:    int32(config.MaxStreams),
 		closeTimeout:  config.CloseTimeout,
 		logger:        config.Logger,
 		clock:         activityClock{begin: time.Now()},
@@ -190,8 +190,6 @@ func newSession(conn io.ReadWriteCloser, config *Config, client bool) *Session {
 	if s.latency != nil {
 		s.shared.Windows = &s.latency.windows
 	}
-	s.accepting.L = &s.mu
-	s.opening.L = &s.mu
 	s.reclaim.s = s
 	s.keepalive.s, s.keepalive.policy = s, config.KeepAlive
 	s.stalls = newStallWatch(s, config)
@@ -245,7 +243,7 @@ func (s *Session) setVersion(v wire.Version) {
 	s.mu.Lock()
 	s.shared.Version = v
 	s.ver.Store(uint32(v))
-	s.opening.Broadcast()
+	s.opening.broadcast()
 	drain := s.drain == drainDue
 	if drain {
 		s.drain = drainSent

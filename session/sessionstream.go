@@ -1,6 +1,7 @@
 package session
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/smuxkit/smuxkit/shaper"
@@ -15,6 +16,7 @@ type sessionStream struct {
 	flow    shaper.Flow // for the scheduler
 	core    stream.Core
 	traffic streamTraffic // for latency
+	removed atomic.Bool   // the session does not know the stream any more
 }
 
 var _ stream.Notifier = (*sessionStream)(nil)
@@ -47,7 +49,7 @@ func (st *sessionStream) Opened() {
 	case maxUnsentSYN - 1:
 		st.s.mu.Lock()
 		defer st.s.mu.Unlock()
-		st.s.opening.Broadcast()
+		st.s.opening.broadcast()
 	case 0:
 		if st.s.echoDue.Load() {
 			st.s.echoDrain()
@@ -62,6 +64,7 @@ func (st *sessionStream) Finished() {
 	s.mu.Lock()
 	if s.streams[id] == st {
 		delete(s.streams, id)
+		st.removed.Store(true)
 		if !s.isLocal(id) {
 			s.peerStreams--
 		}

@@ -17,8 +17,7 @@ import (
 // If some of the accepted data was thrown away instead, Close returns the reason: that of the session's end,
 // [ErrPeerClosed] or [ErrRefused]. A second Close does nothing and returns nil.
 func (s *Stream) Close() error {
-	now := s.now()
-	s.mu.Lock()
+	now := s.lock()
 	defer s.unlock()
 	if s.closed != notClosed {
 		return nil
@@ -119,8 +118,7 @@ func (s *Stream) CloseWrite() error {
 // data that arrives later are thrown away. The peer does not learn of it, as the protocol has no frame for it, and
 // can go on writing. CloseRead always returns nil; a second call does nothing.
 func (s *Stream) CloseRead() error {
-	now := s.now()
-	s.mu.Lock()
+	now := s.lock()
 	defer s.unlock()
 	if dropped := s.recv.discard(); dropped > 0 {
 		s.due.returned += dropped

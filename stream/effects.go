@@ -19,6 +19,12 @@ func (s *Stream) unlock() {
 	}
 	due := s.due
 	s.due = effects{}
+	switch {
+	case due.control > 0: // told after data
+		s.unhurried = due.control != SendNow
+	case due.data > 0:
+		s.unhurried = due.data != SendNow
+	}
 	s.mu.Unlock()
 	if due == (effects{}) && !finished {
 		return

@@ -23,8 +23,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 }
 
 func (s *Stream) read(p []byte) (int, error) {
-	now := s.now()
-	s.mu.Lock()
+	now := s.lock()
 	defer s.unlock()
 	h := &s.recv
 	flushed := false
@@ -48,6 +47,7 @@ func (s *Stream) read(p []byte) (int, error) {
 		if !flushed && s.needsFlush() {
 			flushed = true
 			s.flush()
+			now = s.now()
 			continue
 		}
 		n := 0
@@ -56,7 +56,7 @@ func (s *Stream) read(p []byte) (int, error) {
 		} else {
 			n = s.readInto(p)
 		}
-		now = s.nowUnlocked()
+		now = s.now()
 		if n > 0 {
 			s.noteConsumed(n, now)
 			return n, nil
@@ -64,19 +64,9 @@ func (s *Stream) read(p []byte) (int, error) {
 	}
 }
 
-// nowUnlocked returns the time as now does, but for a caller that holds s.mu. It releases s.mu meanwhile, and settles
-// what fell due.
-func (s *Stream) nowUnlocked() time.Duration {
-	if !s.isWindowed() {
-		return 0
-	}
-	defer s.mu.Lock()
-	s.unlock()
-	return s.now()
-}
-
-// needsFlush reports whether something should be sent before a Read waits for the peer.
-func (s *Stream) needsFlush() bool { return s.queued != 0 || s.holds() }
+// needsFlush reports whether something should be sent before a Read waits for the peer. What was queued with SendNow is
+// being sent already.
+func (s *Stream) needsFlush() bool { return s.queued != 0 && s.unhurried || s.holds() }
 
 // flush makes the session send what is queued, and data that is held back. It releases s.mu meanwhile.
 func (s *Stream) flush() {
@@ -189,8 +179,7 @@ func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 
 // next waits for unread data and returns its first buffer. The buffer belongs to the caller from then on.
 func (s *Stream) next() (*buffer.Buf, error) {
-	now := s.now()
-	s.mu.Lock()
+	now := s.lock()
 	defer s.unlock()
 	flushed := false
 	for {
@@ -206,10 +195,11 @@ func (s *Stream) next() (*buffer.Buf, error) {
 		if !flushed && s.needsFlush() {
 			flushed = true
 			s.flush()
+			now = s.now()
 			continue
 		}
 		s.wait(&s.recv.readers)
-		now = s.nowUnlocked()
+		now = s.now()
 	}
 }
 

@@ -110,8 +110,7 @@ const (
 // Read and Write fail with [flow.ErrWindow]. The same holds for Commit.
 func (c *Core) Deliver(data []byte, more bool) Delivery {
 	s := &c.s
-	now := s.now()
-	s.mu.Lock()
+	now := s.lock()
 	defer s.unlock()
 	h := &s.recv
 	if h.refusal != refusalRuledOut {
@@ -213,8 +212,7 @@ func (c *Core) Reserve(n int, brief bool) []byte {
 // Commit says that the first n bytes of the memory that Reserve returned hold data now. n may be 0.
 func (c *Core) Commit(n int) Delivery {
 	s := &c.s
-	now := s.now()
-	s.mu.Lock()
+	now := s.lock()
 	defer s.unlock()
 	h := &s.recv
 	memory := h.reserved
@@ -300,8 +298,7 @@ func (h *recvHalf) stalled(round uint64) int {
 // with [ErrStalled]. FailStalled returns how many unread bytes it has thrown away.
 func (c *Core) FailStalled(round uint64) (dropped int) {
 	s := &c.s
-	now := s.now()
-	s.mu.Lock()
+	now := s.lock()
 	defer s.unlock()
 	if dropped = s.recv.stalled(round); dropped > 0 && s.closed == notClosed {
 		s.close(closedByStall, now)

@@ -115,8 +115,7 @@ func (s *Stream) peerClosedErr() error {
 // Read and Write fail with [ErrRefused] if it is a stream of this package.
 func (c *Core) Refuse() {
 	s := &c.s
-	now := s.now()
-	s.mu.Lock()
+	now := s.lock()
 	defer s.unlock()
 	if s.closed != notClosed {
 		return

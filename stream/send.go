@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"time"
+
 	"github.com/smuxkit/smuxkit/flow"
 	"github.com/smuxkit/smuxkit/internal/buffer"
 	"github.com/smuxkit/smuxkit/wire"
@@ -118,18 +120,29 @@ func (f frameSet) has(g frameSet) bool { return f&g != 0 }
 // AppendControl adds the control frames that are due, SYN and UPD, to b. After that the stream is not queued for them,
 // until the next SendControl.
 func (c *Core) AppendControl(b *wire.Batch) {
-	s := &c.s
-	now := s.now()
+	if c.s.appendQueuedSYN(b) {
+		c.s.appendUpdate(b, c.s.notifier.Now())
+	}
+}
+
+// appendQueuedSYN adds the SYN if it is due, and reports whether an update is due.
+func (s *Stream) appendQueuedSYN(b *wire.Batch) (updateDue bool) {
 	s.mu.Lock()
 	defer s.unlock()
 	s.queued &^= controlQueue
 	s.appendSYN(b)
-	if s.send.frames.has(frameUPD) {
-		s.send.frames &^= frameUPD
-		if s.needsWindow() {
-			consumed, window := s.recv.window.Update(s.shared.windows(), now)
-			b.Update(s.header(wire.UPD), wire.WindowUpdate{Consumed: consumed, Window: window})
-		}
+	return s.send.frames.has(frameUPD)
+}
+
+// appendUpdate adds the update that is due.
+func (s *Stream) appendUpdate(b *wire.Batch, now time.Duration) {
+	s.mu.Lock()
+	defer s.unlock()
+	s.send.frames &^= frameUPD
+	if s.needsWindow() {
+		consumed, window := s.recv.window.Update(s.shared.windows(), now)
+		b.Update(s.header(wire.UPD), wire.WindowUpdate{Consumed: consumed, Window: window})
+		s.timed.Store(s.recv.window.UsesTime())
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/smuxkit/smuxkit/flow"
@@ -29,9 +30,11 @@ type Stream struct {
 	send    sendHalf
 	extras  *extras // nil until needed
 
-	queued   queueSet // the queues of the session in which the stream waits
-	finished bool     // Finished was called, or must not be called: the session has ended
-	due      effects  // what unlock settles
+	queued    queueSet    // the queues of the session in which the stream waits
+	unhurried bool        // the session was told of something in queued, and not with SendNow since
+	finished  bool        // Finished was called, or must not be called: the session has ended
+	timed     atomic.Bool // the receive window uses the time. Once set, it stays set; see lock
+	due       effects     // what unlock settles
 }
 
 // A closeReason says whether this side has closed the stream, and why.
@@ -116,11 +119,30 @@ func (s *Stream) sessionErr() error {
 // isWindowed reports whether the stream has windows, which only version 2 has.
 func (s *Stream) isWindowed() bool { return s.shared.Version == wire.V2 }
 
-// now returns the time for the receive window, or 0 if there is none. The caller must not hold s.mu.
-func (s *Stream) now() time.Duration {
-	if !s.isWindowed() {
+// lock takes s.mu. It returns the time for the receive window, or 0 if the window does not use the time: most short
+// streams never need the clock. It reads the clock before it takes s.mu.
+func (s *Stream) lock() (now time.Duration) {
+	if !s.timed.Load() {
+		s.mu.Lock()
+		if !s.timed.Load() {
+			return 0
+		}
+		s.mu.Unlock()
+	}
+	now = s.notifier.Now()
+	s.mu.Lock()
+	return now
+}
+
+// now returns the time as lock does, to a caller that holds s.mu and has released it since it called lock. If the window
+// uses the time, now settles what fell due, and releases s.mu meanwhile. It takes s.mu again even if a method of the
+// Notifier panics, because its callers release s.mu by defer.
+func (s *Stream) now() (now time.Duration) {
+	if !s.timed.Load() {
 		return 0
 	}
+	defer s.mu.Lock()
+	s.unlock()
 	return s.notifier.Now()
 }
 
