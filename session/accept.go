@@ -27,6 +27,7 @@ func (s *Session) AcceptStream(ctx context.Context) (*stream.Stream, error) {
 		st, err = s.accept()
 		return st != nil || err != nil
 	})
+	s.tracer.flush()
 	switch {
 	case ctxErr != nil:
 		return nil, s.opError("accept", ctxErr)
@@ -47,6 +48,7 @@ func (s *Session) accept() (*sessionStream, error) {
 		s.backlog[0] = nil
 		s.backlog = s.backlog[1:]
 		s.acceptedOne = true
+		s.tracer.pushAccepted(st)
 		if len(s.backlog) == 0 {
 			s.backlog = nil
 			if s.acceptStopped && s.drain == drainDone {
@@ -79,9 +81,14 @@ func (s *Session) handleSYN(h wire.Header) (*sessionStream, error) {
 	}
 	if s.phase > phaseShutdown || s.drain == drainDone || s.isFull() {
 		refuse := s.phase <= phaseShutdown
+		cause := RefusedAtLimit
+		if s.drain == drainDone {
+			cause = RefusedDraining
+		}
 		s.mu.Unlock()
 		if refuse {
 			s.stats.streamsRefused.Add(1)
+			s.tracer.streamRefused(h.StreamID, cause)
 			s.out.refuse(h.StreamID)
 		}
 		return nil, nil

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"runtime"
 	"sync/atomic"
@@ -148,86 +147,37 @@ func TestCallbacksMayCallAnything(t *testing.T) {
 	}
 }
 
-// OnEvent may call anything on the session and its streams.
-func TestOnEventMayCallAnything(t *testing.T) {
-	for name, call := range calls {
-		t.Run(name, func(t *testing.T) {
-			eachVersion(t, func(t *testing.T, version int) {
-				var h hook
-				c, s := sessionsOver(t, stallPath, &session.Config{Version: version}, &session.Config{
-					Version: version, MaxReceiveBuffer: 64 * testutil.KiB, StallTimeout: time.Second,
-					OnEvent: func(session.Event) { h.call() },
-				})
-				outs, ins := openPairs(t, c, s, 2)
-				done := make(chan struct{})
-				h.set(func() {
-					defer close(done)
-					call(t, s, ins[1])
-				})
-				go writeUntilEnd(outs[0], 64*testutil.KiB)
-				time.Sleep(15 * time.Second)
-				select {
-				case <-done:
-				default:
-					t.Fatal("the call has not returned")
-				}
-				if name == "Close" || name == "CloseNow" {
-					wantEnded(t, s, net.ErrClosed)
-				} else {
-					testutil.WantErr(t, "Err", s.Err(), nil)
-				}
-			})
+// The transport's Close may call anything on a session that ends.
+func TestTransportCloseMayCallAnything(t *testing.T) {
+	eachVersion(t, func(t *testing.T, version int) {
+		var h hook
+		cfg := session.Config{Version: version}
+		a, b := testutil.SimPair(t, simnet.Link{})
+		c := client(t, hooked{ReadWriteCloser: a, close: &h}, &cfg)
+		s := server(t, b, &session.Config{Version: version})
+		out, _ := openPair(t, c, s)
+		called := false
+		h.set(func() {
+			called = true
+			callEnded(t, c, out)
 		})
-	}
+		testutil.WantErr(t, "Close", c.Close(), nil)
+		synctest.Wait() // the reader goroutine may end the session, and make the call after Close has returned
+		if !called {
+			t.Error("there was no call")
+		}
+	})
 }
 
-// A slog handler and the transport's Close may call anything on a session that ends.
-func TestCallbacksAtTheEndMayCallAnything(t *testing.T) {
-	for _, callback := range []string{"Logger", "the transport's Close"} {
-		t.Run(callback, func(t *testing.T) {
-			eachVersion(t, func(t *testing.T, version int) {
-				var h hook
-				cfg := session.Config{Version: version, Logger: slog.New(handler{slog.DiscardHandler, &h})}
-				a, b := testutil.SimPair(t, simnet.Link{})
-				var conn io.ReadWriteCloser = a
-				if callback != "Logger" {
-					cfg.Logger = nil
-					conn = hooked{ReadWriteCloser: a, close: &h}
-				}
-				c := client(t, conn, &cfg)
-				s := server(t, b, &session.Config{Version: version})
-				out, _ := openPair(t, c, s)
-				called := false
-				h.set(func() {
-					called = true
-					testutil.WantErr(t, "Close", c.Close(), nil)
-					testutil.WantErr(t, "Shutdown", c.Shutdown(context.Background()), nil)
-					_, err := c.OpenStream(context.Background())
-					testutil.WantErr(t, "OpenStream", err, net.ErrClosed)
-					testutil.WantErr(t, "Err", c.Err(), net.ErrClosed)
-					_, _ = c.Stats(), out.Close()
-				})
-				testutil.WantErr(t, "Close", c.Close(), nil)
-				synctest.Wait() // the reader goroutine may end the session, and make the call after Close has returned
-				if !called {
-					t.Error("there was no call")
-				}
-			})
-		})
-	}
-}
-
-// handler is a slog.Handler that calls a hook.
-type handler struct {
-	slog.Handler
-	hook *hook
-}
-
-func (h handler) Enabled(context.Context, slog.Level) bool { return true }
-
-func (h handler) Handle(context.Context, slog.Record) error {
-	h.hook.call()
-	return nil
+// callEnded calls what a callback may call on a session that was closed, and that has the stream st.
+func callEnded(t *testing.T, s *session.Session, st *stream.Stream) {
+	t.Helper()
+	testutil.WantErr(t, "Close", s.Close(), nil)
+	testutil.WantErr(t, "Shutdown", s.Shutdown(context.Background()), nil)
+	_, err := s.OpenStream(context.Background())
+	testutil.WantErr(t, "OpenStream", err, net.ErrClosed)
+	testutil.WantErr(t, "Err", s.Err(), net.ErrClosed)
+	_, _ = s.Stats(), st.Close()
 }
 
 // nosy is a context whose methods call a session.
@@ -292,7 +242,6 @@ func TestContextsMayCallAnything(t *testing.T) {
 // A callback that panics in Client or Server leaves the transport to its caller, and no timer, no goroutine and no
 // share of a budget behind.
 func TestCallbackPanicInClientLeavesNothingBehind(t *testing.T) {
-	boom := func() { panic("boom") }
 	for name, with := range map[string]func(conn net.Conn, cfg *session.Config) io.ReadWriteCloser{
 		"NewScheduler": func(conn net.Conn, cfg *session.Config) io.ReadWriteCloser {
 			cfg.NewScheduler = func() shaper.Scheduler { panic("boom") }
@@ -302,10 +251,8 @@ func TestCallbackPanicInClientLeavesNothingBehind(t *testing.T) {
 			cfg.KeepAlive = policy(func(ka.Activity) (ka.Action, time.Duration) { panic("boom") })
 			return conn
 		},
-		"Logger": func(conn net.Conn, cfg *session.Config) io.ReadWriteCloser {
-			h := new(hook)
-			h.set(boom)
-			cfg.Logger = slog.New(handler{slog.DiscardHandler, h})
+		"Trace.SessionBegin": func(conn net.Conn, cfg *session.Config) io.ReadWriteCloser {
+			cfg.Trace = &session.Trace{SessionBegin: func(*session.Session) { panic("boom") }}
 			return conn
 		},
 		"LocalAddr": func(conn net.Conn, cfg *session.Config) io.ReadWriteCloser {
@@ -359,34 +306,21 @@ func (c panicking) LocalAddr() net.Addr {
 
 func (c panicking) RemoteAddr() net.Addr { panic("boom") }
 
-// A policy or a slog handler that panics in a call of the application leaves no lock held.
+// A policy that panics in a call of the application leaves no lock held.
 func TestCallbackPanicLeavesNoLockHeld(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var h hook
 		a, _ := testutil.SimPair(t, simnet.Link{})
-		c := client(t, a, &session.Config{
-			KeepAlive: policy(func(ka.Activity) (ka.Action, time.Duration) {
-				h.call()
-				return ka.None, 0
-			}),
-			Logger: slog.New(handler{slog.DiscardHandler, &h}),
-		})
-		st := open(t, c)
+		c := client(t, a, &session.Config{KeepAlive: policy(func(ka.Activity) (ka.Action, time.Duration) {
+			h.call()
+			return ka.None, 0
+		})})
 		h.set(func() { panic("boom") })
 		if v := panics(func() { session.AskPolicy(c) }); v != "boom" {
 			t.Errorf("the policy panics with %v, want boom", v)
 		}
 		session.AskPolicy(c)
 		_ = open(t, c)
-
-		h.set(func() { panic("boom") })
-		if v := panics(func() { _ = c.Close() }); v != "boom" {
-			t.Errorf("the logger panics with %v, want boom", v)
-		}
-		testutil.WantErr(t, "Close", c.Close(), nil)
-		_, err := st.Write([]byte("x"))
-		testutil.WantErr(t, "Write", err, net.ErrClosed)
-		wantEnded(t, c, net.ErrClosed)
 	})
 }
 

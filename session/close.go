@@ -46,6 +46,7 @@ func (s *Session) Close() error {
 	s.wakeAll()
 	s.mu.Unlock()
 
+	s.tracer.unbound()
 	s.refuseAll(waiting)
 	for _, st := range streams {
 		st.core.Abort(net.ErrClosed, stream.AbortRead)
@@ -216,7 +217,9 @@ func (s *Session) end(reason error) error {
 	for _, st := range s.streams {
 		abrupt = abrupt || st.core.HasUnsent()
 		st.core.Abort(cause, stream.AbortBoth)
+		s.tracer.pushClosed(st)
 	}
+	s.tracer.unbound()
 	s.abrupt.Store(abrupt)
 	clear(s.streams)
 	s.wakeAll()
@@ -234,7 +237,7 @@ func (s *Session) end(reason error) error {
 	s.budget.Close()
 	s.sendBudget.Close()
 	cerr := s.closeConn()
-	s.log("session ends", "reason", err)
+	s.tracer.sessionEnd(err)
 	if errors.Is(cerr, net.ErrClosed) {
 		return nil
 	}

@@ -34,6 +34,7 @@ func (s *Session) CloseNow() error {
 	streams := s.listStreams()
 	s.mu.Unlock()
 
+	s.tracer.unbound()
 	s.out.stop(net.ErrClosed) // first: otherwise the streams would send on
 	for _, st := range streams {
 		st.core.Abort(net.ErrClosed, stream.AbortRead)

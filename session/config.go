@@ -3,7 +3,6 @@ package session
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"reflect"
 	"time"
@@ -45,7 +44,7 @@ const (
 // Config configures a session. A nil Config, and the zero value of each field, mean the default. Many sessions may
 // use one Config, also at the same time. It must not be changed once a session has used it.
 //
-// The session calls KeepAlive, OnEvent, Logger and the methods of the transport without holding a lock, so they may
+// The session calls KeepAlive, the functions of Trace and the methods of the transport without holding a lock, so they may
 // call anything on the session and its streams, Close included. Most of these calls come from a goroutine of the
 // session: while such a call blocks, the session does.
 type Config struct {
@@ -99,7 +98,7 @@ type Config struct {
 	// read the transport because its receive buffer is full. When it has passed, the session aborts streams from
 	// which the application has taken no data in that time, those with most data first, until it has freed half
 	// of the data that such streams hold. Read and Write of an aborted stream fail with [stream.ErrStalled], the
-	// peer sees the stream closed, and OnEvent is called.
+	// peer sees the stream closed, and Trace.StreamStalled is called.
 	//
 	// Reads that make a little room now and then do not restart StallTimeout. It restarts once half of the data
 	// that the session holds has been read and replaced.
@@ -173,12 +172,9 @@ type Config struct {
 	// panics, the session ends.
 	NewScheduler func() shaper.Scheduler
 
-	// OnEvent, if not nil, is called for each stream that StallTimeout has aborted. It must not block.
-	OnEvent func(Event)
-
-	// Logger, if not nil, gets a record when the session begins, when it ends, with the reason, and when it throws
-	// data away: that of streams which StallTimeout has aborted, or of closed streams after LingerTimeout.
-	Logger *slog.Logger
+	// Trace has functions that the session calls when something happens: when a stream is opened, refused or closed, for
+	// instance. [LogTrace] returns one that logs. By default nothing is called, and nothing is logged.
+	Trace *Trace
 }
 
 // withDefaults returns a copy of c, which may be nil, with every field set.

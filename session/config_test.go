@@ -202,7 +202,7 @@ func TestConfigServesManySessionsUnchanged(t *testing.T) {
 		}
 		wg.Wait()
 	})
-	if diff := cmp.Diff(before, *cfg, cmpopts.IgnoreFields(session.Config{}, "NewScheduler", "OnEvent", "Budget")); diff != "" {
+	if diff := cmp.Diff(before, *cfg, cmpopts.IgnoreFields(session.Config{}, "NewScheduler", "Trace", "Budget")); diff != "" {
 		t.Errorf("it was changed (-before +after)\n%s", diff)
 	}
 }

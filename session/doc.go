@@ -8,7 +8,7 @@
 //
 // A session runs one goroutine, which reads. A call of Write sends its data by itself if it need not wait.
 // Otherwise a second goroutine sends, until there is nothing more to send. The session logs nothing unless
-// [Config] has a Logger.
+// [Config] has a Trace, see [LogTrace].
 //
 // # Quick start
 //

@@ -49,6 +49,7 @@ func (s *Session) startDrain() {
 		s.drain = drainSent
 	}
 	s.mu.Unlock()
+	s.tracer.drainBegin()
 	if known {
 		s.out.sendOwn(ownDrain)
 	}
@@ -101,6 +102,7 @@ func (s *Session) handleDrain() {
 	s.mu.Lock()
 	if !s.peerDraining {
 		s.peerDraining = true
+		s.tracer.peerDraining()
 		if s.draining != nil {
 			close(s.draining)
 		}
@@ -137,6 +139,7 @@ func (s *Session) takeBacklog() []*sessionStream {
 // refuseAll refuses streams that no application has seen.
 func (s *Session) refuseAll(waiting []*sessionStream) {
 	for _, st := range waiting {
+		s.tracer.streamRefused(st.core.Stream().ID(), RefusedUnaccepted)
 		st.core.Refuse()
 	}
 	s.stats.streamsRefused.Add(uint64(len(waiting)))

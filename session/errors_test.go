@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
-	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -178,48 +176,4 @@ func TestContextErrorIsReported(t *testing.T) {
 			t.Errorf("%d streams are open", n)
 		}
 	})
-}
-
-// lines is a slog.Handler that records its lines.
-type lines struct {
-	slog.Handler
-	all *[]string
-}
-
-func (l lines) Enabled(context.Context, slog.Level) bool { return true }
-
-func (l lines) Handle(_ context.Context, r slog.Record) error {
-	s := r.Message
-	r.Attrs(func(a slog.Attr) bool {
-		s += fmt.Sprintf(" %s=%v", a.Key, a.Value)
-		return true
-	})
-	*l.all = append(*l.all, s)
-	return nil
-}
-
-// Logger gets one line at the start, and one with the reason at the end.
-func TestLoggerGetsALineAtStartAndEnd(t *testing.T) {
-	for _, e := range ends {
-		t.Run(e.name, func(t *testing.T) {
-			eachRole(t, func(t *testing.T, r role) {
-				var got []string
-				cfg := e.cfg
-				cfg.Logger = slog.New(lines{all: &got})
-				s, p := r.start(t, cfg)
-				p.Send(t, r.syn(r.theirs(0)))
-				_ = accept(t, s).Close()
-				e.end(t, r, s, p)
-				<-s.Done()
-				synctest.Wait()
-				_ = s.Close()
-				if len(got) != 2 {
-					t.Fatalf("%d lines: %q", len(got), got)
-				}
-				if err := s.Err(); !strings.Contains(got[1], err.Error()) {
-					t.Errorf("%q does not say %q", got[1], err)
-				}
-			})
-		})
-	}
 }

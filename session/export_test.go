@@ -29,3 +29,11 @@ func AwaitSent(s *Session) {
 		<-freed
 	}
 }
+
+// AwaitTrace waits until the functions of the Trace were called for all events so far.
+func AwaitTrace(s *Session) {
+	over := make(chan struct{})
+	s.tracer.push(traced{call: func() { close(over) }, late: true})
+	s.tracer.kick()
+	<-over
+}

@@ -88,6 +88,9 @@ func (r *reader) noteDelivery(became stream.Delivery) {
 func (r *reader) handleFrame(h wire.Header, body []byte) error {
 	s := r.s
 	s.stats.framesReceived.Add(1)
+	if s.tracer != nil {
+		s.tracer.frameReceived(h)
+	}
 	switch h.Command {
 	case wire.NOP:
 	case wire.SYN:

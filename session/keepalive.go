@@ -37,9 +37,11 @@ func (t *keepaliveTimer) ask() {
 	case keepalive.None:
 	case keepalive.Probe:
 		if t.s.version() != 0 {
+			t.s.tracer.keepAliveProbe(t.s.clock.quiet())
 			t.s.out.sendOwn(ownNOP)
 		}
 	case keepalive.GiveUp:
+		t.s.tracer.keepAliveGiveUp(t.s.clock.quiet())
 		t.s.end(ErrKeepAlive)
 	}
 }

@@ -23,6 +23,7 @@ func (s *Session) OpenStream(ctx context.Context) (*stream.Stream, error) {
 		st, err = s.open()
 		return st != nil || err != nil
 	})
+	s.tracer.flush()
 	switch {
 	case ctxErr != nil:
 		return nil, s.opError("open", ctxErr)
@@ -60,7 +61,9 @@ func (s *Session) open() (*sessionStream, error) {
 	id := uint32(s.nextID)
 	s.nextID += 2
 	s.unsentSYN.Add(1)
-	return s.newStream(id, true), nil
+	st := s.newStream(id, true)
+	s.tracer.pushOpened(st)
+	return st, nil
 }
 
 // endingErr returns why the session begins nothing new: it is closing or has ended, or a write has failed. Otherwise it

@@ -47,6 +47,7 @@ const (
 	waitBudget       // room for unread data
 	waitRate         // Config.ReceiveRate
 	waitAnswers      // room in the queue of answers
+	waitTrace        // room for the events of Config.Trace
 )
 
 const (
@@ -81,6 +82,7 @@ func (r *reader) await(why wait) error {
 	switch why {
 	case waitNothing:
 	case waitBudget:
+		defer s.tracer.readPaused(PauseBuffer)()
 		defer s.transport.watch()()
 		s.stalls.pause()
 		defer s.stalls.resume()
@@ -88,10 +90,14 @@ func (r *reader) await(why wait) error {
 	case waitRate:
 		r.throttle.wait()
 	case waitAnswers:
+		defer s.tracer.readPaused(PauseRefusals)()
 		defer s.transport.watch()()
 		if !s.awaitAnswers() {
 			return ErrAnswerTimeout
 		}
+	case waitTrace:
+		defer s.transport.watch()()
+		s.tracer.awaitRoom(s.done)
 	}
 	if s.ended() {
 		return net.ErrClosed
@@ -103,6 +109,8 @@ func (r *reader) await(why wait) error {
 func (r *reader) mustWait(h wire.Header) wait {
 	s := r.s
 	switch {
+	case s.tracer != nil && s.tracer.full():
+		return waitTrace
 	case h.Command == wire.PSH && h.Length > 0 && !r.admitted && s.budget.Full() && s.acceptsData(h.StreamID):
 		return waitBudget
 	case h.Command == wire.SYN && s.out.answersFull():

@@ -91,5 +91,6 @@ func (r *reader) handleFIN(h wire.Header) {
 	// A hostile peer can refuse a closed stream again and again.
 	if refused && p.count.Load() < s.stats.streamsOpened.Load() {
 		p.count.Add(1)
+		s.tracer.streamRefused(h.StreamID, RefusedByPeer)
 	}
 }

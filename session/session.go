@@ -3,9 +3,7 @@ package session
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,7 +27,7 @@ type Session struct {
 	// Settings from Config. Parts of the session have their own.
 	acceptBacklog, maxStreams int32
 	closeTimeout              time.Duration
-	logger                    *slog.Logger
+	tracer                    *tracer // calls the functions of Config.Trace; nil: none
 
 	shared     stream.Shared // what all streams have in common; Version is set together with ver
 	budget     *flow.Account // for unread data
@@ -159,7 +157,6 @@ func newSession(conn io.ReadWriteCloser, config *Config, client bool) *Session {
 		acceptBacklog: int32(config.AcceptBacklog),
 		maxStreams:    int32(config.MaxStreams),
 		closeTimeout:  config.CloseTimeout,
-		logger:        config.Logger,
 		clock:         activityClock{begin: time.Now()},
 		streams:       make(map[uint32]*sessionStream),
 		nextID:        2,
@@ -193,6 +190,7 @@ func newSession(conn io.ReadWriteCloser, config *Config, client bool) *Session {
 	s.reclaim.s = s
 	s.keepalive.s, s.keepalive.policy = s, config.KeepAlive
 	s.stalls = newStallWatch(s, config)
+	s.tracer = newTracer(s, config.Trace)
 	s.budget.OnPressure(s.reclaim.handlePressure) // last: another session on the budget may cause a call at once
 	return s
 }
@@ -219,7 +217,7 @@ func (s *Session) begin() {
 		// A deadline that was set for a handshake would end the session. An error says that conn has no deadlines.
 		_ = c.SetDeadline(time.Time{})
 	}
-	s.log("session begins")
+	s.tracer.sessionBegin()
 	s.keepalive.ask()
 	if s.client {
 		s.out.sendOwn(ownNOP) // so that a server which takes the version of the first frame learns it
@@ -313,12 +311,5 @@ func (s *Session) NumStreams() int {
 func needContext(ctx context.Context) {
 	if ctx == nil {
 		panic("session: nil context")
-	}
-}
-
-func (s *Session) log(msg string, args ...any) {
-	if l := s.logger; l != nil {
-		args = append(args, "local", fmt.Sprint(s.LocalAddr()), "remote", fmt.Sprint(s.RemoteAddr()))
-		l.Log(context.Background(), slog.LevelInfo, msg, args...)
 	}
 }

@@ -63,6 +63,7 @@ func (st *sessionStream) Finished() {
 	id := st.core.Stream().ID()
 	s.mu.Lock()
 	if s.streams[id] == st {
+		s.tracer.pushClosed(st)
 		delete(s.streams, id)
 		st.removed.Store(true)
 		if !s.isLocal(id) {
@@ -73,6 +74,7 @@ func (st *sessionStream) Finished() {
 		}
 	}
 	s.mu.Unlock()
+	s.tracer.kick()
 }
 
 // newStream adds a stream to the session. opens says that this side opens it. The caller holds s.mu, and calls Start of
@@ -82,6 +84,7 @@ func (s *Session) newStream(id uint32, opens bool) *sessionStream {
 	st.flow.Owner = st
 	st.core.Init(&s.shared, st, id, opens)
 	s.streams[id] = st
+	s.tracer.streamBegins(st)
 	return st
 }
 

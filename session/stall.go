@@ -7,14 +7,6 @@ import (
 	"time"
 )
 
-// An Event describes a stream that Config.StallTimeout has aborted.
-type Event struct {
-	Session  *Session // the session of the stream
-	StreamID uint32   // the id of the stream
-	// Unread is the number of unread bytes that were thrown away.
-	Unread int
-}
-
 // A stallWatch implements Config.StallTimeout. The session stalls if its receive buffer is full, so that it pauses
 // reading, and nobody reads the streams that hold the data.
 //
@@ -28,7 +20,6 @@ type Event struct {
 type stallWatch struct {
 	s       *Session
 	timeout time.Duration
-	onEvent func(Event) // Config.OnEvent; may be nil
 
 	// mu guards the fields below. No other lock is taken while it is held.
 	mu       sync.Mutex
@@ -49,7 +40,7 @@ func newStallWatch(s *Session, config *Config) *stallWatch {
 	if config.StallTimeout == 0 {
 		return nil
 	}
-	return &stallWatch{s: s, timeout: max(config.StallTimeout, minStallTimeout), onEvent: config.OnEvent}
+	return &stallWatch{s: s, timeout: max(config.StallTimeout, minStallTimeout)}
 }
 
 // pause notes that reading pauses.
@@ -138,7 +129,7 @@ func (w *stallWatch) abortStalled(round uint64) {
 	}
 	slices.SortFunc(all, func(a, b stalled) int { return cmp.Compare(b.unread, a.unread) })
 
-	streams, freed := 0, 0
+	freed := 0
 	for _, x := range all {
 		if freed >= total-total/2 {
 			break
@@ -147,14 +138,7 @@ func (w *stallWatch) abortStalled(round uint64) {
 		if n == 0 {
 			continue // its reader has taken data meanwhile
 		}
-		streams++
 		freed += n
-		if w.onEvent != nil {
-			w.onEvent(Event{Session: w.s, StreamID: x.st.core.Stream().ID(), Unread: n})
-		}
-	}
-	if streams > 0 {
-		w.s.log("streams aborted: their readers took nothing while the receive buffer was full",
-			"streams", streams, "unread", freed)
+		w.s.tracer.streamStalled(x.st, n)
 	}
 }

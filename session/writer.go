@@ -219,7 +219,7 @@ func (w *writer) runHandedOver() {
 // largest batch.
 func (w *writer) run(o *outgoing, limit int) (largest int) {
 	for sent := 0; ; sent++ {
-		if limit > 0 && (sent == limit || len(o.rest) > 0) {
+		if limit > 0 && (sent == limit || len(o.rest) > 0 || w.s.tracer.full()) {
 			w.handedOver = o
 			go w.runHandedOverFunc()
 			return largest
@@ -231,9 +231,15 @@ func (w *writer) run(o *outgoing, limit int) (largest int) {
 		if w.throttle != nil {
 			w.throttle.wait()
 		}
+		if w.s.tracer != nil {
+			w.s.tracer.awaitRoom(w.s.done)
+		}
 		if !w.collect(o.batch) {
 			w.freeOutgoing(o)
 			return largest
+		}
+		if w.s.tracer != nil {
+			w.s.tracer.framesSent(o.batch)
 		}
 		n := o.batch.Len()
 		largest = max(largest, n)

@@ -133,6 +133,6 @@ func (s *Session) giveUpClosed() {
 	if n > 0 {
 		s.out.watch.noteGaveUp()
 		s.out.noteLost()
-		s.log("the transport takes no data: data of closed streams was thrown away", "streams", n)
+		s.tracer.dataDropped(n)
 	}
 }

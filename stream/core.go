@@ -200,7 +200,9 @@ func (c *Core) Abort(err error, how Ending) {
 		s.dropUnsent()
 	}
 	if how == AbortBoth {
-		s.finished = true
+		if !s.finished {
+			s.finished, s.outcome = true, OutcomeSessionEnded
+		}
 		s.stopSecondFIN()
 	}
 	s.recv.readers.wake()

@@ -13,7 +13,9 @@ type effects struct {
 func (s *Stream) unlock() {
 	s.startLinger()
 	finished := !s.finished && s.isFinished()
-	s.finished = s.finished || finished
+	if finished {
+		s.finished, s.outcome = true, s.currentOutcome()
+	}
 	if s.finished {
 		s.stopLinger()
 	}

@@ -120,7 +120,7 @@ func (c *Core) Refuse() {
 	if s.closed != notClosed {
 		return
 	}
-	s.close(closedByUser, now)
+	s.close(closedByRefusal, now)
 	if s.send.state == sendFINDue {
 		s.send.state = sendRefusalDue
 	}

@@ -33,6 +33,7 @@ type Stream struct {
 	queued    queueSet    // the queues of the session in which the stream waits
 	unhurried bool        // the session was told of something in queued, and not with SendNow since
 	finished  bool        // Finished was called, or must not be called: the session has ended
+	outcome   Outcome     // set before Finished is called
 	timed     atomic.Bool // the receive window uses the time. Once set, it stays set; see lock
 	due       effects     // what unlock settles
 }
@@ -45,6 +46,7 @@ const (
 	closedByUser                // Close
 	closedByStall               // FailStalled: its reader took nothing while others needed the memory
 	closedByOverrun             // the peer sent too far beyond the stream's window
+	closedByRefusal             // Refuse
 )
 
 // A sessionState says what the session still does for the stream. Abort changes it:

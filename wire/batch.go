@@ -1,6 +1,9 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"iter"
+)
 
 // A Batch collects frames for one write to a transport. There are two kinds.
 //
@@ -85,6 +88,34 @@ func (b *Batch) Parts() [][]byte { return b.parts }
 
 // Bytes returns the bytes of a copying batch. They are valid until Release.
 func (b *Batch) Bytes() []byte { return b.scratch }
+
+// Headers returns the headers of the frames in the batch, in order.
+func (b *Batch) Headers() iter.Seq[Header] {
+	return func(yield func(Header) bool) {
+		skip := 0 // bytes of the payload that are still to come
+		each := func(p []byte) bool {
+			for skip < len(p) {
+				p = p[skip:]
+				h, _ := ParseHeader(p) // a frame of this side; its error does not matter
+				if !yield(h) {
+					return false
+				}
+				skip = HeaderSize + int(h.Length)
+			}
+			skip -= len(p)
+			return true
+		}
+		if !b.vectored {
+			each(b.scratch)
+			return
+		}
+		for _, p := range b.parts {
+			if !each(p) {
+				return
+			}
+		}
+	}
+}
 
 // AppendRest appends the bytes of the batch from offset n on to dst and returns the extended
 // slice.

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/smuxkit/smuxkit/wire"
 )
@@ -143,4 +146,46 @@ func ExampleBatch() {
 	// Output:
 	// v1 SYN stream=1 length=0
 	// v1 PSH stream=1 length=4000
+}
+
+// Headers returns the header of each frame, with its length, whether payloads were copied or are referred to.
+func TestBatchHeadersReturnsEachHeader(t *testing.T) {
+	for _, vectored := range []bool{false, true} {
+		b := wire.NewBatch(vectored)
+		var want []wire.Header
+		add := func(c wire.Command, id uint32, payloads ...int) {
+			h := wire.Header{Version: wire.V2, Command: c, StreamID: id}
+			b.Begin(h)
+			for _, n := range payloads {
+				b.Payload(make([]byte, n))
+				h.Length += uint16(n)
+			}
+			b.End()
+			want = append(want, h)
+		}
+		for range 2 {
+			want = nil
+			add(wire.SYN, 1)
+			add(wire.PSH, 1, 100)
+			add(wire.PSH, 1, 5000)
+			add(wire.PSH, 3, 10, 2000, 3000, 1)
+			add(wire.FIN, 1)
+			b.Update(wire.Header{Version: wire.V2, StreamID: 1}, wire.WindowUpdate{})
+			want = append(want, wire.Header{Version: wire.V2, Command: wire.UPD, Length: wire.UpdateSize, StreamID: 1})
+			add(wire.FIN, 3)
+			if diff := cmp.Diff(want, slices.Collect(b.Headers())); diff != "" {
+				t.Errorf("vectored %v (-want +got):\n%s", vectored, diff)
+			}
+			for h := range b.Headers() {
+				if h != want[0] {
+					t.Errorf("the first header is %v", h)
+				}
+				break
+			}
+			b.Release()
+			if got := slices.Collect(b.Headers()); len(got) > 0 {
+				t.Errorf("headers of an empty batch: %v", got)
+			}
+		}
+	}
 }
