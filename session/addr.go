@@ -5,12 +5,12 @@ import "net"
 // Addr returns the local address, as [Session.LocalAddr] does. It makes the Session a net.Listener.
 func (s *Session) Addr() net.Addr { return s.shared.LocalAddr }
 
-// LocalAddr returns the local address of the transport. If the transport has none, both parts of the address are
-// "smux".
+// LocalAddr returns [Config].LocalAddr or, if that is nil, the local address of the transport. If the transport has none
+// either, both parts of the address are "smux".
 func (s *Session) LocalAddr() net.Addr { return s.shared.LocalAddr }
 
-// RemoteAddr returns the remote address of the transport. If the transport has none, both parts of the address are
-// "smux".
+// RemoteAddr returns [Config].RemoteAddr or, if that is nil, the remote address of the transport. If the transport has none
+// either, both parts of the address are "smux".
 func (s *Session) RemoteAddr() net.Addr { return s.shared.RemoteAddr }
 
 // noAddr is the address of a transport that has none.

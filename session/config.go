@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"reflect"
 	"time"
 
@@ -172,6 +173,12 @@ type Config struct {
 	// panics, the session ends.
 	NewScheduler func() shaper.Scheduler
 
+	// LocalAddr and RemoteAddr, if not nil, are the addresses that the session and its streams report, and that errors
+	// name, instead of those of the transport. They are for a transport that knows none, such as a pair of pipes, and
+	// for one whose addresses are those of a proxy. All sessions with the same Config report the same addresses. The
+	// session only reports the addresses: it does not judge by them whether the transport leaves this machine.
+	LocalAddr, RemoteAddr net.Addr
+
 	// Trace has functions that the session calls when something happens: when a stream is opened, refused or closed, for
 	// instance. [LogTrace] returns one that logs. By default nothing is called, and nothing is logged.
 	Trace *Trace
@@ -241,6 +248,13 @@ func (c *Config) Validate() error {
 	}
 	rate("SendRate", d.SendRate)
 	rate("ReceiveRate", d.ReceiveRate)
+	notNilPointer := func(field string, a net.Addr) {
+		if a != nil && isNil(a) {
+			errs = append(errs, fmt.Errorf("%s holds a nil pointer, must be an address or nil itself", field))
+		}
+	}
+	notNilPointer("LocalAddr", d.LocalAddr)
+	notNilPointer("RemoteAddr", d.RemoteAddr)
 	if isNil(d.KeepAlive) {
 		errs = append(errs, errors.New("KeepAlive holds a nil pointer, must be a policy or nil itself"))
 	} else if v, ok := d.KeepAlive.(interface{ Validate() error }); ok {

@@ -58,6 +58,8 @@ func TestConfigErrorNamesTheFieldAndItsLimits(t *testing.T) {
 		{"KeepAlive's Interval", session.Config{KeepAlive: keepalive.Periodic{Interval: -time.Second}}, []string{"KeepAlive", "Interval", "-1s", "1ms"}},
 		{"KeepAlive's Timeout", session.Config{KeepAlive: keepalive.Periodic{Interval: time.Minute, Timeout: time.Second}}, []string{"KeepAlive", "Timeout", "1s", "1m0s"}},
 		{"a KeepAlive that is a nil pointer", session.Config{KeepAlive: (*keepalive.Periodic)(nil)}, []string{"KeepAlive", "nil"}},
+		{"a LocalAddr that is a nil pointer", session.Config{LocalAddr: (*net.TCPAddr)(nil)}, []string{"LocalAddr", "nil"}},
+		{"a RemoteAddr that is a nil pointer", session.Config{RemoteAddr: (*net.UnixAddr)(nil)}, []string{"RemoteAddr", "nil"}},
 		{"a NewScheduler that returns nil", session.Config{NewScheduler: func() shaper.Scheduler { return nil }}, []string{"NewScheduler", "nil"}},
 		{"two budgets", session.Config{Budget: flow.NewBudget(1 << 20), MaxReceiveBuffer: 1 << 20}, []string{"Budget", "MaxReceiveBuffer"}},
 		{"SendRate", session.Config{SendRate: flow.Rate{BytesPerSecond: -1}}, []string{"SendRate", "-1"}},

@@ -25,10 +25,18 @@ type mixture struct {
 }
 
 func newMixture(t *testing.T, rtt time.Duration, local, remote net.Addr) *mixture {
+	t.Helper()
+	return newMixtureWith(t, rtt, local, remote, session.Config{})
+}
+
+// newMixtureWith is newMixture with this Config at s.
+func newMixtureWith(t *testing.T, rtt time.Duration, local, remote net.Addr, sc session.Config) *mixture {
+	t.Helper()
 	a, b := testutil.SimPair(t, path(100*simnet.Gbit, rtt))
 	m := &mixture{updates: tapUpdates(b)}
-	cfg := &session.Config{Version: 2, KeepAlive: keepalive.Off{}}
-	m.c, m.s = client(t, a, cfg), server(t, addressed{m.updates, local, remote}, cfg)
+	sc.Version, sc.KeepAlive = 2, keepalive.Off{}
+	m.c = client(t, a, &session.Config{Version: 2, KeepAlive: keepalive.Off{}})
+	m.s = server(t, addressed{m.updates, local, remote}, &sc)
 	return m
 }
 
@@ -67,31 +75,34 @@ func TestWindowsOnThisMachineAreSmallBesideMessages(t *testing.T) {
 		// beside is called each millisecond while bulk data is sent.
 		beside func(t *testing.T, m *mixture, out, in *stream.Stream)
 		small  bool
+		cfg    session.Config
 	}{
-		{"a conversation", loopback, loopback, 0, talk, true},
-		{"a conversation, IPv6", tcpAddr("::1"), tcpAddr("::1"), 0, talk, true},
-		{"a conversation, own address", tcpAddr("10.0.0.1"), tcpAddr("10.0.0.1"), 0, talk, true},
-		{"a conversation over a Unix socket", &net.UnixAddr{}, &net.UnixAddr{}, 0, talk, true},
+		{"a conversation", loopback, loopback, 0, talk, true, session.Config{}},
+		{"a conversation, IPv6", tcpAddr("::1"), tcpAddr("::1"), 0, talk, true, session.Config{}},
+		{"a conversation, own address", tcpAddr("10.0.0.1"), tcpAddr("10.0.0.1"), 0, talk, true, session.Config{}},
+		{"a conversation over a Unix socket", &net.UnixAddr{}, &net.UnixAddr{}, 0, talk, true, session.Config{}},
 		{"a stream for each message", loopback, loopback, 0, func(t *testing.T, m *mixture, _, _ *stream.Stream) {
 			out, in := openPair(t, m.c, m.s)
 			sendMessage(t, out, in, 64)
 			_, _ = out.Close(), in.Close()
-		}, true},
-		{"a conversation over a network", tcpAddr("10.0.0.1"), tcpAddr("10.0.0.2"), 0, talk, false},
-		{"a conversation over what has no address", nil, nil, 0, talk, false},
-		{"a conversation behind a proxy on this machine", loopback, loopback, 2 * time.Millisecond, talk, false},
-		{"nothing", loopback, loopback, 0, func(*testing.T, *mixture, *stream.Stream, *stream.Stream) {}, false},
+		}, true, session.Config{}},
+		{"a conversation over a network", tcpAddr("10.0.0.1"), tcpAddr("10.0.0.2"), 0, talk, false, session.Config{}},
+		{"a conversation over what has no address", nil, nil, 0, talk, false, session.Config{}},
+		{"a conversation over what has no address, with one in Config", nil, nil, 0, talk, false, session.Config{LocalAddr: loopback, RemoteAddr: loopback}},
+		{"a conversation, with a far address in Config", loopback, loopback, 0, talk, true, session.Config{RemoteAddr: tcpAddr("192.0.2.1")}},
+		{"a conversation behind a proxy on this machine", loopback, loopback, 2 * time.Millisecond, talk, false, session.Config{}},
+		{"nothing", loopback, loopback, 0, func(*testing.T, *mixture, *stream.Stream, *stream.Stream) {}, false, session.Config{}},
 		{"messages one way", loopback, loopback, 0, func(t *testing.T, _ *mixture, out, in *stream.Stream) {
 			sendMessage(t, out, in, 64)
-		}, false},
+		}, false, session.Config{}},
 		{"long messages", loopback, loopback, 0, func(t *testing.T, _ *mixture, out, in *stream.Stream) {
 			sendMessage(t, out, in, 10_000)
 			sendMessage(t, in, out, 10_000)
-		}, false},
+		}, false, session.Config{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				m := newMixture(t, tt.rtt+4*time.Microsecond, tt.local, tt.remote)
+				m := newMixtureWith(t, tt.rtt+4*time.Microsecond, tt.local, tt.remote, tt.cfg)
 				defer m.end()
 				quiet, quietIn := openPair(t, m.c, m.s)
 				sendMessage(t, quiet, quietIn, 64)

@@ -151,6 +151,13 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 // newSession returns a session that has no reader, no transport and no writer yet.
 func newSession(conn io.ReadWriteCloser, config *Config, client bool) *Session {
 	local, remote := transportAddr(conn, "LocalAddr"), transportAddr(conn, "RemoteAddr")
+	oneHost := onOneHost(local, remote)
+	if config.LocalAddr != nil {
+		local = config.LocalAddr
+	}
+	if config.RemoteAddr != nil {
+		remote = config.RemoteAddr
+	}
 	s := &Session{
 		conn:          conn,
 		client:        client,
@@ -183,7 +190,7 @@ func newSession(conn io.ReadWriteCloser, config *Config, client bool) *Session {
 		LocalAddr:    local,
 		RemoteAddr:   remote,
 	}
-	s.latency = newLatency(&s.clock, s.budget, onOneHost(local, remote))
+	s.latency = newLatency(&s.clock, s.budget, oneHost)
 	if s.latency != nil {
 		s.shared.Windows = &s.latency.windows
 	}
