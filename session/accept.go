@@ -41,7 +41,7 @@ func (s *Session) AcceptStream(ctx context.Context) (*stream.Stream, error) {
 // The caller holds s.mu.
 func (s *Session) accept() (*sessionStream, error) {
 	if s.phase == phaseClosing || s.phase == phaseEnded && s.err == net.ErrClosed {
-		return nil, net.ErrClosed
+		return nil, s.closedErr()
 	}
 	if len(s.backlog) > 0 {
 		st := s.backlog[0]

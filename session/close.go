@@ -31,7 +31,10 @@ import (
 // transport. It waits for the transport's Close method for the rest of CloseTimeout, or 0.1 s if less is left,
 // and then returns os.ErrDeadlineExceeded. A second Close waits for the first one and returns nil. [Session.CloseNow]
 // ends a Close that takes too long.
-func (s *Session) Close() error {
+func (s *Session) Close() error { return s.close(net.ErrClosed) }
+
+// close is Close. The reason is that of the session's end.
+func (s *Session) close(reason error) error {
 	s.mu.Lock()
 	if s.phase >= phaseClosing {
 		s.mu.Unlock()
@@ -40,7 +43,7 @@ func (s *Session) Close() error {
 	}
 	s.phase = phaseClosing
 	s.closeBy = s.now() + s.closeTimeout
-	s.err = net.ErrClosed
+	s.err = reason
 	waiting := s.takeBacklog()
 	streams := s.listStreams()
 	s.wakeAll()
@@ -49,10 +52,10 @@ func (s *Session) Close() error {
 	s.tracer.unbound()
 	s.refuseAll(waiting)
 	for _, st := range streams {
-		st.core.Abort(net.ErrClosed, stream.AbortRead)
+		st.core.Abort(reason, stream.AbortRead)
 	}
 	flushed := s.flush(streams)
-	err := s.end(net.ErrClosed)
+	err := s.end(reason)
 	if !flushed {
 		err = ErrNotFlushed
 	}
@@ -73,6 +76,11 @@ func (s *Session) Close() error {
 // it. A nil ctx panics and changes nothing.
 func (s *Session) Shutdown(ctx context.Context) error {
 	needContext(ctx)
+	return s.shutdown(ctx, net.ErrClosed)
+}
+
+// shutdown is Shutdown. The reason is that of the session's end.
+func (s *Session) shutdown(ctx context.Context, reason error) error {
 	s.mu.Lock()
 	ended := s.phase == phaseEnded
 	if s.phase == phaseOpen {
@@ -97,7 +105,7 @@ func (s *Session) Shutdown(ctx context.Context) error {
 		s.mu.Lock()
 	}
 	s.mu.Unlock()
-	err := s.Close()
+	err := s.close(reason)
 	if err == nil && !ended && s.wasCutShort() {
 		err = s.opError("shutdown", ErrNotFlushed)
 	}
@@ -234,6 +242,7 @@ func (s *Session) end(reason error) error {
 
 	s.keepalive.stop()
 	s.out.watch.stop()
+	s.stopIdleWatch()
 	s.budget.Close()
 	s.sendBudget.Close()
 	cerr := s.closeConn()

@@ -141,6 +141,17 @@ type Config struct {
 	// The default is 60 s.
 	LingerTimeout time.Duration
 
+	// StreamIdleTimeout closes streams that are idle for that long: no data is sent, arrives, or is read by the
+	// application, and none waits to be read or sent. [stream.Stream.SetIdleTimeout] describes it, and sets another time
+	// for one stream. Read and Write of a stream that was closed so fail with [stream.ErrIdleTimeout], and the peer reads
+	// io.EOF. Streams that wait for AcceptStream are closed, too. It is off by default, and at least a millisecond.
+	StreamIdleTimeout time.Duration
+
+	// IdleTimeout ends a session that has no open streams for that long, or up to a quarter longer. It ends as by
+	// [Session.Shutdown], so no stream that the peer opens at the same time is lost, and with [ErrIdleTimeout] instead of
+	// net.ErrClosed. OpenStream fails with ErrShutdown meanwhile. It is off by default, and at least a millisecond.
+	IdleTimeout time.Duration
+
 	// NoHalfClose says that the peer has no half-close: its FIN ends both directions of a stream. Read returns the
 	// data that arrived before, and then io.EOF. Writes, also those that are blocked, fail with
 	// [stream.ErrPeerClosed] at once. Stream.CloseWrite fails with errors.ErrUnsupported, because the peer could not
@@ -238,6 +249,8 @@ func (c *Config) Validate() error {
 	}
 	notNegative("CloseTimeout", d.CloseTimeout)
 	notNegative("LingerTimeout", d.LingerTimeout)
+	notNegative("StreamIdleTimeout", d.StreamIdleTimeout)
+	notNegative("IdleTimeout", d.IdleTimeout)
 	notNegative("WriteTimeout", d.WriteTimeout)
 	notNegative("StallTimeout", d.StallTimeout)
 	rate := func(field string, r flow.Rate) {

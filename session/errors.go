@@ -32,6 +32,8 @@ var (
 var (
 	// ErrKeepAlive says that the keep-alive policy has given up the peer.
 	ErrKeepAlive error = timeoutError("session: keep-alive timeout: nothing was received from the peer")
+	// ErrIdleTimeout says that no stream was open for Config.IdleTimeout.
+	ErrIdleTimeout error = timeoutError("session: idle timeout: no stream was open")
 	// ErrWriteTimeout says that the transport has taken no byte for Config.WriteTimeout.
 	ErrWriteTimeout error = timeoutError("session: write timeout: the transport takes no data")
 	// ErrLingerTimeout says that the session has thrown away data of closed streams, because the transport had

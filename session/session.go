@@ -43,6 +43,7 @@ type Session struct {
 
 	reclaim reclaimer
 	stalls  *stallWatch
+	idle    *idleWatch // nil until needed; set under mu
 
 	unsentSYN atomic.Int32 // streams opened here whose SYN is in no batch yet
 	// echoDue says that the echo of the peer's drain signal has to be sent.
@@ -187,6 +188,7 @@ func newSession(conn io.ReadWriteCloser, config *Config, client bool) *Session {
 		SendBudget:   s.sendBudget,
 		Linger:       config.LingerTimeout,
 		NoHalfClose:  config.NoHalfClose,
+		IdleTimeout:  config.StreamIdleTimeout,
 		LocalAddr:    local,
 		RemoteAddr:   remote,
 	}
@@ -197,6 +199,9 @@ func newSession(conn io.ReadWriteCloser, config *Config, client bool) *Session {
 	s.reclaim.s = s
 	s.keepalive.s, s.keepalive.policy = s, config.KeepAlive
 	s.stalls = newStallWatch(s, config)
+	if config.IdleTimeout > 0 || config.StreamIdleTimeout > 0 {
+		s.idle = newIdleWatch(s, config.IdleTimeout)
+	}
 	s.tracer = newTracer(s, config.Trace)
 	s.budget.OnPressure(s.reclaim.handlePressure) // last: another session on the budget may cause a call at once
 	return s
@@ -229,6 +234,7 @@ func (s *Session) begin() {
 	if s.client {
 		s.out.sendOwn(ownNOP) // so that a server which takes the version of the first frame learns it
 	}
+	s.idle.start()
 	go s.read()
 	begun = true
 }
@@ -292,7 +298,8 @@ func (s *Session) ended() bool {
 //   - io.EOF: the peer closed the transport between two frames;
 //   - io.ErrUnexpectedEOF: the transport ended within a frame;
 //   - a [*ProtocolError]: the peer broke the protocol;
-//   - [ErrKeepAlive], [ErrWriteTimeout], [ErrLingerTimeout], [ErrAnswerTimeout]: a time has passed;
+//   - [ErrKeepAlive], [ErrIdleTimeout], [ErrWriteTimeout], [ErrLingerTimeout], [ErrAnswerTimeout]: a time has
+//     passed;
 //   - the error of the transport.
 //
 // Match it with errors.Is and errors.As. If this side has opened streams and the peer never sent a frame, the

@@ -85,6 +85,7 @@ func (s *Session) newStream(id uint32, opens bool) *sessionStream {
 	st.core.Init(&s.shared, st, id, opens)
 	s.streams[id] = st
 	s.tracer.streamBegins(st)
+	s.noteStream()
 	return st
 }
 

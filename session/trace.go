@@ -115,8 +115,9 @@ type StreamEnd struct {
 	// Duration is the time since the stream was opened, or since the peer's SYN was handled.
 	Duration time.Duration
 	// Reason is nil if the stream ended in order: everything that was written to it was handed to the transport.
-	// Otherwise it is [stream.ErrRefused], [stream.ErrStalled] or [flow.ErrWindow]; [stream.ErrPeerClosed] or
-	// the error of the transport, if written data was thrown away; or the reason for the session's end.
+	// Otherwise it is [stream.ErrRefused], [stream.ErrStalled], [stream.ErrIdleTimeout] or [flow.ErrWindow];
+	// [stream.ErrPeerClosed] or the error of the transport, if written data was thrown away; or the reason for the
+	// session's end.
 	Reason error
 	// Refused says that this side has refused the stream. Reason is nil then.
 	Refused bool

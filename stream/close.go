@@ -91,6 +91,8 @@ func (s *Stream) closedErr() error {
 		return ErrStalled
 	case closedByOverrun:
 		return flow.ErrWindow
+	case closedByIdle:
+		return ErrIdleTimeout
 	default:
 		return net.ErrClosed
 	}

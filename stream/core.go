@@ -46,6 +46,9 @@ type Shared struct {
 	// longer, unless all closed streams together keep more than half of SendBudget, or 16 MiB without one. The
 	// default is 5 s, and the least is 10 ms.
 	Linger time.Duration
+	// IdleTimeout is after what time an idle stream is closed, if the session calls [Core.CloseIdle]. 0 means never.
+	// [Stream.SetIdleTimeout] replaces it for one stream.
+	IdleTimeout time.Duration
 	// LocalAddr and RemoteAddr are the addresses that streams report.
 	LocalAddr, RemoteAddr net.Addr
 
@@ -134,6 +137,7 @@ const (
 func (c *Core) Init(shared *Shared, n Notifier, id uint32, opens bool) {
 	s := &c.s
 	s.shared, s.notifier, s.id = shared, n, id
+	s.active = true
 	if opens {
 		s.send.frames |= frameSYN
 		s.recv.refusal = refusalPossible

@@ -16,6 +16,8 @@ const (
 	OutcomeStalled
 	// OutcomeOverrun: the peer has sent too far beyond the stream's window.
 	OutcomeOverrun
+	// OutcomeIdle: [Core.CloseIdle] has closed the stream.
+	OutcomeIdle
 	// OutcomeDropped: data that Write had accepted was thrown away, because the peer had closed the stream, or because
 	// the data had waited for [Shared].Linger.
 	OutcomeDropped
@@ -38,6 +40,8 @@ func (c *Core) OutcomeErr() error {
 		return ErrStalled
 	case OutcomeOverrun:
 		return flow.ErrWindow
+	case OutcomeIdle:
+		return ErrIdleTimeout
 	case OutcomeDropped:
 		return ErrPeerClosed
 	case OutcomeSessionEnded:
@@ -58,6 +62,8 @@ func (s *Stream) currentOutcome() Outcome {
 		return OutcomeStalled
 	case s.closed == closedByOverrun:
 		return OutcomeOverrun
+	case s.closed == closedByIdle:
+		return OutcomeIdle
 	case s.send.lost && !s.session.sends():
 		return OutcomeSessionEnded
 	case s.send.lost:

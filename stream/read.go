@@ -148,6 +148,7 @@ func (s *Stream) copyOut(p []byte) (n int) {
 
 // noteConsumed accounts for n bytes that the application has read.
 func (s *Stream) noteConsumed(n int, now time.Duration) {
+	s.active = true
 	s.send.wroteSinceRead = false
 	s.noteRead(n, now, SendNow)
 }

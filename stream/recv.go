@@ -328,6 +328,7 @@ func (c *Core) Reclaim() (later bool) {
 // noteReceived tells the receive window that n bytes of data have arrived. It reports whether the stream has to be
 // closed, because they are too far beyond the window. Peers that send with several goroutines overrun it by a little.
 func (s *Stream) noteReceived(n int, now time.Duration) (overrun bool) {
+	s.active = s.active || n > 0
 	if n == 0 || !s.needsWindow() {
 		return false
 	}

@@ -266,6 +266,7 @@ func (s *Stream) appendFrame(b *wire.Batch, n int) {
 		b.SetFull() // the batch cannot take more parts
 	}
 	h.window.AddSent(n - left)
+	s.active = true
 }
 
 // appendPending adds at most n pending bytes, from one buffer, and returns how many.
@@ -382,6 +383,7 @@ func (c *Core) HandleUpdate(u wire.WindowUpdate) error {
 		return err
 	}
 	s.send.peer.handleUpdate()
+	s.active = true
 	if s.recv.refusal == refusalLikely {
 		s.ruleOutRefusal()
 	}

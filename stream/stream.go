@@ -32,6 +32,7 @@ type Stream struct {
 
 	queued    queueSet    // the queues of the session in which the stream waits
 	unhurried bool        // the session was told of something in queued, and not with SendNow since
+	active    bool        // data was sent, arrived or was read since the last CloseIdle
 	finished  bool        // Finished was called, or must not be called: the session has ended
 	outcome   Outcome     // set before Finished is called
 	timed     atomic.Bool // the receive window uses the time. Once set, it stays set; see lock
@@ -46,6 +47,7 @@ const (
 	closedByUser                // Close
 	closedByStall               // FailStalled: its reader took nothing while others needed the memory
 	closedByOverrun             // the peer sent too far beyond the stream's window
+	closedByIdle                // CloseIdle: it was idle for its time-out
 	closedByRefusal             // Refuse
 )
 
@@ -83,6 +85,7 @@ type extras struct {
 	bulk                        bulk
 	linger                      *time.Timer   // of startLinger, while it runs
 	done                        chan struct{} // of Done; nil until that is called
+	idle                        *idleTimeout  // nil until CloseIdle or SetIdleTimeout is called
 	secondFIN                   *time.Timer   // runs endSecondFIN; nil: it does not run
 }
 

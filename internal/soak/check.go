@@ -60,9 +60,11 @@ func (x *pair) orderly(peer *end) bool {
 	return (d == calm || d == shutdown) && peer != nil
 }
 
-// stalled reports whether StallTimeout has aborted this end.
-func (e *end) stalled() bool {
-	return errors.Is(e.readErr, stream.ErrStalled) || errors.Is(e.writeErr, stream.ErrStalled)
+// aborted reports whether StallTimeout or StreamIdleTimeout has closed this end.
+func (e *end) aborted() bool { return isAbort(e.readErr) || isAbort(e.writeErr) }
+
+func isAbort(err error) bool {
+	return errors.Is(err, stream.ErrStalled) || errors.Is(err, stream.ErrIdleTimeout)
 }
 
 // checkCalls checks the errors of the calls of one end.
@@ -92,10 +94,10 @@ func (x *pair) checkCalls(side int, id uint32, e *end) {
 	if !x.orderly(peer) {
 		return
 	}
-	mayStall := x.r.p.Ends[side].Stall > 0
+	mayAbort := x.r.p.Ends[side].Stall > 0 || x.r.p.Ends[side].Idle > 0
 	allowed := func(err error) bool {
 		switch {
-		case err == nil, mayStall && errors.Is(err, stream.ErrStalled):
+		case err == nil, mayAbort && isAbort(err):
 			return true
 		case errors.Is(err, net.ErrClosed):
 			return e.closed.Load() && e.b.How != halves && e.b.How != answers
@@ -104,7 +106,7 @@ func (x *pair) checkCalls(side int, id uint32, e *end) {
 	}
 	// The session may end before it learns that the peer has closed the stream: Shutdown does not wait for that.
 	unwanted := func(err error) bool {
-		return peer != nil && (!peer.b.readsToTheEnd() || peer.stalled()) &&
+		return peer != nil && (!peer.b.readsToTheEnd() || peer.aborted()) &&
 			(errors.Is(err, stream.ErrPeerClosed) || x.r.p.Disturbance == shutdown)
 	}
 	if err := e.readErr; !allowed(err) {
@@ -139,17 +141,17 @@ func (x *pair) checkBytes(side int, id uint32, e, peer *end) {
 		if read != written {
 			fail("io.EOF after %d bytes, the peer (%s) has written %d, %v", read, peer.b.How, written, peer.writeErr)
 		}
-		if !peer.finCalled.Load() && !peer.stalled() {
+		if !peer.finCalled.Load() && !peer.aborted() {
 			fail("io.EOF, but the peer has not closed")
 		}
 	}
 	if !x.orderly(peer) {
 		return
 	}
-	if e.b.readsToTheEnd() && !e.stalled() && !e.readAll {
+	if e.b.readsToTheEnd() && !e.aborted() && !e.readAll {
 		fail("no io.EOF after %d of %d bytes: %v", read, written, e.readErr)
 	}
-	undisturbed := e.b.readsToTheEnd() && !e.stalled() && !peer.stalled() && peer.b.How != stops && peer.b.How != aborts
+	undisturbed := e.b.readsToTheEnd() && !e.aborted() && !peer.aborted() && peer.b.How != stops && peer.b.How != aborts
 	if undisturbed && written != peer.b.Size && e.b.How != answers {
 		fail("its peer (%s) wrote %d of %d bytes: %v", peer.b.How, written, peer.b.Size, peer.writeErr)
 	}
@@ -169,7 +171,7 @@ func (x *pair) checkOwed() {
 		case e == nil:
 			x.r.fail("session %d: stream %d was never accepted, though Close returned nil and %d bytes had been written: %v",
 				x.index, id, owed.written, why)
-		case !e.b.readsToTheEnd() || e.stalled():
+		case !e.b.readsToTheEnd() || e.aborted():
 		case e.read.Load() < owed.written || owed.fin && !e.readAll:
 			x.r.fail("session %d: stream %d: read %d bytes, then %v, though Close returned nil and %d bytes had been written (end: %v): %v",
 				x.index, id, e.read.Load(), e.readErr, owed.written, owed.fin, why)

@@ -57,6 +57,7 @@ type ends struct {
 	CloseTimeout     time.Duration
 	WriteTimeout     time.Duration // 0 is none
 	Stall            time.Duration // StallTimeout; 0 is never
+	Idle             time.Duration // StreamIdleTimeout; 0 is never
 	Probe, GiveUp    time.Duration // of keep-alive; 0 is off
 	SendRate         flow.Rate
 	ReceiveRate      flow.Rate
@@ -215,6 +216,9 @@ func (e *ends) draw(d draw, p *plan, streams int) {
 	if d.chance(0.1) {
 		e.Stall = time.Duration(1+d.upTo(500)) * time.Millisecond
 	}
+	if d.chance(0.1) {
+		e.Idle = time.Duration(1+d.upTo(500)) * time.Millisecond
+	}
 	// Probes are rare: each would wake a session that is stuck.
 	e.Probe, e.GiveUp = 10*time.Minute, time.Hour
 	if d.chance(0.4) {
@@ -273,7 +277,7 @@ func (p *plan) config(end int, shared []*flow.Budget) *session.Config {
 		c.MaxReceiveBuffer, c.Budget = 0, shared[0]
 		c.MaxSendBuffer, c.SendBudget = 0, shared[1]
 	}
-	c.StallTimeout = e.Stall
+	c.StallTimeout, c.StreamIdleTimeout = e.Stall, e.Idle
 	if e.Probe > 0 {
 		c.KeepAlive = keepalive.Periodic{Interval: e.Probe, Timeout: e.GiveUp}
 	}
