@@ -124,4 +124,7 @@ func (c *Core) Refuse() {
 	if s.send.state == sendFINDue {
 		s.send.state = sendRefusalDue
 	}
+	if s.due.data == SendLazily {
+		s.due.data = SendSoon // the opener may wait for it
+	}
 }

@@ -29,6 +29,7 @@ type model struct {
 	waiting []*modelStream // for AcceptStream
 
 	heard     bool // a frame of the peer has come
+	draining  bool // the peer takes no more streams
 	asked     bool // the application has opened a stream
 	stalled   bool // the transport takes nothing
 	stalledAt time.Time
@@ -261,6 +262,8 @@ func (m *model) opening() result {
 	switch {
 	case m.closed:
 		return result{errs: []error{net.ErrClosed}}
+	case m.draining:
+		return result{errs: []error{session.ErrPeerShutdown}}
 	case m.end != nil:
 		return result{errs: []error{m.end}}
 	}

@@ -166,6 +166,12 @@ func (e *end) wrote(n, size int, err error) {
 }
 
 func (e *end) closeWrite() {
+	if e.side.p.noHalfClose {
+		if err := e.st.CloseWrite(); !errors.Is(err, errors.ErrUnsupported) {
+			e.side.p.t.Errorf("%v: CloseWrite with NoHalfClose: %v", e, err)
+		}
+		return
+	}
 	e.writeClosed.Store(true)
 	if err := e.st.CloseWrite(); err != nil {
 		e.side.p.t.Errorf("%v: CloseWrite: %v", e, err)
@@ -179,10 +185,42 @@ func (e *end) close() {
 	_ = e.st.Close()
 }
 
-// conclude makes the end write everything queued, close that direction, and read to the end. The caller holds
-// p.mu.
+// conclude makes the end write everything queued, close that direction, and read to the end. With NoHalfClose one of
+// the ends closes after its Writes, and the other when it has read everything. The caller holds p.mu.
 func (e *end) conclude() {
 	_ = e.st.SetDeadline(time.Time{})
-	e.write(e.closeWrite)
-	e.read(e.readAll)
+	first := e.which == int(e.conduit.id/2%2)
+	switch {
+	case !e.side.p.noHalfClose:
+		e.write(e.closeWrite)
+		e.read(e.readAll)
+	case first:
+		e.write(e.close)
+		e.read(e.readAll)
+	default:
+		e.read(func() {
+			e.readAll()
+			e.close()
+		})
+	}
+}
+
+// waits reports whether a call of the end has not returned.
+func (e *end) waits() bool { return e.reads.busy() || e.writes.busy() }
+
+// busy reports whether the worker has something to do.
+func (w *worker) busy() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.running
+}
+
+// isDone reports whether the channel of Stream.Done is closed.
+func (e *end) isDone() bool {
+	select {
+	case <-e.st.Done():
+		return true
+	default:
+		return false
+	}
 }

@@ -15,7 +15,8 @@ import (
 type record struct {
 	refuses  bool     // streams may be refused
 	narrow   bool     // the receive buffer may be full
-	cut      bool     // the link was cut
+	cut      bool     // the link was cut, or CloseNow was called
+	late     bool     // the link was stalled, so that something may arrive when it no longer matters
 	silent   bool     // something has lasted so long that a time-out may have ended it
 	stalls   bool     // streams that nobody reads may be aborted
 	shutdown bool     // Shutdown was called
@@ -121,6 +122,34 @@ func (r *record) judgeClose(from, to *end) error {
 	}
 	if !to.readClosed.Load() && !to.aborted() && to.taken < from.written {
 		return fmt.Errorf("%v: %v after %d of %d bytes, which Session.Close has sent", to, to.readErr, to.taken, from.written)
+	}
+	return nil
+}
+
+// judgeDoneEarly returns what is wrong if Done of an end is closed while nothing has ended its stream.
+func (p *pair) judgeDoneEarly(c *conduit) error {
+	for i, e := range c.ends {
+		if e == nil || !e.isDone() {
+			continue
+		}
+		peer := c.ends[1-i]
+		switch {
+		case e.closed.Load(), e.side.Err() != nil, p.broken(), p.shutdown, p.stalls, p.lingers:
+		case peer == nil: // it was refused
+		case peer.closed.Load(), peer.writeClosed.Load() && (peer.readClosed.Load() || e.writeClosed.Load()):
+		default:
+			return fmt.Errorf("%v: Done is closed, and nothing has ended the stream", e)
+		}
+	}
+	return nil
+}
+
+// judgeDone returns what is wrong if Done of an end is open when both directions have ended.
+func (p *pair) judgeDone(c *conduit) error {
+	for _, e := range c.ends {
+		if e != nil && !e.isDone() {
+			return fmt.Errorf("%v: Done is open, and the stream has ended", e)
+		}
 	}
 	return nil
 }

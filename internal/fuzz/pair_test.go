@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,7 +37,7 @@ var schedules = &language{
 		numbers(0, 1000),             // send budget
 		numbers(0, 1, 3),             // MaxStreams
 		numbers(0, 100, 1000),        // MaxFrameSize
-		words("no", "linger", "write", "stall", "rates"), // may end something, or slow it down
+		words("no", "linger", "write", "stall", "rates", "nohalfclose"), // may end something, or slow it down
 	}, links...)},
 	repertory: []operation{
 		{"open", []kind{sides}},
@@ -61,9 +61,11 @@ var schedules = &language{
 		{"refuse", []kind{sides}},   // closes its Listener
 		{"shut", []kind{sides}},     // Session.Close
 		{"shutdown", []kind{sides}}, // Session.Shutdown
+		{"closenow", []kind{sides}},
+		{"ping", []kind{sides, pauses}}, // for at most this time
 	},
 	first: []string{"open"},
-	rare:  []string{"cut", "shut", "shutdown", "refuse", "close", "stall"},
+	rare:  []string{"cut", "shut", "shutdown", "closenow", "refuse", "close", "stall"},
 }
 
 // FuzzPair disturbs two sessions and the link between them, and then stops. Everything must arrive, or an error
@@ -96,15 +98,19 @@ type pair struct {
 	t                     *testing.T
 	program               program
 	sides                 [2]*side
-	left                  int // bytes that may still be moved
+	left                  int           // bytes that may still be moved
+	delay                 time.Duration // of the link
 	nop                   bool
 	slept                 time.Duration
 	lingers, writeTimeout bool
+	noHalfClose           bool
 
 	mu      sync.Mutex
 	changed sync.Cond // conclude
 	flows   []*conduit
 	calming bool // the program is over
+	// pingErrs are the errors of Ping that only the end of a session may cause.
+	pingErrs []error
 	record
 }
 
@@ -119,6 +125,7 @@ type side struct {
 	hold    bool // AcceptStream is not called
 	calls   sync.WaitGroup
 	stalled time.Time // since when its link is stalled; zero if it is not
+	drains  drained   // what it has told its peer
 }
 
 // A conduit is a stream and its two ends.
@@ -153,7 +160,7 @@ func newPair(t *testing.T, header step) *pair {
 		KeepAlive:     keepalive.Off{},
 		LingerTimeout: 1000 * time.Hour,
 	}
-	p := &pair{t: t, left: mostBytes, nop: header.arg(1) == 1}
+	p := &pair{t: t, left: mostBytes, nop: header.arg(1) == 1, delay: link.Delay}
 	p.changed.L = &p.mu
 	p.refuses = cfg.MaxStreams > 0
 	p.narrow = receive < mostBytes
@@ -167,6 +174,9 @@ func newPair(t *testing.T, header step) *pair {
 	case "stall":
 		cfg.StallTimeout = time.Second
 		p.stalls = p.narrow
+	case "nohalfclose":
+		cfg.NoHalfClose = true
+		p.noHalfClose = true
 	case "rates":
 		cfg.SendRate.BytesPerSecond = 1e6
 		cfg.ReceiveRate = flow.Rate{BytesPerSecond: 500_000, Burst: 1000}
@@ -313,7 +323,7 @@ func (p *pair) act(s step) {
 		p.sleep(s.duration(0))
 	case "open":
 		p.open(p.sides[s.arg(0)])
-	case "stall", "unstall", "hold", "accept", "refuse", "shut", "shutdown", "cut":
+	case "stall", "unstall", "hold", "accept", "refuse", "shut", "shutdown", "closenow", "ping", "cut":
 		p.disturb(s, p.sides[s.arg(0)])
 	default:
 		if e := p.end(s); e != nil {
@@ -335,52 +345,6 @@ func (p *pair) open(s *side) {
 	case errors.Is(err, session.ErrPeerShutdown) && (p.refuses || p.shutdown):
 	default:
 		p.failf("OpenStream: %v", err)
-	}
-}
-
-func (p *pair) disturb(st step, s *side) {
-	out := s.conn.Out()
-	switch st.name {
-	case "stall":
-		if s.stalled.IsZero() {
-			s.stalled = time.Now()
-		}
-		p.busy = p.busy || p.closed[0] || p.closed[1]
-		out.Stall()
-	case "unstall":
-		p.unstall(s)
-	case "hold":
-		p.mu.Lock()
-		s.hold = true
-		p.mu.Unlock()
-	case "accept":
-		p.free(s)
-	case "refuse":
-		p.refuses = true
-		_ = s.Listener().Close()
-	case "cut":
-		cut := simnet.Cut{After: out.Counters().Delivered + int64(st.arg(1)), OneWay: st.arg(3) == 1}
-		if st.arg(2) == 1 {
-			cut.Err = syscall.ECONNRESET
-		}
-		p.cut = true
-		out.Cut(cut)
-	case "shut":
-		p.closed[s.number] = true
-		p.busy = p.busy || !p.calm()
-		s.calls.Go(func() { p.note(s, s.Close()) })
-	case "shutdown":
-		p.shutdown = true
-		s.calls.Go(func() { p.note(s, s.Shutdown(context.Background())) })
-	}
-}
-
-// note records the error of closing a session, if it was not closed before.
-func (p *pair) note(s *side, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err != nil {
-		p.closeErr[s.number] = err
 	}
 }
 
@@ -429,6 +393,11 @@ func (p *pair) finish() {
 		p.unstall(s)
 		p.free(s)
 	}
+	for _, flow := range p.snapshot() {
+		if err := p.judgeDoneEarly(flow); err != nil {
+			p.t.Error(err)
+		}
+	}
 	p.mu.Lock()
 	p.calming = true
 	for _, flow := range p.flows {
@@ -458,8 +427,12 @@ func (p *pair) finish() {
 		if err := p.judge(flow); err != nil {
 			p.t.Error(err)
 		}
+		if err := p.judgeDone(flow); err != nil {
+			p.t.Error(err)
+		}
 	}
 	p.mu.Unlock()
+	p.judgeDrains()
 	p.eachEnd(func(e *end) { e.close() })
 	time.Sleep(10 * time.Second)
 	for i, s := range p.sides {
@@ -490,6 +463,13 @@ func (p *pair) finish() {
 	if p.t.Failed() {
 		p.failf("this was")
 	}
+}
+
+// snapshot returns the streams so far.
+func (p *pair) snapshot() []*conduit {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.flows)
 }
 
 // eachEnd calls do for each end, also for those to come, without a lock.

@@ -94,6 +94,7 @@ func (p *play) check() {
 	if n := p.s.Stats().Unread; n != p.model.unread() && p.s.Err() == nil {
 		p.failf("%d bytes are unread, want %d", n, p.model.unread())
 	}
+	p.checkSignals()
 	p.checkEnd()
 }
 
@@ -214,6 +215,10 @@ func (p *play) observe() {
 // frame checks one frame that the session has sent.
 func (p *play) frame(h wire.Header, data []byte) {
 	if h.Command == wire.NOP {
+		return
+	}
+	if h.StreamID >= lowestSignalID {
+		p.signalSent(h)
 		return
 	}
 	if n, ok := p.refused[h.StreamID]; ok && h.Command != wire.UPD {

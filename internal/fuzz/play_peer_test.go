@@ -89,6 +89,8 @@ func (p *play) peerActs(s step, st *played) {
 		st.update(consumed, s.arg(2))
 	case "nop":
 		p.send(wire.Header{Command: wire.NOP}, nil)
+	case "signal":
+		p.peerSignals(s.args[0].text)
 	case "bad":
 		p.violate(s.args[0].text)
 	case "end":

@@ -109,6 +109,16 @@ var playSeeds = []string{
 	"session client 1 0 0 0 0; bad update",
 	"session client 2 0 0 0 0; bad update",
 	"session client 2 0 0 0 0; open; write 0 500; bad consumed; write 0 1",
+
+	// Signals, asked for or not, and CloseNow.
+	`session client 2 0 0 0 0
+	open; signal ping; signal drain; signal ping; sleep 100ms; open; signal drain-echo; signal unknown; ping; signal ping-echo; ping
+	sleep 1s; signal ping-echo; signal ping-echo; sleep 100ms; syn; accept; signal drain; sleep 1s`,
+	`session server 1 3 0 0 0
+	ping; stall; open; signal drain; signal ping; signal ping; open; unstall; sleep 100ms; signal ping-echo; ping; end clean; ping; open`,
+	"session server 2 0 0 0 0; syn; accept; read 0 100; accept; ping; write 0 9000; stall; write 0 150000; closenow; ping; open",
+	"session client 1 0 0 0 0; open; stall; write 0 40000; shut; sleep 100ms; signal ping; closenow",
+	"session client 2 0 0 0 0; open; syn; psh 0 100; end clean; closenow; read 0 100; accept",
 }
 
 // Seeds of FuzzPair.
@@ -170,4 +180,20 @@ var scheduleSeeds = []string{
 	"sessions 2 off 1048576 0 0 0 no 0s 0 0; open client; stall client; write 0 opener 1000; shut client; sleep 6s",
 	`sessions 2 off 1048576 0 0 0 no 1ms 0 12500000
 	open client; write 0 opener 150000; write 0 acceptor 40000; shutdown client; open client; open server; sleep 1s`,
+
+	// CloseNow, also while others wait, and Ping.
+	`sessions 2 off 1000 0 0 0 no 1ms 1000 0
+	open client; open server; write 0 opener 150000; writeto 1 opener; shutdown client; ping client 40s; sleep 1s; closenow client
+	sleep 1s; ping client 1s; open server`,
+	`sessions 1 nop 1048576 0 0 0 no 50ms 0 0
+	ping client 40s; ping server 1s; ping client 1ms; open client; stall server; ping client 6s; shut client; closenow client`,
+	"sessions 2 off 1048576 0 0 0 no 0s 0 0; stall client; open client; write 0 opener 40000; closenow server; sleep 1s; closenow client",
+	"sessions 1 off 1048576 0 1 0 no 1ms 0 0; open client; open client; refuse server; ping server 1s; refuse client; sleep 6s; open server",
+
+	// Peers without half-close.
+	`sessions 2 off 65536 0 0 0 nohalfclose 1ms 0 0
+	open client; open server; write 0 opener 150000; write 0 acceptor 150000; sleep 1s; closewrite 0 opener; close 0 acceptor; sleep 1s
+	cutwrite 1 opener; write 1 acceptor 150000; write 1 acceptor 150000; sleep 1s; close 1 opener`,
+	`sessions 1 off 1048576 1000 3 100 nohalfclose 50ms 0 1250000
+	open client; open client; hold server; open client; write 0 opener 9000; closeread 0 acceptor; sleep 1s; close 1 acceptor`,
 }

@@ -40,6 +40,7 @@ var plays = &language{
 		{"nop", nil},
 		{"bad", []kind{words("version", "command", "data", "nop", "zero", "parity", "inuse", "update", "consumed")}},
 		{"end", []kind{words("clean", "header", "payload", "error")}},
+		{"signal", []kind{words("drain", "ping", "drain-echo", "ping-echo", "unknown")}},
 		{"stall", nil},
 		{"unstall", nil},
 		// The application.
@@ -56,9 +57,11 @@ var plays = &language{
 		{"writedeadline", []kind{slots, times}},
 		{"sleep", []kind{times}},
 		{"shut", nil}, // Session.Close
+		{"closenow", nil},
+		{"ping", nil},
 	},
 	first: []string{"open", "syn", "accept"},
-	rare:  []string{"bad", "end", "shut"},
+	rare:  []string{"bad", "end", "shut", "closenow"},
 }
 
 // mostBytes is the most bytes that a play moves: enough to use up a window, and the session's buffers.
@@ -113,6 +116,7 @@ type play struct {
 	streams   []*played
 	accepting *call
 	closing   *call
+	signals   signals
 	flushes   bool // data written before Session.Close must arrive
 	cut       bool // the peer has ended the session meanwhile
 }
@@ -227,7 +231,11 @@ func (p *play) act(s step) {
 		}
 	case "shut":
 		p.shut()
-	case "syn", "nop", "bad", "end":
+	case "closenow":
+		p.closeNow()
+	case "ping":
+		p.ping()
+	case "syn", "nop", "bad", "end", "signal":
 		p.peerActs(s, nil)
 	default:
 		if i := s.arg(0); i < len(p.streams) {
@@ -276,6 +284,7 @@ func (p *play) sleep(d time.Duration) {
 		p.mustHaveSent(st)
 	}
 	p.mustHaveRefused()
+	p.mustHaveEchoed()
 	if n := p.s.NumStreams(); n < least || n > most {
 		p.failf("NumStreams is %d, want %d to %d", n, least, most)
 	}
