@@ -41,7 +41,7 @@ func (s *Session) close(reason error) error {
 		<-s.done
 		return nil
 	}
-	s.phase = phaseClosing
+	s.phase, s.closeResult = phaseClosing, closePending
 	s.closeBy = s.now() + s.closeTimeout
 	s.err = reason
 	waiting := s.takeBacklog()
@@ -55,6 +55,7 @@ func (s *Session) close(reason error) error {
 		st.core.Abort(reason, stream.AbortRead)
 	}
 	flushed := s.flush(streams)
+	s.setCloseResult(flushed)
 	err := s.end(reason)
 	if !flushed {
 		err = ErrNotFlushed
@@ -245,6 +246,7 @@ func (s *Session) end(reason error) error {
 	s.stopIdleWatch()
 	s.budget.Close()
 	s.sendBudget.Close()
+	s.lookLast(reason != net.ErrClosed)
 	cerr := s.closeConn()
 	s.tracer.sessionEnd(err)
 	if errors.Is(cerr, net.ErrClosed) {

@@ -46,6 +46,7 @@ func (w *writer) nextStep(t *turn, b *wire.Batch) step {
 	defer w.mu.Unlock()
 	switch {
 	case t.f == nil:
+		w.settleHandover() // a new batch begins: those before it were written
 	case t.sent == 0 && t.more && b.Full():
 		w.heldTurn = *t // the batch had no room for it: it begins the next one
 	default:

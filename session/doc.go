@@ -42,6 +42,18 @@
 //
 // The examples below are complete programs.
 //
+// # Ending a program
+//
+// Close of a stream does not wait until its data is sent. A program that exits right after it loses what was written
+// last. Call one of these before:
+//
+//	st.Flush(ctx)   // waits until what was written to the stream has reached the peer; also after st.Close
+//	s.Close()       // does the same for all streams, and ends the session
+//	s.Shutdown(ctx) // waits until all streams are closed, and does what Close does
+//
+// [stream.Stream.Flush] and [Session.Close] say how they know that the data has arrived, which depends on the transport
+// and the peer. What the peer's application has done with the data, only its answer can tell.
+//
 // # Configuration
 //
 // A nil [Config], and the zero value of each of its fields, mean the default. The fields' comments state the defaults.
@@ -64,6 +76,7 @@
 //	                         (Config.NoHalfClose, Config.LingerTimeout)
 //	errors.ErrUnsupported    from Stream.CloseWrite: Config.NoHalfClose is set
 //	stream.ErrRefused        from Read and Write: the peer has refused the stream; no application has seen it
+//	stream.ErrLingerTimeout  from Stream.Flush: data was thrown away after Close, because it could not be sent
 //	stream.ErrStalled        Config.StallTimeout has aborted the stream
 //	flow.ErrWindow           the peer sent too far beyond the stream's window
 //	ErrKeepAlive             the peer was silent for too long

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"time"
 
 	"github.com/smuxkit/smuxkit/flow"
 	"github.com/smuxkit/smuxkit/session"
@@ -232,6 +233,45 @@ func ExampleSession_Shutdown() {
 	// true
 	// nothing
 	// <nil> use of closed network connection
+}
+
+// A program that sends something and exits waits until it has arrived.
+func Example_flush() {
+	a, b := net.Pipe()
+	server, err := session.Server(b, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	reported := make(chan string)
+	go func() {
+		st, err := server.AcceptStream(context.Background())
+		if err != nil {
+			log.Fatal(err)
+		}
+		report, err := io.ReadAll(st)
+		reported <- fmt.Sprint(string(report), " ", err)
+	}()
+
+	client, err := session.Client(a, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	st, err := client.OpenStream(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Fprint(st, "all is well")
+	st.Close() // does not wait
+
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	fmt.Println(st.Flush(ctx))
+	client.CloseNow() // like os.Exit, it sends nothing more
+	fmt.Println(<-reported)
+	// Output:
+	// <nil>
+	// all is well <nil>
 }
 
 // A server bounds the memory of all its sessions.

@@ -59,10 +59,7 @@ func (s *Session) Ping(ctx context.Context) (time.Duration, error) {
 	if reason != nil {
 		return 0, s.opError("ping", reason)
 	}
-	round, begins := p.join()
-	if begins {
-		s.out.sendOwn(ownPing)
-	}
+	round := s.ask()
 	select {
 	case <-round.echoed:
 		return round.rtt, nil
@@ -71,6 +68,15 @@ func (s *Session) Ping(ctx context.Context) (time.Duration, error) {
 	case <-s.done:
 		return 0, s.opError("ping", s.Err())
 	}
+}
+
+// ask returns a round whose ping follows everything that is in batches, and sends the ping if none is on its way.
+func (s *Session) ask() *pingRound {
+	round, begins := s.pinger().join()
+	if begins {
+		s.out.sendOwn(ownPing)
+	}
+	return round
 }
 
 // pinger returns the session's pinger. Sessions that never ping have none.

@@ -18,8 +18,9 @@ type portable struct {
 	below deliveryWaiter // the TCP socket below conn, or nil
 }
 
-// A deliveryWaiter is the method of a transport that waits for the peer's host.
+// A deliveryWaiter is what a transport knows of the peer's host.
 type deliveryWaiter interface {
+	unacknowledged() (n int, known bool)
 	awaitDelivery(done <-chan struct{}, timeout <-chan time.Time) bool
 }
 
@@ -82,6 +83,13 @@ func (t *portable) writeSome(p []byte) (n int, err error) {
 		err = io.ErrShortWrite
 	}
 	return n, err
+}
+
+func (t *portable) unacknowledged() (n int, known bool) {
+	if t.below == nil {
+		return 0, false
+	}
+	return t.below.unacknowledged()
 }
 
 // awaitDelivery calls CloseWrite, if conn has it, and waits until the peer has closed the connection as well. The

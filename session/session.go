@@ -38,7 +38,8 @@ type Session struct {
 	stats      counters
 	clock      activityClock
 	keepalive  keepaliveTimer
-	ping       atomic.Pointer[pinger] // nil until Ping is called
+	ping       atomic.Pointer[pinger]  // nil until Ping is called
+	flushes    atomic.Pointer[flushes] // nil until Flush of a stream is called
 	latency    *latency
 
 	reclaim reclaimer
@@ -60,6 +61,7 @@ type Session struct {
 	acceptStopped bool // a Listener was closed: Accept fails after the drain
 	acceptedOne   bool // a stream was accepted since drainTimer was set
 	cutShort      bool // CloseNow has ended the session
+	closeResult   closeResult
 	drain         drainState
 	peerDraining  bool  // the peer takes no more streams
 	err           error // why the session is ending or has ended
@@ -71,7 +73,7 @@ type Session struct {
 
 	backlog    []*sessionStream // streams that wait to be accepted; nil if there are none
 	accepting  condition        // backlog, acceptStopped, drain or phase has changed
-	opening    condition        // ver, unsentSYN, peerDraining or phase has changed
+	opening    condition        // ver, unsentSYN, peerDraining, phase or closeResult has changed
 	drained    chan struct{}    // if not nil, closed when streams becomes empty, or drain becomes drainDone
 	draining   chan struct{}    // if not nil, closed when peerDraining becomes true
 	drainTimer *time.Timer      // runs drainExpired

@@ -4,6 +4,7 @@ package session
 
 import (
 	"io"
+	"math"
 	"net"
 	"os"
 	"sync"
@@ -270,7 +271,10 @@ func setLen[T uint32 | uint64](p *T, n int) { *p = T(n) }
 // awaitDelivery waits until the peer's host has acknowledged all that was written to a TCP socket. If a socket is closed
 // with unread data, the connection is reset, and data that the host does not have yet is lost.
 func (t *socket) awaitDelivery(done <-chan struct{}, timeout <-chan time.Time) bool {
-	for pause := 50 * time.Microsecond; t.unacknowledged() > 0; pause = min(2*pause, 5*time.Millisecond) {
+	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 5*time.Millisecond) {
+		if n, err := t.sendQueue(); n == 0 || err != nil {
+			return true
+		}
 		again := time.NewTimer(pause)
 		select {
 		case <-again.C:
@@ -282,22 +286,29 @@ func (t *socket) awaitDelivery(done <-chan struct{}, timeout <-chan time.Time) b
 			return false
 		}
 	}
-	return true
 }
 
-// unacknowledged returns how many of the written bytes the peer's host has not acknowledged. It is 0 for a Unix socket.
-func (t *socket) unacknowledged() int {
+// unacknowledged always knows: the peer of a Unix socket is on this host, which has taken what was written.
+func (t *socket) unacknowledged() (n int, known bool) {
+	n, err := t.sendQueue()
+	if err != nil {
+		return math.MaxInt, true // the socket is closed: what arrived cannot be told any more
+	}
+	return n, true
+}
+
+// sendQueue returns how many of the written bytes the peer's host has not acknowledged. It is 0 for a Unix socket.
+func (t *socket) sendQueue() (int, error) {
 	if !t.tcp {
-		return 0
+		return 0, nil
 	}
 	var n int32
+	var errno syscall.Errno
 	err := t.rc.Control(func(fd uintptr) {
-		if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, fd, syscall.TIOCOUTQ, uintptr(unsafe.Pointer(&n))); errno != 0 {
-			n = 0
-		}
+		_, _, errno = syscall.Syscall(syscall.SYS_IOCTL, fd, syscall.TIOCOUTQ, uintptr(unsafe.Pointer(&n)))
 	})
-	if err != nil {
-		return 0
+	if err == nil && errno != 0 {
+		err = errno
 	}
-	return int(n)
+	return int(n), err
 }

@@ -31,6 +31,9 @@ type transport interface {
 	// writeSome writes p or a part of it. It waits until the transport has taken at least one byte.
 	writeSome(p []byte) (n int, err error)
 
+	// unacknowledged returns how many of the bytes written the peer's host has not acknowledged. known says that
+	// the transport can tell.
+	unacknowledged() (n int, known bool)
 	// awaitDelivery waits until the peer's host has what was written, as far as the transport can tell. It
 	// reports false if done or timeout came first and data may be lost.
 	awaitDelivery(done <-chan struct{}, timeout <-chan time.Time) bool

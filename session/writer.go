@@ -258,6 +258,7 @@ func (w *writer) free() {
 		close(w.freed)
 		w.freed = nil
 	}
+	w.settleHandover()
 }
 
 func (w *writer) setWeight(f *shaper.Flow, weight int) {

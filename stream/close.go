@@ -12,7 +12,8 @@ import (
 // those that are blocked. Unread data is thrown away, and so is data that arrives later.
 //
 // The session still sends the data that Write has accepted, and a FIN after it. It sends the FIN twice if the
-// peer's FIN has not arrived, so that the peer can tell Close from CloseWrite (docs/protocol.md, "Streams").
+// peer's FIN has not arrived, so that the peer can tell Close from CloseWrite (docs/protocol.md, "Streams"). [Stream.Flush]
+// waits for all that: call it before the program ends.
 //
 // If some of the accepted data was thrown away instead, Close returns the reason: that of the session's end,
 // [ErrPeerClosed] or [ErrRefused]. A second Close does nothing and returns nil.
@@ -26,10 +27,7 @@ func (s *Stream) Close() error {
 	if !s.send.lost {
 		return nil
 	}
-	if err := s.sessionErr(); err != nil {
-		return s.opError("close", err)
-	}
-	return s.opError("close", s.peerClosedErr())
+	return s.opError("close", s.lostErr())
 }
 
 // close closes both directions of a stream that is not closed. The caller holds s.mu.

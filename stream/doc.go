@@ -1,8 +1,9 @@
 // Package stream implements the streams of a smux session. A [Stream] is a complete net.Conn with half-close,
 // io.WriterTo and io.ReaderFrom.
 //
-// Only Read, Write, WriteTo and ReadFrom block. They return when they have done their work, at their deadline, when the
-// Stream is closed, and when the session ends. An idle Stream holds no buffers.
+// Only Read, Write, WriteTo, ReadFrom and Flush block. They return when they have done their work, and when the session
+// ends. The first four also return at their deadline and when the Stream is closed, and Flush when its context ends. An
+// idle Stream holds no buffers.
 //
 // # The life of a stream
 //
@@ -35,6 +36,6 @@
 // A session uses a Stream through its [Core]. It hands the Core what arrives (Deliver, or Reserve and Commit;
 // HandleEmpty, HandleFIN, HandleUpdate; Abort), and asks it for frames to send (AppendControl, AppendData), which the
 // Core adds to a [wire.Batch]. [Shared] is what all streams of a session have in common. Through a [Notifier], a Stream
-// tells its session what it needs. Package session is one implementation of a session, the example of this package is
+// tells its session what it needs; one that is also a [Deliverer] makes [Stream.Flush] work. Package session is one implementation of a session, the example of this package is
 // another. This package starts no goroutine, and no method of a Core blocks.
 package stream

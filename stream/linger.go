@@ -64,12 +64,12 @@ func (s *Stream) peerMayRead() bool {
 
 // GiveUp throws away the unsent data of a closed stream, and reports whether it did. A session calls it for all streams
 // if it cannot send. The first call does nothing, so that a stream that was closed a moment ago keeps its data until
-// the second.
+// the second. A stream keeps its data while a call of Flush waits for it.
 func (c *Core) GiveUp() bool {
 	s := &c.s
 	s.mu.Lock()
 	defer s.unlock()
-	if s.closed == notClosed || s.send.unsent == 0 {
+	if s.closed == notClosed || s.send.unsent == 0 || s.isFlushing() {
 		return false
 	}
 	if !s.send.giveUpNext {

@@ -233,6 +233,7 @@ func (s *Stream) appendFIN(b *wire.Batch) {
 		}
 		s.recv.window.Finish(s.shared.windows())
 	}
+	s.send.writers.wake() // calls of Flush
 	s.noteDone()
 }
 
@@ -267,6 +268,7 @@ func (s *Stream) appendFrame(b *wire.Batch, n int) {
 	}
 	h.window.AddSent(n - left)
 	s.active = true
+	s.noteSent(n - left)
 }
 
 // appendPending adds at most n pending bytes, from one buffer, and returns how many.
@@ -363,6 +365,7 @@ func (s *Stream) dropUnsent() {
 		// The buffers are not released, because a batch may refer to a part of the first one.
 		h.pending = buffer.Queue{}
 		s.uncharge(h.charged)
+		h.writers.wake() // calls of Flush
 	}
 }
 

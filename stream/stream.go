@@ -34,6 +34,7 @@ type Stream struct {
 	unhurried bool        // the session was told of something in queued, and not with SendNow since
 	active    bool        // data was sent, arrived or was read since the last CloseIdle
 	finished  bool        // Finished was called, or must not be called: the session has ended
+	sentData  bool        // some data was added to a batch
 	outcome   Outcome     // set before Finished is called
 	timed     atomic.Bool // the receive window uses the time. Once set, it stays set; see lock
 	due       effects     // what unlock settles
@@ -87,6 +88,7 @@ type extras struct {
 	done                        chan struct{} // of Done; nil until that is called
 	idle                        *idleTimeout  // nil until CloseIdle or SetIdleTimeout is called
 	secondFIN                   *time.Timer   // runs endSecondFIN; nil: it does not run
+	flushing                    flushing
 }
 
 var (
