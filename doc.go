@@ -10,6 +10,8 @@
 //
 // On top of these, for programs of certain kinds:
 //
+//   - [github.com/smuxkit/smuxkit/session/service] gives the streams of a session names: a handler or a net.Listener for
+//     each service, both ways, and refusals that say why.
 //   - [github.com/smuxkit/smuxkit/stream/relay] joins two connections, such as a stream and a socket. Proxies and tunnels
 //     are made of it.
 //
