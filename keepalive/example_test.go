@@ -24,6 +24,12 @@ func start(p keepalive.Policy) *keeper {
 func (k *keeper) sent(now time.Duration)     { k.activity.LastSent = now }
 func (k *keeper) received(now time.Duration) { k.activity.LastReceived = now }
 
+// pong is called when the peer has answered a ping.
+func (k *keeper) pong(now time.Duration) {
+	k.received(now)
+	k.activity.LastEcho, k.activity.PingSent = now, 0
+}
+
 // ask is called by the timer.
 func (k *keeper) ask() keepalive.Action {
 	k.activity.Now = k.timer
@@ -42,8 +48,12 @@ func (k *keeper) run(until time.Duration) {
 		now := k.timer
 		switch k.ask() {
 		case keepalive.Probe:
+			fmt.Println(now, "send NOOP")
+			k.sent(now)
+		case keepalive.Ping:
 			fmt.Println(now, "send PING")
 			k.sent(now)
+			k.activity.PingSent = now
 		case keepalive.GiveUp:
 			fmt.Println(now, "close the connection")
 			return
@@ -51,21 +61,21 @@ func (k *keeper) run(until time.Duration) {
 	}
 }
 
-// A connection with a line protocol of its own is kept alive. It sends at 4 s, hears from its
-// peer at 25 s, and never hears from it again.
+// A connection with a line protocol of its own is kept alive. It sends at 4 s. Its peer answers the first ping
+// at 25 s, and is never heard from again.
 func Example() {
 	k := start(keepalive.Periodic{Interval: 10 * time.Second, Timeout: 30 * time.Second})
 	k.run(4 * time.Second)
 	k.sent(4 * time.Second)
 	k.run(25 * time.Second)
-	k.received(25 * time.Second)
+	k.pong(25 * time.Second)
 	k.run(time.Hour)
 	// Output:
-	// 14s send PING
-	// 24s send PING
-	// 34s send PING
-	// 44s send PING
-	// 54s send PING
+	// 10s send PING
+	// 20s send NOOP
+	// 30s send NOOP
+	// 40s send NOOP
+	// 45s send PING
 	// 55s close the connection
 }
 
@@ -96,19 +106,19 @@ func ExamplePolicy_keepIdleSessions() {
 	k.run(time.Hour)
 	// Output:
 	// 1m0s send PING
-	// 2m0s send PING
-	// 3m0s send PING
-	// 4m0s send PING
+	// 2m0s send NOOP
+	// 3m0s send NOOP
+	// 4m0s send NOOP
 	// a stream opens
-	// 5m0s send PING
-	// 6m0s send PING
+	// 5m0s send NOOP
+	// 6m0s send NOOP
 	// 6m30s close the connection
 }
 
 // adaptive learns how long the peer is usually silent. It gives up after four times the
 // longest gap so far. So it does not give up on a slow or loaded path with long gaps, and
-// gives up early on a busy one. The protocol has no answer to a probe, so a round trip
-// cannot be measured instead.
+// gives up early on a busy one. It needs no answers to pings, which many peers do not
+// give.
 //
 // It has state, so each session needs its own.
 type adaptive struct {
@@ -145,12 +155,12 @@ func ExamplePolicy_adaptive() {
 	k.run(time.Hour)
 	// Output:
 	// 10s send PING
-	// 22s send PING
-	// 34s send PING
-	// 46s send PING
-	// 56s send PING
-	// 1m6s send PING
-	// 1m16s send PING
+	// 22s send NOOP
+	// 34s send NOOP
+	// 46s send NOOP
+	// 56s send NOOP
+	// 1m6s send NOOP
+	// 1m16s send NOOP
 	// 1m24s close the connection
 }
 
@@ -158,4 +168,15 @@ func ExamplePeriodic_Validate() {
 	fmt.Println(keepalive.Periodic{Interval: time.Minute}.Validate())
 	// Output:
 	// keepalive: Periodic.Timeout is 30s by default: it must exceed Periodic.Interval, which is 1m0s
+}
+
+// A peer that sends nothing on its own, over a transport that cannot tell whether anybody is there, is probed and
+// never given up.
+func ExampleProbeOnly() {
+	k := start(keepalive.ProbeOnly{Interval: 30 * time.Second})
+	k.run(100 * time.Second)
+	// Output:
+	// 30s send NOOP
+	// 1m0s send NOOP
+	// 1m30s send NOOP
 }

@@ -22,14 +22,10 @@ func ask(p keepalive.Policy, a keepalive.Activity) answer {
 	return answer{action, again}
 }
 
-// Periodic answers each Activity as its documentation says.
+// Periodic answers each Activity as its documentation says. In this test the peer has not answered a ping yet, so that
+// no other one is due, and nothing is known of acknowledgements.
 func TestPeriodicNext(t *testing.T) {
 	type activity = keepalive.Activity
-	const (
-		none   = keepalive.None
-		probe  = keepalive.Probe
-		giveUp = keepalive.GiveUp
-	)
 	periodic := keepalive.Periodic{Interval: 10 * s, Timeout: 30 * s}
 	for _, tt := range []struct {
 		name string
@@ -57,6 +53,7 @@ func TestPeriodicNext(t *testing.T) {
 		{"a send noted after the clock was read is a send now", activity{Now: 20 * s, LastSent: 21 * s, LastReceived: 22 * s}, answer{none, 10 * s}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			tt.a.PingSent = 1
 			got := ask(periodic, tt.a)
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("Next(%+v) (-want +got):\n%s", tt.a, diff)
@@ -160,7 +157,11 @@ func TestPeriodicLetsNoIntervalPassUnsent(t *testing.T) {
 			if next < timer {
 				events++
 				a.Now = next
-				switch rnd.IntN(6) {
+				switch rnd.IntN(7) {
+				case 6:
+					if seed%2 == 0 && a.PingSent > 0 && a.Now < silentAfter && !a.ReadPaused {
+						a.LastReceived, a.LastEcho, a.PingSent = a.Now, a.Now, 0
+					}
 				case 0, 1:
 					a.LastSent = a.Now
 				case 2, 3:
@@ -196,8 +197,14 @@ func TestPeriodicLetsNoIntervalPassUnsent(t *testing.T) {
 				}
 				break
 			}
-			if action == keepalive.Probe {
+			if action != keepalive.None {
 				a.LastSent = a.Now
+			}
+			if action == keepalive.Ping {
+				if a.PingSent > 0 {
+					t.Fatalf("seed %d: %+v: a ping at %v, and the one of %v is unanswered", seed, periodic, a.Now, a.PingSent)
+				}
+				a.PingSent = a.Now
 			}
 			if again <= 0 {
 				t.Fatalf("seed %d: %v, again after %v", seed, action, again)
@@ -231,8 +238,8 @@ func TestPeriodicProbesADeadTransport(t *testing.T) {
 		a.Now += again
 	}
 	want := []event{
-		{0, keepalive.None}, {10 * s, keepalive.Probe}, {20 * s, keepalive.Probe},
-		{30 * s, keepalive.Probe}, {35 * s, keepalive.GiveUp},
+		{0, keepalive.None}, {10 * s, keepalive.Ping}, {20 * s, keepalive.Ping},
+		{30 * s, keepalive.Ping}, {35 * s, keepalive.GiveUp},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
@@ -241,8 +248,11 @@ func TestPeriodicProbesADeadTransport(t *testing.T) {
 
 // An Action has a name, or shows its number.
 func TestActionString(t *testing.T) {
-	got := []string{keepalive.None.String(), keepalive.Probe.String(), keepalive.GiveUp.String(), keepalive.Action(9).String()}
-	if diff := cmp.Diff([]string{"none", "probe", "give up", "action 9"}, got); diff != "" {
+	got := []string{
+		keepalive.None.String(), keepalive.Probe.String(), keepalive.Ping.String(), keepalive.GiveUp.String(),
+		keepalive.Action(9).String(),
+	}
+	if diff := cmp.Diff([]string{"none", "probe", "ping", "give up", "action 9"}, got); diff != "" {
 		t.Errorf("names (-want +got):\n%s", diff)
 	}
 }

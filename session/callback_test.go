@@ -45,12 +45,27 @@ var callbacks = map[string]func(h *hook, conn io.ReadWriteCloser, cfg *session.C
 		})
 		return conn
 	},
+	"the transport's LastAcked": func(h *hook, conn io.ReadWriteCloser, cfg *session.Config) io.ReadWriteCloser {
+		cfg.KeepAlive = policy(func(ka.Activity) (ka.Action, time.Duration) { return ka.Probe, time.Second })
+		return hookedAcks{conn, h}
+	},
 	"the transport's Read": func(h *hook, conn io.ReadWriteCloser, cfg *session.Config) io.ReadWriteCloser {
 		return hooked{ReadWriteCloser: conn, read: h}
 	},
 	"the transport's Write": func(h *hook, conn io.ReadWriteCloser, cfg *session.Config) io.ReadWriteCloser {
 		return hooked{ReadWriteCloser: conn, write: h}
 	},
+}
+
+// hookedAcks is a transport whose LastAcked calls a hook.
+type hookedAcks struct {
+	io.ReadWriteCloser
+	h *hook
+}
+
+func (c hookedAcks) LastAcked() time.Time {
+	c.h.call()
+	return time.Now()
 }
 
 // hooked is a transport that calls hooks.

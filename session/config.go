@@ -54,13 +54,18 @@ type Config struct {
 	//
 	// The protocol does not negotiate the version: a client must set that of its server. xtaci/smux and its
 	// forks have 1 unless their configuration says 2. The Rust crates smux 0.2 and async_smux 0.3 need 1. Some
-	// peers with another version say nothing. Then KeepAlive ends the session, with an error that asks for the
-	// version.
+	// peers with another version say nothing. Then KeepAlive ends the session, if its policy judges by silence
+	// (see [keepalive.Periodic]), with an error that asks for the version.
 	Version int
 
-	// KeepAlive decides when to probe the peer, and when to end the session because the peer is silent. The
-	// default is keepalive.Periodic{}, which probes after 10 s and gives up after 30 s; keepalive.Off{} does
-	// neither. Sessions with the same Config share the policy: see [keepalive.Policy] for one with state.
+	// KeepAlive decides when to probe the peer, and when to end the session because the peer is dead. The default
+	// is keepalive.Periodic{}, which probes when nothing was sent for 10 s, and gives up when nothing was received
+	// for 30 s. Over TCP on Linux, it does not give up a peer that may be one which sends nothing when it is idle,
+	// such as sing-mux, while the peer's host acknowledges the probes: see [keepalive.Periodic]. Elsewhere, use
+	// [keepalive.ProbeOnly] toward such a peer. [keepalive.Off] neither probes nor gives up.
+	//
+	// Sessions with the same Config share the policy: see [keepalive.Policy] for one with state.
+	// [Session.SetKeepAlive] replaces it for one session.
 	KeepAlive keepalive.Policy
 
 	// MaxFrameSize is the largest payload of the frames that are sent, in bytes, from 1 to 65,535. The default is
@@ -268,12 +273,8 @@ func (c *Config) Validate() error {
 	}
 	notNilPointer("LocalAddr", d.LocalAddr)
 	notNilPointer("RemoteAddr", d.RemoteAddr)
-	if isNil(d.KeepAlive) {
-		errs = append(errs, errors.New("KeepAlive holds a nil pointer, must be a policy or nil itself"))
-	} else if v, ok := d.KeepAlive.(interface{ Validate() error }); ok {
-		if err := v.Validate(); err != nil {
-			errs = append(errs, fmt.Errorf("KeepAlive: %w", err))
-		}
+	if err := validatePolicy(d.KeepAlive); err != nil {
+		errs = append(errs, fmt.Errorf("KeepAlive: %w", err))
 	}
 	if c != nil && c.Budget != nil && c.MaxReceiveBuffer != 0 {
 		errs = append(errs, errors.New("both Budget and MaxReceiveBuffer are set, only one may be"))

@@ -48,7 +48,9 @@ func withoutTime(groups []string, a slog.Attr) slog.Attr {
 
 // A Trace gets the header of each frame, here of those that a client sends for one request.
 func ExampleTrace_frame() {
+	ended := make(chan struct{})
 	cfg := &session.Config{Trace: &session.Trace{
+		SessionEnd: func(*session.Session, error) { close(ended) },
 		Frame: func(s *session.Session, d session.Direction, h wire.Header) {
 			if d == session.Sent && h.StreamID != 0 {
 				fmt.Println(h.Command, h.StreamID, h.Length)
@@ -81,6 +83,7 @@ func ExampleTrace_frame() {
 	st.CloseWrite()
 	_, _ = io.ReadAll(st)
 	s.Close()
+	<-ended // no call of the Trace comes after SessionEnd
 
 	// Output:
 	// SYN 1 0

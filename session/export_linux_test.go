@@ -4,6 +4,7 @@ package session
 
 import (
 	"io"
+	"syscall"
 	"time"
 
 	"github.com/smuxkit/smuxkit/wire"
@@ -35,4 +36,29 @@ func TryWrite(conn io.ReadWriteCloser) func(p []byte) (int, error) {
 		b.Frame(wire.Header{}, p)
 		return t.write(b)
 	}
+}
+
+// SinceAcked returns how long ago the other end of the transport of s last acknowledged something, if that is known.
+func SinceAcked(s *Session) (ago time.Duration, known bool) { return s.sinceAcked() }
+
+// SinceSocketAcked returns what SinceAcked returns for a TCP socket with these figures in its TCP_INFO.
+func SinceSocketAcked(unacked uint32, probes, backoff uint8, lastAckRecv time.Duration) time.Duration {
+	i := tcpInfo{unacked: unacked, probes: probes, backoff: backoff, lastAckRecv: uint32(lastAckRecv / time.Millisecond)}
+	return i.sinceAcked()
+}
+
+// WindowClosed reports whether the kernel waits for the window of the peer of conn, a TCP socket, and has sent a window
+// probe.
+func WindowClosed(conn syscall.Conn) bool {
+	rc, err := conn.SyscallConn()
+	if err != nil {
+		return false
+	}
+	closed := false
+	_ = rc.Control(func(fd uintptr) {
+		if i, ok := socketInfo(int(fd)); ok {
+			closed = i.unacked == 0 && i.backoff > 0
+		}
+	})
+	return closed
 }

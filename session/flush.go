@@ -322,7 +322,7 @@ func (s *Session) awaitClose(ctx context.Context) error {
 func (p *pinger) patience(now, most time.Duration) (left time.Duration, limited bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.answered {
+	if p.lastEcho > 0 {
 		return 0, false
 	}
 	if sent := p.sentAt.Load(); sent != 0 {

@@ -93,6 +93,7 @@ func (r *reader) handleFrame(h wire.Header, body []byte) error {
 	}
 	switch h.Command {
 	case wire.NOP:
+		s.keepalive.handleNOP()
 	case wire.SYN:
 		st, err := s.handleSYN(h)
 		r.st = st

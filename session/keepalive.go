@@ -1,77 +1,130 @@
 package session
 
 import (
+	"errors"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/smuxkit/smuxkit/keepalive"
 )
 
+// SetKeepAlive replaces the session's keep-alive policy, which is that of [Config].KeepAlive at first. Other sessions
+// with the same Config keep theirs. nil means keepalive.Periodic{}. If the policy is not valid, SetKeepAlive returns
+// an error and changes nothing.
+//
+// The session calls Next of the new policy soon, from a goroutine of its own, and then whenever the policy wants. If
+// Next of the old policy is being called, its result is ignored; after that, the session does not call the old policy
+// any more. [keepalive.Periodic] gives the peer its whole Timeout, counted from SetKeepAlive.
+//
+// SetKeepAlive waits for nothing. Next of a policy may call it. After the end of the session it does nothing.
+func (s *Session) SetKeepAlive(policy keepalive.Policy) error {
+	if policy == nil {
+		policy = keepalive.Periodic{}
+	}
+	if err := validatePolicy(policy); err != nil {
+		return fmt.Errorf("session: bad policy: %w", err)
+	}
+	s.keepalive.setPolicy(policy)
+	return nil
+}
+
+// validatePolicy returns an error if policy holds a nil pointer, or says itself that it is not valid.
+func validatePolicy(policy keepalive.Policy) error {
+	if isNil(policy) {
+		return errors.New("it is a nil pointer, must be a policy or nil itself")
+	}
+	if v, ok := policy.(interface{ Validate() error }); ok {
+		return v.Validate()
+	}
+	return nil
+}
+
 // A keepaliveTimer asks the keep-alive policy what to do, at the times that the policy wants. Between them it
 // needs no goroutine.
 type keepaliveTimer struct {
-	s      *Session
-	policy keepalive.Policy
+	s *Session
 
-	mu      sync.Mutex    // guards the fields below
-	due     time.Duration // when to ask next; 0: not by the timer
-	timer   *time.Timer
-	stopped bool
+	// When the peer's last NOP arrived, and the time from the one before, or the session's start, to it. The reader
+	// sets them.
+	lastNOP, nopGap atomic.Int64
+
+	mu     sync.Mutex // guards the fields below
+	state  keepaliveState
+	policy keepalive.Policy
+	began  time.Duration // when policy was set
+	due    time.Duration // when to ask next; 0: not by the timer
+	acked  time.Duration // when the transport's other end last acknowledged something; 0: unknown
+	timer  *time.Timer
 }
 
-// ask asks the policy and does what it says. It runs once at the start, and then each time the timer fires. It sets
-// the timer itself, so one goroutine at a time asks the policy.
+// A keepaliveState says whether the policy is being asked:
+//
+//	idle --(the timer fires)--> asking --(Next has returned)--> idle, and the timer is set
+//	asking --(SetKeepAlive)--> replaced --(Next has returned)--> idle, and the new policy is asked at once
+//	any --(the session ends)--> stopped
+//
+// So one goroutine at a time calls Next, whatever policy it is.
+type keepaliveState uint8
+
+const (
+	keepaliveIdle     keepaliveState = iota
+	keepaliveAsking                  // Next is being called
+	keepaliveReplaced                // the same, and its result is to be ignored
+	keepaliveStopped                 // the policy is not asked any more
+)
+
+// ask asks the policy and does what it says. It runs once at the start, and then each time the timer fires.
 //
 // The application may have implemented the policy. So ask holds no lock while it calls Next, which may call the
 // session, and may panic.
 func (t *keepaliveTimer) ask() {
-	activity, ok := t.activity()
-	if !ok {
-		return
-	}
-	action, wait := t.policy.Next(activity)
-	if action != keepalive.GiveUp {
-		t.askAgain(activity.Now, wait)
-	}
-	switch action {
-	case keepalive.None:
-	case keepalive.Probe:
-		if t.s.version() != 0 {
-			t.s.tracer.keepAliveProbe(t.s.clock.quiet())
-			t.s.out.sendOwn(ownNOP)
+	for policy := t.begin(); policy != nil; policy = t.begin() {
+		activity := t.activity()
+		action, wait := policy.Next(activity)
+		if t.finish(activity.Now, action, wait) {
+			t.act(action)
+			return
 		}
-	case keepalive.GiveUp:
-		t.s.tracer.keepAliveGiveUp(t.s.clock.quiet())
-		t.s.end(ErrKeepAlive)
 	}
 }
 
-// activity returns what the policy wants to know, or false if the timer was stopped.
-func (t *keepaliveTimer) activity() (keepalive.Activity, bool) {
-	streams := t.s.NumStreams()
-	clock := &t.s.clock
+// begin returns the policy to ask, or nil if it is being asked or the session has ended.
+func (t *keepaliveTimer) begin() keepalive.Policy {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return keepalive.Activity{
-		Now:          clock.now(),
-		LastSent:     clock.lastSent(),
-		LastReceived: clock.lastReceived(),
-		ReadPaused:   clock.readPaused(),
-		ReadResumed:  clock.lastResumed(),
-		Due:          t.due,
-		Streams:      streams,
-	}, !t.stopped
+	if t.state != keepaliveIdle {
+		return nil
+	}
+	t.state = keepaliveAsking
+	return t.policy
 }
 
-// askAgain sets the timer to ask the policy at now + wait, or never if wait is not positive.
-func (t *keepaliveTimer) askAgain(now, wait time.Duration) {
+// finish notes that Next has returned. It returns false if the result is to be ignored. Otherwise it sets the timer to
+// ask the policy at now + wait, or never if wait is not positive.
+func (t *keepaliveTimer) finish(now time.Duration, action keepalive.Action, wait time.Duration) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	switch t.state {
+	case keepaliveAsking:
+		t.state = keepaliveIdle
+	case keepaliveReplaced:
+		t.state = keepaliveIdle
+		return false
+	default:
+		return false
+	}
 	t.due = 0
-	if t.stopped || wait <= 0 {
-		return
+	if action != keepalive.GiveUp && wait > 0 {
+		t.due = now + wait
+		t.setTimer(wait)
 	}
-	t.due = now + wait
+	return true
+}
+
+// setTimer sets the timer. The caller holds t.mu.
+func (t *keepaliveTimer) setTimer(wait time.Duration) {
 	if t.timer == nil {
 		t.timer = time.AfterFunc(wait, t.ask)
 	} else {
@@ -79,11 +132,79 @@ func (t *keepaliveTimer) askAgain(now, wait time.Duration) {
 	}
 }
 
+// act does what the policy has said.
+func (t *keepaliveTimer) act(action keepalive.Action) {
+	s := t.s
+	switch action {
+	case keepalive.None:
+	case keepalive.Probe, keepalive.Ping:
+		if s.version() == 0 {
+			return
+		}
+		s.tracer.keepAliveProbe(s.clock.quiet())
+		frame := ownNOP
+		if action == keepalive.Ping && !s.closing() && s.pinger().begin() {
+			frame = ownPing
+		}
+		s.out.sendOwn(frame)
+	case keepalive.GiveUp:
+		s.tracer.keepAliveGiveUp(s.clock.quiet())
+		s.end(ErrKeepAlive)
+	}
+}
+
+// setPolicy replaces the policy.
+func (t *keepaliveTimer) setPolicy(policy keepalive.Policy) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.state == keepaliveStopped {
+		return
+	}
+	t.policy, t.began, t.due = policy, t.s.now(), 0
+	if t.state == keepaliveIdle {
+		t.setTimer(0)
+	} else {
+		t.state = keepaliveReplaced
+	}
+}
+
 func (t *keepaliveTimer) stop() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.stopped = true
+	t.state = keepaliveStopped
 	if t.timer != nil {
 		t.timer.Stop()
 	}
+}
+
+// activity returns what the policy wants to know.
+func (t *keepaliveTimer) activity() keepalive.Activity {
+	s, clock := t.s, &t.s.clock
+	a := keepalive.Activity{
+		Now:          clock.now(),
+		LastSent:     clock.lastSent(),
+		LastReceived: clock.lastReceived(),
+		ReadPaused:   clock.readPaused(),
+		ReadResumed:  clock.lastResumed(),
+		LastNOP:      time.Duration(t.lastNOP.Load()),
+		NOPGap:       time.Duration(t.nopGap.Load()),
+		Streams:      s.NumStreams(),
+	}
+	a.PingSent, a.LastEcho, a.RTT = s.ping.Load().activity()
+	ago, known := s.sinceAcked()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if known {
+		t.acked = max(t.acked, a.Now-ago, 1)
+	}
+	a.LastAcked, a.Began, a.Due = t.acked, t.began, t.due
+	return a
+}
+
+// handleNOP notes that a NOP has arrived. The reader calls it. It reads no clock: the NOP came with the bytes that were
+// received last.
+func (t *keepaliveTimer) handleNOP() {
+	now := max(1, int64(t.s.clock.lastReceived()))
+	t.nopGap.Store(max(1, now-t.lastNOP.Load()))
+	t.lastNOP.Store(now)
 }

@@ -50,8 +50,9 @@ func wantLog(t *testing.T, b *bytes.Buffer, want ...string) {
 func TestLogTraceLogsEachEvent(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var b bytes.Buffer
-		c, s := sessionsOver(t, simnet.Link{}, &session.Config{KeepAlive: off},
-			&session.Config{Trace: logTo(&b, slog.LevelDebug), AcceptBacklog: 1, KeepAlive: keepalive.Periodic{}})
+		ours, theirs := testutil.SimPair(t, simnet.Link{})
+		c := client(t, theirs, &session.Config{KeepAlive: off})
+		s := server(t, ours, &session.Config{Trace: logTo(&b, slog.LevelDebug), AcceptBacklog: 1, KeepAlive: keepalive.Periodic{}})
 		out, in := openPair(t, c, s)
 		mine := open(t, s)
 		accept(t, c)
@@ -63,6 +64,8 @@ func TestLogTraceLogsEachEvent(t *testing.T) {
 		_ = s.Listener().Close()
 		time.Sleep(time.Second)
 		_ = c.Listener().Close()
+		time.Sleep(time.Millisecond)
+		ours.In().Stall()
 		time.Sleep(40 * time.Second)
 		_ = mine.Close()
 		wantLog(t, &b,

@@ -13,23 +13,23 @@ import (
 // The error matches the context's error, too.
 var ErrPingUnanswered = errors.New("session: no answer to a ping")
 
-// A pinger measures the round trip. Only one ping at a time is on its way. So an echo belongs to that ping, and neither
+// A pinger measures the round trip, for Ping and for the keep-alive. Only one ping at a time is on its way. So an echo belongs to that ping, and neither
 // pings nor their echoes pile up. Calls of Ping that begin meanwhile share the next ping.
 type pinger struct {
 	// sentAt is when the writer took the ping, in nanoseconds of the session's clock and one more; 0 if none is
 	// on its way.
 	sentAt atomic.Int64
 
-	mu       sync.Mutex // guards what follows; no other lock is taken under it
-	current  *pingRound // is due or on its way
-	next     *pingRound // begins when current ends
-	answered bool       // the peer has answered a ping
+	mu       sync.Mutex    // guards what follows; no other lock is taken under it
+	current  *pingRound    // is due or on its way
+	next     *pingRound    // begins when current ends
+	lastEcho time.Duration // when the peer last answered a ping; 0: never
 	rtt      time.Duration
 }
 
 // A pingRound is one ping and the calls that wait for its echo.
 type pingRound struct {
-	echoed chan struct{}
+	echoed chan struct{} // nil if nobody waits: the keep-alive has sent the ping
 	rtt    time.Duration // valid once echoed is closed
 }
 
@@ -79,7 +79,7 @@ func (s *Session) ask() *pingRound {
 	return round
 }
 
-// pinger returns the session's pinger. Sessions that never ping have none.
+// pinger returns the session's pinger. A session that has never pinged has none.
 func (s *Session) pinger() *pinger {
 	if p := s.ping.Load(); p != nil {
 		return p
@@ -121,10 +121,12 @@ func (p *pinger) echo(now time.Duration) (begins bool) {
 	if p.current == nil || sent == 0 {
 		return false // nobody asked
 	}
-	p.answered = true
+	p.lastEcho = max(1, now)
 	p.rtt = max(0, now-time.Duration(sent-1)) // an echo that nobody asked for may have been read before
 	p.current.rtt = p.rtt
-	close(p.current.echoed)
+	if p.current.echoed != nil {
+		close(p.current.echoed)
+	}
 	p.current, p.next = p.next, nil
 	return p.current != nil
 }
@@ -132,7 +134,28 @@ func (p *pinger) echo(now time.Duration) (begins bool) {
 func (p *pinger) hasAnswered() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.answered
+	return p.lastEcho > 0
+}
+
+// begin begins a round for the keep-alive. It returns false if a ping is due or on its way.
+func (p *pinger) begin() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.current != nil {
+		return false
+	}
+	p.current = new(pingRound)
+	return true
+}
+
+// activity returns what a keep-alive policy wants to know, see [keepalive.Activity]. p may be nil.
+func (p *pinger) activity() (sent, lastEcho, rtt time.Duration) {
+	if p == nil {
+		return 0, 0, 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Duration(p.sentAt.Load()), p.lastEcho, p.rtt
 }
 
 // lastRTT returns the last round trip, or 0. p may be nil.

@@ -37,8 +37,8 @@ type Session struct {
 	out        writer
 	stats      counters
 	clock      activityClock
-	keepalive  keepaliveTimer
-	ping       atomic.Pointer[pinger]  // nil until Ping is called
+	keepalive  *keepaliveTimer
+	ping       atomic.Pointer[pinger]  // nil until the first ping
 	flushes    atomic.Pointer[flushes] // nil until Flush of a stream is called
 	latency    *latency
 
@@ -116,6 +116,10 @@ const (
 //   - Read may return no data and no error, but 100 such Reads within 10 ms end the session with io.ErrNoProgress.
 //   - SetDeadline, if conn has it, is called once, to clear the deadlines.
 //   - CloseWrite, if conn has it, may be called by [Session.Close].
+//   - LastAcked() time.Time, if conn has it, returns when the other end of conn last acknowledged something, or the
+//     zero time if that is unknown. The keep-alive calls it, see [keepalive.Activity].
+//   - NetConn() net.Conn and SyscallConn, if conn has them, lead to the socket below conn. On Linux, the session asks
+//     the kernel about that socket. It does not read or write it.
 //
 // The best conn is a *net.TCPConn or a *net.UnixConn: see "Sockets on Linux" in the package's documentation. For any
 // other conn, one more goroutine runs while there is something to send. On Linux, unless [Config].Portable is set,
@@ -199,7 +203,7 @@ func newSession(conn io.ReadWriteCloser, config *Config, client bool) *Session {
 		s.shared.Windows = &s.latency.windows
 	}
 	s.reclaim.s = s
-	s.keepalive.s, s.keepalive.policy = s, config.KeepAlive
+	s.keepalive = &keepaliveTimer{s: s, policy: config.KeepAlive}
 	s.stalls = newStallWatch(s, config)
 	if config.IdleTimeout > 0 || config.StreamIdleTimeout > 0 {
 		s.idle = newIdleWatch(s, config.IdleTimeout)

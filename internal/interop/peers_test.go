@@ -41,6 +41,7 @@ type ourConfig struct {
 	CloseTimeout      time.Duration
 	LingerTimeout     time.Duration
 	Interval, Timeout time.Duration // of keep-alive
+	Strict            bool          // give up each silent peer
 	NoKeepAlive       bool
 	NoHalfClose       bool
 }

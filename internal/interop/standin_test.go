@@ -29,7 +29,7 @@ func newOurs(conn net.Conn, client bool, cfg ourConfig) (muxSession, error) {
 	case cfg.NoKeepAlive:
 		c.KeepAlive = keepalive.Off{}
 	case cfg.Timeout != 0:
-		c.KeepAlive = keepalive.Periodic{Interval: cfg.Interval, Timeout: cfg.Timeout}
+		c.KeepAlive = keepalive.Periodic{Interval: cfg.Interval, Timeout: cfg.Timeout, Strict: cfg.Strict}
 	}
 	start := session.Server
 	if client {
