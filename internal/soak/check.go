@@ -16,7 +16,7 @@ import (
 //   - io.EOF comes only where the peer has closed the direction, after everything that it wrote;
 //   - every error is of a documented kind.
 //
-// In a session that nothing disturbs, for streams that were accepted before Shutdown: an end that reads to the end
+// In a session that nothing disturbs but Close of a Listener, and for streams that were accepted before Shutdown: an end that reads to the end
 // reads everything that was written, and io.EOF. A Write fails only if one of the two ends has closed the stream. As
 // many streams are never accepted as were refused, and the opener of one reads no data and stream.ErrRefused.
 //
@@ -33,7 +33,7 @@ func (r *round) check() {
 				switch {
 				case peer == nil && opened:
 					unknown++
-					if r.p.Disturbance == calm && e.b.readsToTheEnd() && !errors.Is(e.readErr, stream.ErrRefused) {
+					if r.p.undisturbed() && e.b.readsToTheEnd() && !errors.Is(e.readErr, stream.ErrRefused) {
 						r.fail("session %d: stream %d was never accepted, and reading it ended with %v", x.index, id, e.readErr)
 					}
 				case peer == nil:
@@ -42,7 +42,7 @@ func (r *round) check() {
 				x.checkCalls(side, id, e)
 				x.checkBytes(side, id, e, peer)
 			}
-			if r.p.Disturbance == calm {
+			if r.p.undisturbed() {
 				if n := x.sessions[1-side].Stats().StreamsRefused; uint64(unknown) != n {
 					r.fail("session %d: %d streams of end %d were not accepted, and %d refused", x.index, unknown, side, n)
 				} else if told := x.sessions[side].Stats().StreamsRefusedByPeer; told > n {
@@ -57,7 +57,7 @@ func (r *round) check() {
 // orderly reports whether only the behaviours of its two ends limit a stream.
 func (x *pair) orderly(peer *end) bool {
 	d := x.r.p.Disturbance
-	return (d == calm || d == shutdown) && peer != nil
+	return (x.r.p.undisturbed() || d == shutdown) && peer != nil
 }
 
 // aborted reports whether StallTimeout or StreamIdleTimeout has closed this end.
@@ -100,7 +100,7 @@ func (x *pair) checkCalls(side int, id uint32, e *end) {
 		case err == nil, mayAbort && isAbort(err):
 			return true
 		case errors.Is(err, net.ErrClosed):
-			return e.closed.Load() && e.b.How != halves && e.b.How != answers
+			return e.closed.Load() && !e.b.readsToTheEnd()
 		}
 		return false
 	}

@@ -50,6 +50,7 @@ const (
 	closesRead how = "closesRead" // CloseRead after reading Stop bytes; Close after the last byte
 	aborts     how = "aborts"     // Close after Wait, during anything
 	answers    how = "answers"    // writes after the peer's end was read
+	waits      how = "waits"      // Close after the last byte, and after the peer's end was read
 )
 
 // behaviours returns the behaviours of the end that opens a stream and of the other one.
@@ -61,6 +62,10 @@ func (p *plan) behaviours(session int, id uint32) [2]*behaviour {
 	}
 	if both[0].How == answers {
 		both[0].How = halves // one of them must begin
+	}
+	if p.NoHalfClose {
+		both[0].How = pick(d, closes, closes, aborts) // again, one of them
+		both[1].How = pick(d, waits, waits, closes, aborts)
 	}
 	return both
 }
@@ -103,7 +108,9 @@ func (p *plan) behaviour(d draw) *behaviour {
 }
 
 // readsToTheEnd reports whether the end reads everything that its peer writes.
-func (b *behaviour) readsToTheEnd() bool { return b.How == halves || b.How == answers }
+func (b *behaviour) readsToTheEnd() bool {
+	return b.How == halves || b.How == answers || b.How == waits
+}
 
 // maxNaps is how often an end pauses in each direction.
 const maxNaps = 5
@@ -157,6 +164,11 @@ func (e *end) run(peer *behaviour) {
 	}
 	both.Wait()
 	e.close()
+	select {
+	case <-e.st.Done():
+	default:
+		e.r.fail("stream %d was closed, and its Done is open", e.st.ID())
+	}
 	totals.bytes.Add(e.read.Load())
 	totals.streams.Add(1)
 }
@@ -180,7 +192,7 @@ func (e *end) write() {
 	switch e.b.How {
 	case closes:
 		e.close()
-	case stops, aborts:
+	case stops, aborts, waits:
 		// Ended by the other goroutine, or by the end of the stream.
 	default:
 		e.finCalled.Store(true)

@@ -33,6 +33,9 @@ type plan struct {
 	MaxSize  int64 // of one direction of a stream
 	MaxChunk int   // of one Write or Read
 
+	NoHalfClose bool // of both ends
+	Pings       bool // both ends measure the round trip, again and again
+
 	Disturbance disturbance
 	By          int           // the end that acts: 0 is the client
 	After       time.Duration // when
@@ -72,12 +75,16 @@ type disturbance string
 
 const (
 	calm     disturbance = "none"
+	draining disturbance = "draining" // Close of a Listener, which ends nothing
 	shutdown disturbance = "Shutdown"
 	closing  disturbance = "Close"
 	closeNow disturbance = "CloseNow" // also while Shutdown waits
 	cut      disturbance = "cut"      // the transport breaks
 	vanish   disturbance = "vanish"   // the transport passes nothing, without an error
 )
+
+// undisturbed reports whether nothing ends the sessions before their streams.
+func (p *plan) undisturbed() bool { return p.Disturbance == calm || p.Disturbance == draining }
 
 // stormShare is the part of the rounds that are storms.
 const stormShare = 0.05
@@ -104,8 +111,9 @@ func drawPlan(seed, number uint64, small bool) *plan {
 	p.Proxy = socket(p.Transport) && d.chance(0.3)
 	p.Sessions = pick(d, 1, 1, 1, 2, 3, 8)
 
-	p.Disturbance = pick(d, calm, calm, calm, shutdown, closing, closeNow, cut, vanish)
+	p.Disturbance = pick(d, calm, calm, calm, draining, shutdown, closing, closeNow, cut, vanish)
 	p.By = d.IntN(2)
+	p.NoHalfClose, p.Pings = d.chance(0.15), d.chance(0.3)
 	p.After = time.Duration(d.upTo(300_000)) * time.Microsecond
 	if p.Disturbance == vanish && socket(p.Transport) {
 		p.Proxy = true
@@ -210,7 +218,7 @@ func (e *ends) draw(d draw, p *plan, streams int) {
 	}
 	e.CloseTimeout = time.Minute
 	waits := p.Transport == "portable" && p.Disturbance == closing // until the peer has read everything
-	if p.Disturbance != calm && p.Disturbance != shutdown && !waits {
+	if !p.undisturbed() && p.Disturbance != shutdown && !waits {
 		e.CloseTimeout = time.Duration(50+d.upTo(5000)) * time.Millisecond
 	}
 	if d.chance(0.1) {
@@ -266,6 +274,7 @@ func (p *plan) config(end int, shared []*flow.Budget) *session.Config {
 		MaxStreams:       e.MaxStreams,
 		WriteTimeout:     e.WriteTimeout,
 		CloseTimeout:     e.CloseTimeout,
+		NoHalfClose:      p.NoHalfClose,
 		SendRate:         e.SendRate,
 		ReceiveRate:      e.ReceiveRate,
 		KeepAlive:        keepalive.Off{},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"sync"
@@ -138,6 +139,11 @@ func (r *round) play() {
 				r.opening.Go(func() { x.open(side, k) })
 			}
 		}
+		if p.Pings {
+			for side := range x.sessions {
+				x.accepts.Go(func() { x.ping(side) })
+			}
+		}
 		if p.Disturbance != calm {
 			events.Go(func() { x.disturb() })
 		} else if p.Hold > 0 {
@@ -175,7 +181,8 @@ func (x *pair) open(side, opener int) {
 		slots <- struct{}{}
 		st, err := x.sessions[side].OpenStream(context.Background())
 		if err != nil {
-			if x.r.p.Disturbance == calm {
+			drained := x.r.p.Disturbance == draining && side != x.r.p.By && errors.Is(err, session.ErrPeerShutdown)
+			if x.r.p.undisturbed() && !drained {
 				x.r.fail("session %d: OpenStream: %v", x.index, err)
 			} else if !smuxError(err) {
 				x.r.fail("session %d: OpenStream: error of no known kind: %#v", x.index, err)
@@ -239,6 +246,11 @@ func (x *pair) disturb() {
 	s := x.sessions[p.By]
 	switch p.Disturbance {
 	case calm:
+	case draining:
+		if err := s.Listener().Close(); err != nil {
+			x.r.fail("session %d: Close of a Listener: %v", x.index, err)
+		}
+		<-x.sessions[1-p.By].Draining() // hung reports one that never hears of it
 	case shutdown:
 		if err := s.Shutdown(context.Background()); err != nil {
 			x.r.fail("session %d: Shutdown: %v", x.index, err)
@@ -286,7 +298,7 @@ func (x *pair) closes(s *session.Session) {
 // finish waits for the end of both sessions, and ends them if nothing else does.
 func (x *pair) finish() {
 	p := x.r.p
-	if p.Disturbance == calm {
+	if p.undisturbed() {
 		x.settle()
 		// Either way ends it: nothing is left to send.
 		s := x.sessions[p.By]
@@ -304,6 +316,28 @@ func (x *pair) finish() {
 		<-s.Done()
 		if err := s.Close(); err != nil {
 			x.r.fail("session %d: end %d: Close after the end: %v", x.index, i, err)
+		}
+	}
+}
+
+// ping measures the round trip, until the session ends.
+func (x *pair) ping(side int) {
+	s := x.sessions[side]
+	for s.Err() == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		rtt, err := s.Ping(ctx)
+		cancel()
+		switch {
+		case err == nil && (rtt < 0 || rtt > time.Minute):
+			x.r.fail("session %d: end %d: Ping = %v", x.index, side, rtt)
+		case err != nil && !smuxError(err):
+			x.r.fail("session %d: end %d: Ping: error of no known kind: %#v", x.index, side, err)
+		case errors.Is(err, context.DeadlineExceeded) != errors.Is(err, session.ErrPingUnanswered):
+			x.r.fail("session %d: end %d: Ping: %v", x.index, side, err)
+		}
+		select {
+		case <-s.Done():
+		case <-time.After(time.Duration(rand.IntN(20)) * time.Millisecond):
 		}
 	}
 }
