@@ -42,6 +42,7 @@ type plan struct {
 	Hold        time.Duration // how long nothing passes at After, if not 0
 	Freeze      time.Duration // when reading stops for a while and memory is measured, if not 0
 	Storm       string        // a small storm instead of everything else
+	Services    int           // if not 0, so many streams for services and relays instead of everything else
 }
 
 // ends is what is drawn for one end of all sessions.
@@ -86,8 +87,11 @@ const (
 // undisturbed reports whether nothing ends the sessions before their streams.
 func (p *plan) undisturbed() bool { return p.Disturbance == calm || p.Disturbance == draining }
 
-// stormShare is the part of the rounds that are storms.
-const stormShare = 0.05
+// stormShare is the part of the rounds that are storms, servicesShare the part with services and relays.
+const (
+	stormShare    = 0.05
+	servicesShare = 0.1
+)
 
 var transports = []string{"tcp", "tls", "unix", "portable", "pipe", "sim", "bare"}
 
@@ -106,6 +110,10 @@ func drawPlan(seed, number uint64, small bool) *plan {
 	p.ServerLearns = d.chance(0.3)
 	if d.chance(stormShare) {
 		p.Storm = stormNames()[d.IntN(len(stormNames()))]
+		return p
+	}
+	if d.chance(servicesShare) {
+		p.drawServices(d, small)
 		return p
 	}
 	p.Proxy = socket(p.Transport) && d.chance(0.3)
@@ -304,6 +312,10 @@ func (p *plan) config(end int, shared []*flow.Budget) *session.Config {
 func (p *plan) String() string {
 	if p.Storm != "" {
 		return fmt.Sprintf("storm %s, transport %s, version %d, GOMAXPROCS %d", p.Storm, p.Transport, p.Version, p.Procs)
+	}
+	if p.Services > 0 {
+		return fmt.Sprintf("%d services, %d at once, %s, transport %s, version %d, GOMAXPROCS %d",
+			p.Services, p.AtOnce, p.Disturbance, p.Transport, p.Version, p.Procs)
 	}
 	return fmt.Sprintf("%+v", *p)
 }

@@ -83,6 +83,10 @@ func (r *round) run() []string {
 		if err := smallStorm(p); err != nil {
 			r.fail("%v", err)
 		}
+	} else if p.Services > 0 {
+		if err := r.playServices(); err != nil {
+			r.fail("%v", err)
+		}
 	} else if err := r.start(); err != nil {
 		r.fail("%v", err)
 	} else {
