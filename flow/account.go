@@ -137,6 +137,10 @@ const (
 // Used returns how many bytes the session holds.
 func (a *Account) Used() int { return int(max(0, a.used.Load())) }
 
+// Committed returns how many bytes the windows of the session's streams have been committed: as much may arrive before the
+// application reads any.
+func (a *Account) Committed() int { return int(max(0, a.committed.Load())) }
+
 // Budget returns the budget that a is a part of.
 func (a *Account) Budget() *Budget { return a.budget }
 

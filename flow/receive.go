@@ -113,6 +113,9 @@ func (w *ReceiveWindow) step() uint32 {
 	return size / 4
 }
 
+// Received returns how many bytes have arrived, modulo 2^32.
+func (w *ReceiveWindow) Received() uint32 { return w.offsets.received }
+
 // Unread returns how many bytes arrived and were not read.
 func (w *ReceiveWindow) Unread() int { return w.offsets.unread() }
 

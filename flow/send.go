@@ -27,6 +27,9 @@ func (w *SendWindow) Available() int {
 	return int(max(0, int64(int32(w.window.value()))-int64(w.sent-w.consumed)))
 }
 
+// Sent returns how many bytes were sent, modulo 2^32.
+func (w *SendWindow) Sent() uint32 { return w.sent }
+
 // AddSent records that n bytes were sent, where 0 <= n <= Available.
 func (w *SendWindow) AddSent(n int) { w.sent += uint32(n) }
 

@@ -85,9 +85,11 @@ func (s *Session) handleSYN(h wire.Header) (*sessionStream, error) {
 		if s.drain == drainDone {
 			cause = RefusedDraining
 		}
+		if refuse {
+			s.ensureRare().refused++
+		}
 		s.mu.Unlock()
 		if refuse {
-			s.stats.streamsRefused.Add(1)
 			s.tracer.streamRefused(h.StreamID, cause)
 			s.out.refuse(h.StreamID)
 		}
@@ -97,15 +99,16 @@ func (s *Session) handleSYN(h wire.Header) (*sessionStream, error) {
 	s.peerStreams++
 	s.backlog = append(s.backlog, st)
 	s.accepting.signal()
-	s.mu.Unlock()
 	s.stats.streamsAccepted.Add(1)
+	s.mu.Unlock()
+	st.core.NoteActive(s.clock.lastReceived())
 	st.core.Start()
 	return st, nil
 }
 
 // isFull reports whether one more stream of the peer would exceed a limit. The caller holds s.mu.
 func (s *Session) isFull() bool {
-	return s.peerStreams >= int(s.maxStreams) || s.acceptBacklog > 0 && len(s.backlog) >= int(s.acceptBacklog)
+	return s.peerStreams >= s.maxStreams || s.acceptBacklog > 0 && len(s.backlog) >= int(s.acceptBacklog)
 }
 
 // Accept is [Session.AcceptStream] without a context. It makes the Session a net.Listener.

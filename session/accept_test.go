@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/smuxkit/smuxkit/flow"
 	"github.com/smuxkit/smuxkit/internal/simnet"
 	"github.com/smuxkit/smuxkit/internal/testutil"
 	"github.com/smuxkit/smuxkit/session"
@@ -322,10 +323,14 @@ func TestStatsCountFramesBytesAndStreams(t *testing.T) {
 		p.ExpectData(t, "its data is sent", mine.ID(), make([]byte, 100))
 		want := session.Stats{
 			BytesSent: 4*8 + 8 + 108, BytesReceived: uint64(len(appendAll(frames))), FramesReceived: 5,
-			StreamsOpened: 1, StreamsAccepted: 2, StreamsRefused: 1, Unread: 500,
+			FramesSent: 4 + 2, StreamsOpened: 1, StreamsAccepted: 2, StreamsRefused: 1, StreamsOpen: 3, Unread: 500,
 		}
 		if r.client {
 			want.BytesSent += 8 // the first NOP
+			want.FramesSent++
+		}
+		if r.version == wire.V2 {
+			want.ReceiveWindows = 3 * flow.InitialWindow
 		}
 		synctest.Wait()
 		if diff := cmp.Diff(want, s.Stats()); diff != "" {

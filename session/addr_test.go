@@ -48,11 +48,14 @@ func TestConfigAddressesReplaceTheTransports(t *testing.T) {
 					}
 				}
 				for what, got := range map[string]net.Addr{
-					"session's": c.RemoteAddr(), "stream's": st.RemoteAddr(), "error's": op.Addr,
+					"session's": c.RemoteAddr(), "stream's": st.RemoteAddr(),
 				} {
 					if got.String() != wantRemote {
 						t.Errorf("the %s remote address is %v, want %v", what, got, wantRemote)
 					}
+				}
+				if got, want := op.Addr.String(), fmt.Sprintf("%s stream %d", wantRemote, st.ID()); got != want {
+					t.Errorf("the error's remote address is %v, want %v", got, want)
 				}
 				if set.local != nil && far.RemoteAddr().String() == wantLocal {
 					t.Errorf("the peer's stream reports %v", far.RemoteAddr())

@@ -226,6 +226,7 @@ func (s *Session) end(reason error) error {
 	for _, st := range s.streams {
 		abrupt = abrupt || st.core.HasUnsent()
 		st.core.Abort(cause, stream.AbortBoth)
+		s.countClosed(st.core.Outcome())
 		s.tracer.pushClosed(st)
 	}
 	s.tracer.unbound()

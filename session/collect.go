@@ -16,13 +16,14 @@ type turn struct {
 	more bool // the stream has more to send
 }
 
-// collect fills b from the scheduler's queue. If the queue is empty, it gives the role up and returns false.
-func (w *writer) collect(b *wire.Batch) bool {
+// collect fills o.batch from the scheduler's queue. If the queue is empty, it gives the role up and returns false.
+func (w *writer) collect(o *outgoing) bool {
+	b := o.batch
 	var t turn
 	for {
 		switch w.nextStep(&t, b) {
 		case stepTurn:
-			w.appendTurn(&t, b)
+			w.appendTurn(&t, o)
 		case stepWrite:
 			return true
 		case stepFree:
@@ -85,14 +86,18 @@ func (w *writer) popTurn(t *turn, b *wire.Batch) bool {
 	return t.f != nil
 }
 
-// appendTurn adds the frames of turn t to b, and notes in t how many bytes they have.
-func (w *writer) appendTurn(t *turn, b *wire.Batch) {
+// appendTurn adds the frames of turn t to o.batch, and notes in t how many bytes they have.
+func (w *writer) appendTurn(t *turn, o *outgoing) {
+	b := o.batch
 	n, before := t.n, b.Len()
 	if w.throttle != nil {
 		n = min(n, max(1, w.room(b)))
 	}
 	if st, ok := t.f.Owner.(*sessionStream); ok {
 		t.more = st.appendFrames(b, t.c, n)
+		if b.Len() > before && (t.c == shaper.Data || !st.core.IsOpened()) {
+			o.streams = append(o.streams, st)
+		}
 	} else {
 		t.more = w.appendOwn(b)
 	}

@@ -64,8 +64,9 @@
 //
 // # Errors
 //
-// Calls fail as those of package net do: with a *net.OpError, whose Net is "smux", around the cause. Match the cause
-// with errors.Is and errors.As:
+// Calls fail as those of package net do: with a *net.OpError, whose Net is "smux", around the cause. The errors of streams
+// name the stream's id behind the remote address, as in "read smux 192.0.2.1:40000->192.0.2.2:443 stream 5: i/o timeout".
+// Match the cause with errors.Is and errors.As:
 //
 //	io.EOF                   from Read: the peer's FIN, and nothing else (not in a *net.OpError);
 //	                         from AcceptStream: the peer closed the transport between two frames
@@ -92,6 +93,13 @@
 //	                         has ended them
 //
 // A context's error is in a *net.OpError as well. [Session.Done] tells when the session has ended, [Session.Err] why.
+//
+// # Sight
+//
+// [Session.Stats] and [stream.Stream.Stats] have counters, [Session.Streams] lists the open streams. Package expvar shows
+// them in a line: see the example of Session.Stats. [Config].Trace has functions that are called when something happens,
+// and [LogTrace] returns one that logs. Sessions and streams have String and LogValue, so they can be printed and logged
+// at any time.
 //
 // # Sockets on Linux
 //

@@ -133,6 +133,9 @@ func (s *Session) wakeShutdown() {
 func (s *Session) takeBacklog() []*sessionStream {
 	waiting := s.backlog
 	s.backlog = nil
+	if len(waiting) > 0 {
+		s.ensureRare().refused += uint64(len(waiting))
+	}
 	return waiting
 }
 
@@ -142,5 +145,4 @@ func (s *Session) refuseAll(waiting []*sessionStream) {
 		s.tracer.streamRefused(st.core.Stream().ID(), RefusedUnaccepted)
 		st.core.Refuse()
 	}
-	s.stats.streamsRefused.Add(uint64(len(waiting)))
 }

@@ -61,7 +61,7 @@ func TestTransportErrorReachesAllCalls(t *testing.T) {
 	}
 }
 
-// Errors are *net.OpError of the network "smux" with the transport's addresses.
+// Errors are *net.OpError of the network "smux" with the transport's addresses. Those of streams name the id in addition.
 func TestErrorsAreOpErrorsWithAddresses(t *testing.T) {
 	for _, e := range ends {
 		t.Run(e.name, func(t *testing.T) {
@@ -74,16 +74,17 @@ func TestErrorsAreOpErrorsWithAddresses(t *testing.T) {
 				e.end(t, r, s, p)
 				<-s.Done()
 				for _, c := range []struct {
-					op  string
-					err error
+					op   string
+					err  error
+					addr string
 				}{
-					{"read", second(st.Read(make([]byte, 1)))},
-					{"read", second(mine.WriteTo(io.Discard))},
-					{"write", second(st.Write([]byte("x")))},
-					{"accept", second(s.Accept())},
-					{"accept", second(s.AcceptStream(t.Context()))},
-					{"open", second(s.Open())},
-					{"open", second(s.OpenStream(t.Context()))},
+					{"read", second(st.Read(make([]byte, 1))), fmt.Sprintf("b stream %d", st.ID())},
+					{"read", second(mine.WriteTo(io.Discard)), fmt.Sprintf("b stream %d", mine.ID())},
+					{"write", second(st.Write([]byte("x"))), fmt.Sprintf("b stream %d", st.ID())},
+					{"accept", second(s.Accept()), "b"},
+					{"accept", second(s.AcceptStream(t.Context())), "b"},
+					{"open", second(s.Open()), "b"},
+					{"open", second(s.OpenStream(t.Context())), "b"},
 				} {
 					if e.accept == io.EOF && (c.op == "accept" || c.op == "open") {
 						continue // not wrapped
@@ -94,7 +95,7 @@ func TestErrorsAreOpErrorsWithAddresses(t *testing.T) {
 						continue
 					}
 					got := []string{op.Op, op.Net, op.Source.String(), op.Addr.String()}
-					if diff := cmp.Diff([]string{c.op, "smux", "a", "b"}, got); diff != "" {
+					if diff := cmp.Diff([]string{c.op, "smux", "a", c.addr}, got); diff != "" {
 						t.Errorf("%v (-want +got)\n%s", c.err, diff)
 					}
 				}

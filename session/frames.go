@@ -133,6 +133,7 @@ func (r *reader) handlePSH(h wire.Header) {
 	r.large = large
 	if st != nil {
 		r.s.latency.onFrame(&st.traffic, int(h.Length))
+		st.core.NoteActive(r.s.clock.lastReceived())
 	}
 }
 

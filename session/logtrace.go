@@ -135,7 +135,7 @@ func (g *logTrace) sessionEnd(s *Session, reason error) {
 		attrs = append(attrs, slog.Int("more_aborted", aborted))
 	}
 	level := slog.LevelWarn
-	if errors.Is(reason, net.ErrClosed) || reason == io.EOF {
+	if errors.Is(reason, net.ErrClosed) || reason == io.EOF || reason == ErrIdleTimeout {
 		level = slog.LevelInfo
 	}
 	g.log(s, level, "session ends", attrs...)
@@ -155,7 +155,10 @@ func (g *logTrace) streamStalled(s *Session, st *stream.Stream, unread int) {
 }
 
 func (g *logTrace) streamClosed(s *Session, c StreamEnd) {
-	attrs := []slog.Attr{streamAttr(c.Stream.ID()), slog.Duration("after", c.Duration)}
+	attrs := []slog.Attr{
+		streamAttr(c.Stream.ID()), slog.Duration("after", c.Duration),
+		slog.Uint64("sent", c.BytesSent), slog.Uint64("received", c.BytesReceived),
+	}
 	if c.Reason != nil {
 		attrs = append(attrs, slog.Any("reason", c.Reason))
 	}

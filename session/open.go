@@ -30,7 +30,6 @@ func (s *Session) OpenStream(ctx context.Context) (*stream.Stream, error) {
 	case err != nil:
 		return nil, s.opError("open", err)
 	}
-	s.stats.streamsOpened.Add(1)
 	st.core.Start()
 	return st.core.Stream(), nil
 }
@@ -61,6 +60,7 @@ func (s *Session) open() (*sessionStream, error) {
 	id := uint32(s.nextID)
 	s.nextID += 2
 	s.unsentSYN.Add(1)
+	s.stats.streamsOpened.Add(1)
 	st := s.newStream(id, true)
 	s.tracer.pushOpened(st)
 	return st, nil

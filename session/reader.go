@@ -83,6 +83,8 @@ func (r *reader) await(why wait) error {
 	case waitNothing:
 	case waitBudget:
 		defer s.tracer.readPaused(PauseBuffer)()
+		s.pauseForBuffer()
+		defer s.resumeFromBuffer()
 		defer s.transport.watch()()
 		s.stalls.pause()
 		defer s.stalls.resume()

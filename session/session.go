@@ -36,6 +36,7 @@ type Session struct {
 	in         *reader
 	out        writer
 	stats      counters
+	rare       *rareCounters // guarded by mu; nil until needed
 	clock      activityClock
 	keepalive  *keepaliveTimer
 	ping       atomic.Pointer[pinger]  // nil until the first ping
@@ -64,11 +65,11 @@ type Session struct {
 	closeResult   closeResult
 	drain         drainState
 	peerDraining  bool  // the peer takes no more streams
+	peerStreams   int32 // how many of the open streams the peer has opened
 	err           error // why the session is ending or has ended
 	writeErr      error // why nothing can be sent any more; set once
 	writeErrAt    time.Duration
 	streams       map[uint32]*sessionStream // the open streams
-	peerStreams   int                       // how many of the open streams the peer has opened
 	nextID        uint64                    // the id of the next stream that this side opens
 
 	backlog    []*sessionStream // streams that wait to be accepted; nil if there are none

@@ -63,6 +63,7 @@ func (st *sessionStream) Finished() {
 	id := st.core.Stream().ID()
 	s.mu.Lock()
 	if s.streams[id] == st {
+		s.countClosed(st.core.Outcome())
 		s.tracer.pushClosed(st)
 		delete(s.streams, id)
 		st.removed.Store(true)

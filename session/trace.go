@@ -114,6 +114,8 @@ type StreamEnd struct {
 	Stream *stream.Stream
 	// Duration is the time since the stream was opened, or since the peer's SYN was handled.
 	Duration time.Duration
+	// BytesSent and BytesReceived are how much data the stream has carried, see [stream.Stats].
+	BytesSent, BytesReceived uint64
 	// Reason is nil if the stream ended in order: everything that was written to it was handed to the transport.
 	// Otherwise it is [stream.ErrRefused], [stream.ErrStalled], [stream.ErrIdleTimeout] or [flow.ErrWindow];
 	// [stream.ErrPeerClosed] or the error of the transport, if written data was thrown away; or the reason for the

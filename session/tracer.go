@@ -279,6 +279,7 @@ func (t *tracer) pushClosed(st *sessionStream) {
 		Reason:  st.core.OutcomeErr(),
 		Refused: st.core.Outcome() == stream.OutcomeRefused,
 	}
+	end.BytesSent, end.BytesReceived = st.core.Bytes()
 	now := t.s.now()
 	t.mu.Lock()
 	end.Duration = now - t.opened[st]

@@ -3,6 +3,7 @@ package session
 import (
 	"io"
 	"sync"
+	"time"
 
 	"github.com/smuxkit/smuxkit/wire"
 )
@@ -13,6 +14,8 @@ import (
 type outgoing struct {
 	batch *wire.Batch
 	rest  []byte // what a full transport has not taken of the last batch
+	// streams are those with data, SYN or FIN in batch. Some may be in it more than once.
+	streams []*sessionStream
 }
 
 var (
@@ -33,7 +36,21 @@ func (w *writer) newOutgoing() *outgoing { return w.pool().Get().(*outgoing) }
 func (w *writer) freeOutgoing(o *outgoing) {
 	o.batch.Release()
 	o.rest = o.rest[:0]
+	o.dropStreams()
 	w.pool().Put(o)
+}
+
+// noteActive tells the streams of the batch that the transport has taken it.
+func (o *outgoing) noteActive(now time.Duration) {
+	for _, st := range o.streams {
+		st.core.NoteActive(now)
+	}
+	o.dropStreams()
+}
+
+func (o *outgoing) dropStreams() {
+	clear(o.streams)
+	o.streams = o.streams[:0]
 }
 
 // write writes the batch. What a full socket does not take becomes o.rest.

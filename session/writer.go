@@ -234,19 +234,21 @@ func (w *writer) run(o *outgoing, limit int) (largest int) {
 		if w.s.tracer != nil {
 			w.s.tracer.awaitRoom(w.s.done)
 		}
-		if !w.collect(o.batch) {
+		if !w.collect(o) {
 			w.freeOutgoing(o)
 			return largest
 		}
 		if w.s.tracer != nil {
 			w.s.tracer.framesSent(o.batch)
 		}
+		w.s.stats.framesSent.Add(uint64(o.batch.Frames()))
 		n := o.batch.Len()
 		largest = max(largest, n)
 		if err := w.write(o); err != nil {
 			w.fail(o, err)
 			return largest
 		}
+		o.noteActive(w.s.clock.lastSent())
 		w.s.latency.afterBatch(n)
 	}
 }

@@ -52,9 +52,9 @@ type Shared struct {
 	// LocalAddr and RemoteAddr are the addresses that streams report.
 	LocalAddr, RemoteAddr net.Addr
 
-	round        atomic.Uint64         // see NextRound
-	closedUnsent atomic.Int64          // unsent bytes of closed streams
-	err          atomic.Pointer[error] // that of the first Abort
+	closedUnsent atomic.Int64               // unsent bytes of closed streams
+	rare         atomic.Pointer[rareShared] // nil until needed
+	err          atomic.Pointer[error]      // that of the first Abort
 }
 
 // windows returns what decides about windows.
@@ -67,7 +67,30 @@ func (c *Shared) windows() flow.Allocator {
 
 // NextRound begins a new round, and returns its number. [Core.Stalled] then tells which streams hold unread data of
 // which the reader has taken nothing in the round.
-func (c *Shared) NextRound() uint64 { return c.round.Add(1) }
+func (c *Shared) NextRound() uint64 { return c.ensureRare().round.Add(1) }
+
+// currentRound returns the number of the last round that has begun, or 0.
+func (c *Shared) currentRound() uint64 {
+	if r := c.rare.Load(); r != nil {
+		return r.round.Load()
+	}
+	return 0
+}
+
+// rareShared is what few sessions need. It is apart so that the others are smaller.
+type rareShared struct {
+	round   atomic.Uint64 // see NextRound
+	blocked waitTimes     // of the Writes of all streams
+}
+
+// ensureRare returns the session's rareShared. It makes it if there is none yet.
+func (c *Shared) ensureRare() *rareShared {
+	if r := c.rare.Load(); r != nil {
+		return r
+	}
+	c.rare.CompareAndSwap(nil, new(rareShared))
+	return c.rare.Load()
+}
 
 // linger returns Linger or its default. The result is never so short that streams look at the clock all the time.
 func (c *Shared) linger() time.Duration {

@@ -1,6 +1,9 @@
 package stream
 
-import "github.com/smuxkit/smuxkit/internal/buffer"
+import (
+	"github.com/smuxkit/smuxkit/flow"
+	"github.com/smuxkit/smuxkit/internal/buffer"
+)
 
 // HoldUnread makes the stream count n more unread bytes than its queue holds. A test can then have gigabytes of
 // them.
@@ -39,4 +42,21 @@ func (c *Core) UnreadMemory() (n int) {
 	}
 	c.s.recv.queue = q
 	return n
+}
+
+// SkipCounters makes the stream count as if n bytes had gone each way before.
+func (c *Core) SkipCounters(n uint32) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	done := uint32(0)
+	for left := n; left > 0; {
+		k := min(left, 1<<29)
+		left -= k
+		done += k
+		c.s.send.window.AddSent(int(k))
+		_ = c.s.send.window.Update(done, flow.InitialWindow)
+		_ = c.s.recv.window.AddReceived(int(k), 0, 0)
+		c.s.recv.window.AddRead(int(k), 0)
+		c.s.recv.window.Update(nil, 0)
+	}
 }

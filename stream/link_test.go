@@ -184,7 +184,7 @@ func both(t *testing.T, test func(t *testing.T, v wire.Version)) {
 func wantOpErr(t testing.TB, what string, err, want error) {
 	t.Helper()
 	testutil.WantErr(t, what, err, want)
-	if op := new(net.OpError); err != nil && err != io.EOF && (!errors.As(err, &op) || op.Net != "smux" || op.Source != addr("here") || op.Addr != addr("there")) {
+	if op := new(net.OpError); err != nil && err != io.EOF && (!errors.As(err, &op) || op.Net != "smux" || op.Source != addr("here") || op.Addr.String() != "there stream 1") {
 		t.Errorf("%s: %#v is no *net.OpError with the stream's addresses", what, err)
 	}
 }

@@ -45,7 +45,7 @@ func (s *Stream) waitForRate(n int) error {
 			defer s.mu.Unlock()
 			s.send.writers.wake()
 		})
-		s.wait(&s.send.writers)
+		s.waitToSend(blockedOnRate)
 		timer.Stop()
 	}
 }

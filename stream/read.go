@@ -14,6 +14,9 @@ import (
 // else, and is not wrapped; all other errors are wrapped in a *net.OpError. Read fails with [net.ErrClosed] after Close
 // or CloseRead, with os.ErrDeadlineExceeded at its deadline, and with [ErrRefused], [ErrStalled] or [flow.ErrWindow]. If
 // the session ends, Read first returns the data that had arrived, and then fails with the reason for the end.
+//
+// A Read of zero bytes is a probe: it never blocks. It returns io.EOF or the error that a longer Read would return now, and
+// no error if that would return data or wait for some. It changes nothing.
 func (s *Stream) Read(p []byte) (int, error) {
 	n, err := s.read(p)
 	if n > 0 {
@@ -32,8 +35,10 @@ func (s *Stream) read(p []byte) (int, error) {
 			return 0, err
 		}
 		switch {
-		case len(p) == 0:
+		case len(p) == 0 && h.unread > 0:
 			return 0, nil
+		case len(p) == 0:
+			return 0, s.endErr()
 		case h.unread > 0:
 			n := s.copyOut(p)
 			s.due.returned += n

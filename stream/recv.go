@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/smuxkit/smuxkit/flow"
@@ -29,6 +30,7 @@ type recvHalf struct {
 	state       recvState
 	refusal     refusal
 	reserved    reservation
+	openedAt    atomic.Uint32 // a tick, see NoteActive; not guarded by mu. In this place it needs no padding
 	window      flow.ReceiveWindow
 	queue       buffer.Queue // unread data; all of it arrived before the peer's FIN
 	unread      int          // bytes in queue
@@ -160,7 +162,7 @@ func (s *Stream) addUnread(n int) {
 }
 
 // noteActive notes that in this round the reader has taken data, or there was none.
-func (s *Stream) noteActive() { s.recv.activeRound = s.shared.round.Load() }
+func (s *Stream) noteActive() { s.recv.activeRound = s.shared.currentRound() }
 
 // deliveryAfterWake returns what Deliver and Commit return after the Reads were woken.
 func (s *Stream) deliveryAfterWake() Delivery {
@@ -325,15 +327,22 @@ func (c *Core) Reclaim() (later bool) {
 	return false
 }
 
-// noteReceived tells the receive window that n bytes of data have arrived. It reports whether the stream has to be
-// closed, because they are too far beyond the window. Peers that send with several goroutines overrun it by a little.
+// noteReceived tells the receive window that n bytes of data have arrived, and counts them. It reports whether the stream
+// has to be closed, because they are too far beyond the window. Peers that send with several goroutines overrun it by a
+// little.
 func (s *Stream) noteReceived(n int, now time.Duration) (overrun bool) {
 	s.active = s.active || n > 0
-	if n == 0 || !s.needsWindow() {
+	needsWindow := s.needsWindow()
+	if n == 0 || !needsWindow && (s.isWindowed() || s.closed != notClosed || s.recv.hasFIN()) {
 		return false
 	}
-	err := s.recv.window.AddReceived(n, now, s.shared.Budget.MaxOverrun())
-	return err != nil && s.closed == notClosed && s.session.receives()
+	w := &s.recv.window
+	before := w.Received()
+	err := w.AddReceived(n, now, s.shared.Budget.MaxOverrun()) // in version 1 it only counts
+	if w.Received() < before {
+		s.ensureExtras().receivedWraps++
+	}
+	return needsWindow && err != nil && s.closed == notClosed && s.session.receives()
 }
 
 // needsWindow reports whether the peer needs a window. After Close it needs one while this side has unsent data,

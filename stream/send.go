@@ -167,6 +167,7 @@ func (c *Core) AppendData(b *wire.Batch, n int) (more bool) {
 	more = s.canSend()
 	if !more {
 		s.queued &^= dataQueue
+		s.noteBlocked()
 	}
 	return more
 }
@@ -266,7 +267,7 @@ func (s *Stream) appendFrame(b *wire.Batch, n int) {
 	if left > 0 {
 		b.SetFull() // the batch cannot take more parts
 	}
-	h.window.AddSent(n - left)
+	s.addSent(n - left)
 	s.active = true
 	s.noteSent(n - left)
 }
@@ -394,6 +395,7 @@ func (c *Core) HandleUpdate(u wire.WindowUpdate) error {
 		s.send.writers.wake() // the Write that waits sends its data itself
 		return nil
 	}
+	s.noteBlocked()
 	s.queueData(SendSoon)
 	return nil
 }

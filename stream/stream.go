@@ -30,14 +30,15 @@ type Stream struct {
 	send    sendHalf
 	extras  *extras // nil until needed
 
-	queued    queueSet    // the queues of the session in which the stream waits
-	unhurried bool        // the session was told of something in queued, and not with SendNow since
-	active    bool        // data was sent, arrived or was read since the last CloseIdle
-	finished  bool        // Finished was called, or must not be called: the session has ended
-	sentData  bool        // some data was added to a batch
-	outcome   Outcome     // set before Finished is called
-	timed     atomic.Bool // the receive window uses the time. Once set, it stays set; see lock
-	due       effects     // what unlock settles
+	queued    queueSet      // the queues of the session in which the stream waits
+	unhurried bool          // the session was told of something in queued, and not with SendNow since
+	active    bool          // data was sent, arrived or was read since the last CloseIdle
+	finished  bool          // Finished was called, or must not be called: the session has ended
+	sentData  bool          // some data was added to a batch
+	outcome   Outcome       // set before Finished is called
+	timed     atomic.Bool   // the receive window uses the time. Once set, it stays set; see lock
+	activeAt  atomic.Uint32 // a tick, see NoteActive; not guarded by mu
+	due       effects       // what unlock settles
 }
 
 // A closeReason says whether this side has closed the stream, and why.
@@ -89,6 +90,9 @@ type extras struct {
 	idle                        *idleTimeout  // nil until CloseIdle or SetIdleTimeout is called
 	secondFIN                   *time.Timer   // runs endSecondFIN; nil: it does not run
 	flushing                    flushing
+	blocked                     waitTimes  // of Writes
+	blockedOn                   blockCause // what a Write waits for
+	sentWraps, receivedWraps    uint32     // how often the 32 bits of the windows' counters were exceeded
 }
 
 var (
@@ -105,15 +109,6 @@ func (s *Stream) LocalAddr() net.Addr { return s.shared.LocalAddr }
 
 // RemoteAddr returns the remote address of the session.
 func (s *Stream) RemoteAddr() net.Addr { return s.shared.RemoteAddr }
-
-// opError returns the error of operation op: err in a *net.OpError, as in package net. It returns nil and io.EOF as
-// they are.
-func (s *Stream) opError(op string, err error) error {
-	if err == nil || err == io.EOF {
-		return err
-	}
-	return &net.OpError{Op: op, Net: "smux", Source: s.shared.LocalAddr, Addr: s.shared.RemoteAddr, Err: err}
-}
 
 // sessionErr returns the reason for which the session is ending, or nil.
 func (s *Stream) sessionErr() error {

@@ -172,7 +172,7 @@ func (s *Stream) writeCopied(p []byte) (n int, err error) {
 			s.queueData(SendNow)
 			s.settle()
 			if h.unsent >= maxPending && s.writeErr() == nil {
-				s.wait(&h.writers)
+				s.waitToSend(s.blockCause())
 			}
 			continue
 		}
@@ -213,7 +213,7 @@ func (s *Stream) writeBorrowed(p []byte) (n int, err error) {
 			return n, err
 		}
 		if h.borrows > 0 || s.queued&dataQueue != 0 || !s.canSend() {
-			s.wait(&h.writers)
+			s.waitToSend(s.blockCause())
 		}
 	}
 }

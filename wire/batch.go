@@ -21,6 +21,7 @@ type Batch struct {
 	scratch  []byte   // headers and copied payloads
 	parts    [][]byte // all bytes of a vectored batch, in order: pieces of scratch, and payloads
 	size     int      // bytes in the batch
+	frames   int      // frames in the batch
 
 	// The frame between Begin and End.
 	start   int // offset of its header in scratch
@@ -66,6 +67,9 @@ func NewBatch(vectored bool) *Batch {
 
 // Len returns the number of bytes in the batch.
 func (b *Batch) Len() int { return b.size }
+
+// Frames returns the number of frames in the batch.
+func (b *Batch) Frames() int { return b.frames }
 
 // Room returns how many bytes of payload one more frame may have, with room for two FINs
 // behind it. It may be negative.
@@ -146,12 +150,13 @@ func (b *Batch) Release() {
 	}
 	clear(b.parts)
 	b.retained, b.parts, b.scratch = b.retained[:0], b.parts[:0], b.scratch[:0]
-	b.size, b.full = 0, false
+	b.size, b.frames, b.full = 0, 0, false
 }
 
 // Frame adds a frame of h and a copy of data. It sets the header's Length.
 func (b *Batch) Frame(h Header, data []byte) {
 	h.Length = uint16(len(data))
+	b.frames++
 	start := len(b.scratch)
 	b.scratch = append(h.Append(b.scratch), data...)
 	b.addScratch(start)
@@ -160,6 +165,7 @@ func (b *Batch) Frame(h Header, data []byte) {
 // Update adds a [UPD] frame. It sets the header's Command and Length.
 func (b *Batch) Update(h Header, u WindowUpdate) {
 	h.Command, h.Length = UPD, UpdateSize
+	b.frames++
 	start := len(b.scratch)
 	b.scratch = u.Append(h.Append(b.scratch))
 	b.addScratch(start)
@@ -168,6 +174,7 @@ func (b *Batch) Update(h Header, u WindowUpdate) {
 // Begin begins a frame with header h. Calls of [Batch.Payload] add its payload, and
 // [Batch.End] sets the header's Length.
 func (b *Batch) Begin(h Header) {
+	b.frames++
 	b.start, b.payload = len(b.scratch), 0
 	b.scratch = h.Append(b.scratch)
 	b.addScratch(b.start)

@@ -176,6 +176,9 @@ func TestBatchHeadersReturnsEachHeader(t *testing.T) {
 			if diff := cmp.Diff(want, slices.Collect(b.Headers())); diff != "" {
 				t.Errorf("vectored %v (-want +got):\n%s", vectored, diff)
 			}
+			if n := b.Frames(); n != len(want) {
+				t.Errorf("Frames = %d, want %d", n, len(want))
+			}
 			for h := range b.Headers() {
 				if h != want[0] {
 					t.Errorf("the first header is %v", h)
