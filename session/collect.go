@@ -10,8 +10,8 @@ import (
 // A turn is a stream's turn to send: what the scheduler allows, and how the stream used it.
 type turn struct {
 	f    *shaper.Flow
-	n    int // how many bytes the scheduler allows
-	sent int // how many bytes the stream has added to the batch
+	n    int32 // how many bytes the scheduler allows, or BatchSize if that is less
+	sent int32 // how many bytes the stream has added to the batch
 	c    shaper.Class
 	more bool // the stream has more to send
 }
@@ -51,7 +51,7 @@ func (w *writer) nextStep(t *turn, b *wire.Batch) step {
 	case t.sent == 0 && t.more && b.Full():
 		w.heldTurn = *t // the batch had no room for it: it begins the next one
 	default:
-		w.sched.EndTurn(t.f, t.c, t.sent, t.more)
+		w.sched.EndTurn(t.f, t.c, int(t.sent), t.more)
 	}
 	if w.err == nil && !w.isFull(b) && w.popTurn(t, b) {
 		return stepTurn
@@ -82,14 +82,15 @@ func (w *writer) popTurn(t *turn, b *wire.Batch) bool {
 	if b.Len() > 0 && w.sched.FlushDue() {
 		return false
 	}
-	t.f, t.c, t.n = w.sched.Pop()
-	return t.f != nil
+	f, c, n := w.sched.Pop()
+	t.f, t.c, t.n = f, c, int32(min(n, wire.BatchSize))
+	return f != nil
 }
 
 // appendTurn adds the frames of turn t to o.batch, and notes in t how many bytes they have.
 func (w *writer) appendTurn(t *turn, o *outgoing) {
 	b := o.batch
-	n, before := t.n, b.Len()
+	n, before := int(t.n), b.Len()
 	if w.throttle != nil {
 		n = min(n, max(1, w.room(b)))
 	}
@@ -101,5 +102,5 @@ func (w *writer) appendTurn(t *turn, o *outgoing) {
 	} else {
 		t.more = w.appendOwn(b)
 	}
-	t.sent = b.Len() - before
+	t.sent = int32(b.Len() - before)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/smuxkit/smuxkit/flow"
 	"github.com/smuxkit/smuxkit/keepalive"
 	"github.com/smuxkit/smuxkit/shaper"
+	"github.com/smuxkit/smuxkit/stream"
 	"github.com/smuxkit/smuxkit/wire"
 )
 
@@ -28,6 +29,8 @@ const (
 	DefaultMaxStreams = 64 << 10
 	// DefaultMaxSendBuffer holds what 128 streams copy of their Writes at most.
 	DefaultMaxSendBuffer = 16 << 20
+	// DefaultMaxStreamSendBuffer lets a stream fill one write to the transport while another one is on its way.
+	DefaultMaxStreamSendBuffer = stream.DefaultMaxSendBuffer
 	// DefaultCloseTimeout is for a peer that takes no data, or does not close.
 	DefaultCloseTimeout = 5 * time.Second
 	// DefaultLingerTimeout is for a closed stream whose data cannot be sent.
@@ -94,6 +97,17 @@ type Config struct {
 	// SendBudget, if not nil, replaces MaxSendBuffer. Several sessions may share a SendBudget, which then limits
 	// all of them together. It must not be the same as Budget.
 	SendBudget *flow.Budget
+
+	// MaxStreamSendBuffer limits the data of one stream that Write has copied and the session has not sent, in bytes.
+	// A Write that is shorter than a quarter of it returns as soon as there is room for a copy; the first Write after a
+	// Read does so if it is shorter than a 32nd. A longer Write may be sent from the caller's buffer, and then returns
+	// when the transport has taken the data, except for an end that is copied. So with a small MaxStreamSendBuffer little data is ahead of the peer when
+	// Write returns, and with a large one Write seldom waits.
+	//
+	// A stream's buffers take at most twice MaxStreamSendBuffer and 512 bytes. Those of all streams together stay within
+	// MaxSendBuffer: without room in that, Write is sent from the caller's buffer. From 1,024 to 2^29; the default is
+	// 130,736, which fills two writes to the transport.
+	MaxStreamSendBuffer int
 
 	// MaxStreamWindow limits the receive window of a stream in version 2, in bytes. The window begins with
 	// 262,144 bytes, and grows as far as the path and the reader can use it. From 262,144 to 2^30; the default
@@ -212,6 +226,7 @@ func (c *Config) withDefaults() Config {
 	setDefault(&d.MaxStreams, DefaultMaxStreams)
 	setDefault(&d.CloseTimeout, DefaultCloseTimeout)
 	setDefault(&d.MaxSendBuffer, DefaultMaxSendBuffer)
+	setDefault(&d.MaxStreamSendBuffer, DefaultMaxStreamSendBuffer)
 	setDefault(&d.LingerTimeout, DefaultLingerTimeout)
 	if d.KeepAlive == nil {
 		d.KeepAlive = keepalive.Periodic{}
@@ -244,6 +259,7 @@ func (c *Config) Validate() error {
 	within("MaxFrameSize", d.MaxFrameSize, 1, wire.MaxPayload)
 	within("MaxReceiveBuffer", d.MaxReceiveBuffer, minReceiveBuffer, maxReceiveBuffer)
 	within("MaxSendBuffer", d.MaxSendBuffer, minSendBuffer, maxReceiveBuffer)
+	within("MaxStreamSendBuffer", d.MaxStreamSendBuffer, stream.MinMaxSendBuffer, stream.MaxMaxSendBuffer)
 	within("MaxStreamWindow", d.MaxStreamWindow, flow.InitialWindow, maxStreamWindow)
 	within("AcceptBacklog", d.AcceptBacklog, 0, 1<<30)
 	within("MaxStreams", d.MaxStreams, 1, 1<<30)

@@ -52,6 +52,8 @@ func TestConfigErrorNamesTheFieldAndItsLimits(t *testing.T) {
 		{"LingerTimeout", session.Config{LingerTimeout: -time.Second}, []string{"LingerTimeout", "-1s", "negative"}},
 		{"WriteTimeout", session.Config{WriteTimeout: -time.Second}, []string{"WriteTimeout", "-1s", "negative"}},
 		{"MaxSendBuffer", session.Config{MaxSendBuffer: 1023}, []string{"MaxSendBuffer", "1023", "1024"}},
+		{"MaxStreamSendBuffer", session.Config{MaxStreamSendBuffer: 1023}, []string{"MaxStreamSendBuffer", "1023", "1024", "536870912"}},
+		{"MaxStreamSendBuffer beyond", session.Config{MaxStreamSendBuffer: 1<<29 + 1}, []string{"MaxStreamSendBuffer", "536870913", "1024", "536870912"}},
 		{"two send budgets", session.Config{SendBudget: flow.NewBudget(1 << 20), MaxSendBuffer: 1 << 20}, []string{"SendBudget", "MaxSendBuffer"}},
 		{"one budget for two", session.Config{SendBudget: oneBudget, Budget: oneBudget}, []string{"SendBudget", "Budget", "same"}},
 		{"StallTimeout", session.Config{StallTimeout: -time.Second}, []string{"StallTimeout", "-1s", "negative"}},
@@ -113,8 +115,8 @@ func TestConfigLimitsAreAllowed(t *testing.T) {
 	for _, cfg := range []*session.Config{
 		nil,
 		{},
-		{Version: 1, MaxFrameSize: 1, MaxReceiveBuffer: 65536, MaxStreamWindow: 262144, AcceptBacklog: 1, MaxStreams: 1, CloseTimeout: 1, LingerTimeout: 1, WriteTimeout: 1, MaxSendBuffer: 1024},
-		{Version: 2, MaxFrameSize: 65535, MaxStreamWindow: 1 << 30, AcceptBacklog: 1 << 30, MaxStreams: 1 << 30, CloseTimeout: math.MaxInt64, LingerTimeout: math.MaxInt64, WriteTimeout: math.MaxInt64},
+		{Version: 1, MaxFrameSize: 1, MaxReceiveBuffer: 65536, MaxStreamWindow: 262144, AcceptBacklog: 1, MaxStreams: 1, CloseTimeout: 1, LingerTimeout: 1, WriteTimeout: 1, MaxSendBuffer: 1024, MaxStreamSendBuffer: 1024},
+		{Version: 2, MaxFrameSize: 65535, MaxStreamWindow: 1 << 30, AcceptBacklog: 1 << 30, MaxStreams: 1 << 30, CloseTimeout: math.MaxInt64, LingerTimeout: math.MaxInt64, WriteTimeout: math.MaxInt64, MaxStreamSendBuffer: 1 << 29},
 		{KeepAlive: keepalive.Off{}},
 		{KeepAlive: keepalive.Periodic{Interval: time.Millisecond, Timeout: 2 * time.Millisecond}},
 		{Budget: flow.NewBudget(1)},
@@ -131,6 +133,8 @@ func TestSessionsWorkAtTheConfigsLimits(t *testing.T) {
 		{MaxFrameSize: 1, MaxReceiveBuffer: 65536, MaxStreamWindow: 262144, AcceptBacklog: 1, MaxStreams: 1},
 		{MaxFrameSize: 65535, MaxStreamWindow: 1 << 30, AcceptBacklog: 1 << 30, MaxStreams: 1 << 30, CloseTimeout: math.MaxInt64},
 		{Budget: flow.NewBudget(1)},
+		{MaxStreamSendBuffer: 1 << 10},
+		{MaxStreamSendBuffer: 1 << 29},
 		{SendBudget: flow.NewBudget(1), LingerTimeout: math.MaxInt64, WriteTimeout: math.MaxInt64},
 	} {
 		t.Run(fmt.Sprint(cfg.MaxFrameSize), func(t *testing.T) {
@@ -262,10 +266,10 @@ func TestFrameHoldsAtMostMaxFrameSize(t *testing.T) {
 func TestDefaultsAreThoseOfTheDocs(t *testing.T) {
 	got := []any{
 		session.DefaultMaxFrameSize, session.DefaultMaxReceiveBuffer, session.DefaultMaxStreamWindow,
-		session.DefaultMaxStreams, session.DefaultCloseTimeout,
+		session.DefaultMaxStreams, session.DefaultMaxStreamSendBuffer, session.DefaultCloseTimeout,
 		keepalive.DefaultInterval, keepalive.DefaultTimeout,
 	}
-	want := []any{32760, 32 << 20, 16 << 20, 65536, 5 * time.Second, 10 * time.Second, 30 * time.Second}
+	want := []any{32760, 32 << 20, 16 << 20, 65536, 130736, 5 * time.Second, 10 * time.Second, 30 * time.Second}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

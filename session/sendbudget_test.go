@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -176,4 +177,74 @@ func TestPauseOfTheReaderIsNoSilentLoss(t *testing.T) {
 			_, _ = c.Close(), s.Close()
 		}
 	})
+}
+
+// Toward a peer that does not read, each stream has at most MaxStreamSendBuffer bytes of copied data, and all streams
+// together take at most MaxSendBuffer of memory. When the peer reads, everything that was written arrives.
+func TestMaxStreamSendBufferBoundsEachStream(t *testing.T) {
+	const streams, size = 10, 1000
+	for _, tt := range []struct{ each, all int }{
+		{4 << 10, 0},
+		{100_000, 0},
+		{1 << 20, 0},
+		{1 << 20, 300_000}, // MaxSendBuffer is the smaller bound
+		{1 << 29, 2 << 20},
+	} {
+		t.Run(fmt.Sprintf("%d of %d", tt.each, tt.all), func(t *testing.T) {
+			eachRole(t, func(t *testing.T, r role) {
+				cfg := session.Config{KeepAlive: off, MaxStreamSendBuffer: tt.each, MaxSendBuffer: tt.all}
+				s, p := r.startLink(t, simnet.Link{Buffer: 4 << 10, ReadBuffer: 4 << 10}, cfg)
+				p.Ignore(wire.NOP, wire.UPD)
+				total := min(10*tt.each, 4<<20) / size * size
+				if tt.all > 0 {
+					total = min(10*tt.all, 4<<20) / size * size
+				}
+				if total > 4<<17 && r.client {
+					return // one role is enough for much data
+				}
+				var wrote []<-chan testutil.Result[int64]
+				for range streams {
+					st := open(t, s)
+					if r.version == 2 {
+						p.Send(t, testutil.UPD(wire.V2, st.ID(), 0, 1<<30))
+					}
+					wrote = append(wrote, testutil.Background(func() (int64, error) {
+						n, err := writeN(st, int64(total), size)
+						if err == nil {
+							err = st.Close()
+						}
+						return n, err
+					}))
+				}
+				synctest.Wait()
+				least, most := streams*(min(tt.each, total)-size)-64<<10, streams*(2*min(tt.each, total)+512)
+				if tt.all > 0 {
+					least, most = tt.all/2, tt.all
+				}
+				if got := s.Stats().Unsent; got > most || got < least { // it counts the buffers
+					t.Errorf("%d bytes of buffers wait to be sent, want %d to %d", got, least, most)
+				}
+				got := map[uint32]int{}
+				for ended := 0; ended < streams; {
+					switch f := p.Next(t, "everything is sent"); f.Command {
+					case wire.PSH:
+						got[f.StreamID] += len(f.Data)
+					case wire.FIN:
+						p.ExpectFrame(t, "Close sends FIN twice", f)
+						ended++
+					}
+				}
+				for i, w := range wrote {
+					if r := <-w; r.Err != nil || r.Value != int64(total) {
+						t.Errorf("stream %d: %d bytes, %v", i, r.Value, r.Err)
+					}
+				}
+				for id, n := range got {
+					if n != total {
+						t.Errorf("%d bytes arrived on stream %d, want %d", n, id, total)
+					}
+				}
+			})
+		})
+	}
 }

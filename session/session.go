@@ -189,15 +189,16 @@ func newSession(conn io.ReadWriteCloser, config *Config, client bool) *Session {
 	s.budget.SetMaxWindow(config.MaxStreamWindow)
 	s.sendBudget = joinBudget(config.SendBudget, config.MaxSendBuffer)
 	s.shared = stream.Shared{
-		Version:      version,
-		MaxFrameSize: config.MaxFrameSize,
-		Budget:       s.budget,
-		SendBudget:   s.sendBudget,
-		Linger:       config.LingerTimeout,
-		NoHalfClose:  config.NoHalfClose,
-		IdleTimeout:  config.StreamIdleTimeout,
-		LocalAddr:    local,
-		RemoteAddr:   remote,
+		Version:       version,
+		MaxFrameSize:  config.MaxFrameSize,
+		Budget:        s.budget,
+		SendBudget:    s.sendBudget,
+		Linger:        config.LingerTimeout,
+		NoHalfClose:   config.NoHalfClose,
+		IdleTimeout:   config.StreamIdleTimeout,
+		LocalAddr:     local,
+		RemoteAddr:    remote,
+		MaxSendBuffer: config.MaxStreamSendBuffer,
 	}
 	s.latency = newLatency(&s.clock, s.budget, oneHost)
 	if s.latency != nil {

@@ -41,7 +41,7 @@ func (s *Stream) noteBulk(n int, isRest bool) bool {
 		b.run += min(n, minBulkRun)
 		return false
 	}
-	return true
+	return s.shared.maxPending() >= s.fullBatch() // a smaller MaxSendBuffer has no room for what is held back
 }
 
 // endBulk notes that what follows is not bulk data. Bytes that are held back may be sent: the caller queues them.

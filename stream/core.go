@@ -40,6 +40,12 @@ type Shared struct {
 	// Write does not copy: it returns when the data has been sent from the caller's buffer. A nil SendBudget is
 	// no limit.
 	SendBudget *flow.Account
+	// MaxSendBuffer is how many bytes of one stream may wait to be sent that Write has copied, at most. A Write that is
+	// shorter than a quarter of it returns as soon as there is room for a copy. The first Write after a Read does so
+	// if it is shorter than a 32nd. A longer Write may be sent from the caller's buffer, except for an end that is
+	// copied, and then returns when that is done. The default is [DefaultMaxSendBuffer]. The stream raises smaller values to [MinMaxSendBuffer], and lowers
+	// larger ones to [MaxMaxSendBuffer].
+	MaxSendBuffer int
 	// Linger is how long a stream keeps data that waits for the peer's window, if the peer may have closed both
 	// directions: its FIN has arrived, and no window update after that. Then the stream throws the data away, and
 	// Write fails with [ErrPeerClosed]. Toward another peer, a stream that was closed on this side keeps the data for

@@ -8,7 +8,8 @@ import "io"
 //
 // WriteLazily copies p and never blocks. It fails as Write does. If there is no room for all of p, or if another Write is
 // in progress, or with a rate limit, it copies what it can, also nothing, and returns io.ErrShortWrite: then Write the
-// rest. A new stream has room for 100,000 bytes, unless the session's buffer for unsent data is full.
+// rest. A new stream has room for [Shared].MaxSendBuffer bytes, 130,736 by default, unless the session's buffer for unsent
+// data is full.
 func (s *Stream) WriteLazily(p []byte) (n int, err error) {
 	n, err = s.writeLazily(p)
 	if err != io.ErrShortWrite {
@@ -24,7 +25,7 @@ func (s *Stream) writeLazily(p []byte) (n int, err error) {
 	if err := s.writeErr(); err != nil {
 		return 0, err
 	}
-	if room := maxPending - int(h.unsent); !h.writing && room > 0 && s.limiter() == nil {
+	if room := s.shared.maxPending() - int(h.unsent); !h.writing && room > 0 && s.limiter() == nil {
 		n = s.copyIn(p[:min(room, len(p))])
 		urgency := SendLazily
 		if h.wroteSinceRead {

@@ -12,21 +12,14 @@ import (
 const (
 	// frameTarget is the payload of a frame if two frames, with room for two FINs, fill a batch.
 	frameTarget = (wire.BatchSize - 4*wire.HeaderSize) / 2
-	// maxPending is how much copied data of a stream may wait to be sent: two batches.
-	maxPending = 4 * frameTarget
-	// minBorrow is the length from which a Write is sent from its caller's buffer instead of being copied. A shorter
-	// one costs less if it is copied and sent together with others.
-	minBorrow = 32 << 10
-	// minBorrowFirst is minBorrow for the first Write after a Read, which is sent alone.
-	minBorrowFirst = 4 << 10
 	// An end of a long Write that is shorter than maxShortEnd is copied, and sent together with what follows.
 	maxShortEnd = 8 << 10
 )
 
 // Write writes p to the stream. It returns when all of p was copied or handed to the transport. The caller may then
 // reuse p. The data will be sent, unless the session ends, the peer closes both directions, or its time after Close is
-// over (see [Shared].Linger). Write blocks while too much data waits to be sent and, in version 2, while the peer's
-// window is full.
+// over (see [Shared].Linger). Write blocks while too much data waits to be sent (see [Shared].MaxSendBuffer). A long
+// Write also blocks while the transport is full or, in version 2, the peer's window.
 //
 // Write fails with os.ErrDeadlineExceeded at its deadline, with [net.ErrClosed] after Close or CloseWrite, with
 // [ErrPeerClosed], [ErrRefused], [ErrStalled] or [flow.ErrWindow], or with the reason for the end of the
@@ -59,13 +52,13 @@ func (s *Stream) write(p []byte, isRest bool) (n int, err error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if s.limiter() == nil && !isRest && len(p) < minBulkWrite && len(p) <= maxPending-int(h.unsent) {
+	if s.limiter() == nil && !isRest && len(p) < minBulkWrite && len(p) <= s.shared.maxPending()-int(h.unsent) {
 		switch {
 		case h.wroteSinceRead:
 			s.endBulk()
 			n = s.copyIn(p)
 			s.queueData(SendSoon)
-		case len(p) < minBorrowFirst:
+		case len(p) < s.shared.minBorrow(true):
 			s.endBulk()
 			h.wroteSinceRead = true
 			n = s.copyIn(p)
@@ -117,6 +110,9 @@ func (s *Stream) writePart(p []byte, isRest bool) (n int, err error) {
 	isBulk := s.noteBulk(len(p), isRest)
 	if !h.wroteSinceRead {
 		h.wroteSinceRead = true
+		if len(p) < s.shared.minBorrow(true) {
+			return s.writeCopied(p, SendNow)
+		}
 		return s.writeBorrowed(p)
 	}
 	// The end of p that does not fill a batch is copied, so that it can be sent together with the next Write, if p
@@ -125,11 +121,11 @@ func (s *Stream) writePart(p []byte, isRest bool) (n int, err error) {
 	switch {
 	case isBulk:
 		s.hold()
-		if len(p)-end < minBorrow {
-			return s.writeCopied(p)
+		if len(p)-end < s.shared.minBorrow(false) {
+			return s.writeCopied(p, SendSoon)
 		}
-	case len(p) < minBorrow:
-		return s.writeCopied(p)
+	case len(p) < s.shared.minBorrow(false):
+		return s.writeCopied(p, SendSoon)
 	case end >= min(maxShortEnd, len(p)):
 		return s.writeBorrowed(p)
 	}
@@ -140,7 +136,7 @@ func (s *Stream) writePart(p []byte, isRest bool) (n int, err error) {
 	if err != nil || n < len(p)-end || end == 0 {
 		return n, err
 	}
-	k, err := s.writeCopied(p[n:])
+	k, err := s.writeCopied(p[n:], SendSoon)
 	return n + k, err
 }
 
@@ -159,30 +155,34 @@ func (s *Stream) fullBatch() int {
 	return max(1, (wire.BatchSize-2*wire.HeaderSize)/(n+wire.HeaderSize)) * n
 }
 
-// writeCopied copies p to the pending data, and waits while that is full. If SendBudget has no room, the rest of p is
-// sent from the caller's buffer.
-func (s *Stream) writeCopied(p []byte) (n int, err error) {
+// writeCopied copies p to the pending data, and waits while that is full. If SendBudget has no room, or p is longer than
+// the pending data may be, the rest of p is sent from the caller's buffer. u says how soon the data is sent if there is
+// less than a full batch of it.
+func (s *Stream) writeCopied(p []byte, u Urgency) (n int, err error) {
 	h := &s.send
+	limit := s.shared.maxPending()
 	for {
 		if err := s.writeErr(); err != nil {
 			return n, err
 		}
-		room := maxPending - int(h.unsent)
+		room := limit - int(h.unsent)
 		if room <= 0 {
 			s.queueData(SendNow)
 			s.settle()
-			if h.unsent >= maxPending && s.writeErr() == nil {
+			if int(h.unsent) >= limit && s.writeErr() == nil {
 				s.waitToSend(s.blockCause())
 			}
 			continue
 		}
-		k := s.copyIn(p[n : n+min(room, len(p)-n)])
-		n += k
-		urgency := SendSoon
-		if s.holds() && int(h.unsent) >= s.fullBatch() {
-			urgency = SendNow
+		k := 0
+		if len(p)-n <= limit {
+			k = s.copyIn(p[n : n+min(room, len(p)-n)])
+			n += k
 		}
-		s.queueData(urgency)
+		if batch := s.fullBatch(); int(h.unsent) >= batch && (s.holds() || len(p) >= batch) {
+			u = SendNow
+		}
+		s.queueData(u)
 		if n == len(p) {
 			return n, nil
 		}

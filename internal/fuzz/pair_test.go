@@ -37,7 +37,7 @@ var schedules = &language{
 		numbers(0, 1000),             // send budget
 		numbers(0, 1, 3),             // MaxStreams
 		numbers(0, 100, 1000),        // MaxFrameSize
-		words("no", "linger", "write", "stall", "rates", "nohalfclose"), // may end something, or slow it down
+		words("no", "linger", "write", "stall", "rates", "nohalfclose", "small"), // may end something, or slow it down
 	}, links...)},
 	repertory: []operation{
 		{"open", []kind{sides}},
@@ -180,6 +180,8 @@ func newPair(t *testing.T, header step) *pair {
 	case "rates":
 		cfg.SendRate.BytesPerSecond = 1e6
 		cfg.ReceiveRate = flow.Rate{BytesPerSecond: 500_000, Burst: 1000}
+	case "small":
+		cfg.MaxStreamSendBuffer = 1024
 	}
 	if p.nop {
 		cfg.KeepAlive = keepalive.Periodic{}

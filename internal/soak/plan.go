@@ -54,6 +54,7 @@ type ends struct {
 	MaxFrameSize     int
 	MaxReceiveBuffer int
 	MaxSendBuffer    int
+	StreamSend       int  // MaxStreamSendBuffer
 	SharedBudget     bool // both are those of all sessions together
 	MaxStreamWindow  int
 	AcceptBacklog    int // 0 is no limit
@@ -213,6 +214,9 @@ func (e *ends) draw(d draw, p *plan, streams int) {
 	if d.chance(0.5) {
 		e.MaxSendBuffer = 1<<10 + int(d.upTo(4<<20))
 	}
+	if d.chance(0.5) {
+		e.StreamSend = 1<<10 + int(d.upTo(4<<20))
+	}
 	e.SharedBudget = d.chance(0.3)
 	if d.chance(0.1) {
 		e.AcceptBacklog = 1 + int(d.upTo(int64(streams)))
@@ -286,6 +290,8 @@ func (p *plan) config(end int, shared []*flow.Budget) *session.Config {
 		SendRate:         e.SendRate,
 		ReceiveRate:      e.ReceiveRate,
 		KeepAlive:        keepalive.Off{},
+
+		MaxStreamSendBuffer: e.StreamSend,
 	}
 	if end == 1 && p.ServerLearns {
 		c.Version = 0
