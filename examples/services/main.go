@@ -1,0 +1,137 @@
+// Services runs two services and a heartbeat on one session: "time" has a handler, "web" is a web server, and the client
+// measures the round trip meanwhile.
+//
+//	go run ./examples/services
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/session/service"
+)
+
+func main() {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	go server(l)
+	ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
+	defer stop()
+	beat := func(rtt time.Duration, err error) { fmt.Println("round trip:", rtt, err) }
+	if err := client(ctx, l.Addr().String(), time.Second, beat); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// server serves clients until l is closed.
+func server(l net.Listener) {
+	mux := new(service.Mux)
+	mux.Handle("time", func(st *service.Stream) {
+		place, err := time.LoadLocation(st.Metadata()["zone"])
+		if err != nil {
+			st.Refuse(64, err.Error())
+			return
+		}
+		fmt.Fprint(st, time.Now().In(place).Format(time.RFC1123Z))
+	})
+	web := mux.Listen("web") // of all sessions
+	defer web.Close()
+	go http.Serve(web, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "you asked for %s", r.URL.Path)
+	}))
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		s, err := session.Server(conn, nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		go func() {
+			defer s.Close()
+			mux.Serve(context.Background(), s) // until the client closes the session
+		}()
+	}
+}
+
+// client uses the services of the server at addr. It calls beat with each round trip, every interval, until it returns.
+func client(ctx context.Context, addr string, interval time.Duration, beat func(time.Duration, error)) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	s, err := session.Client(conn, nil)
+	if err != nil {
+		conn.Close()
+		return err
+	}
+	defer s.Close()
+	go heartbeat(ctx, s, interval, beat)
+
+	for _, zone := range []string{"UTC", "nowhere"} {
+		now, err := askTime(ctx, s, zone)
+		fmt.Printf("time in %s: %s %v\n", zone, now, err)
+	}
+	web := &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return service.Open(ctx, s, "web", nil)
+		},
+	}}
+	defer web.CloseIdleConnections()
+	for range 3 {
+		page, err := get(ctx, web, "http://web/page")
+		if err != nil {
+			return err
+		}
+		fmt.Println("web:", page)
+	}
+	return nil
+}
+
+// askTime asks the service "time".
+func askTime(ctx context.Context, s *session.Session, zone string) (string, error) {
+	st, err := service.Open(ctx, s, "time", map[string]string{"zone": zone})
+	if err != nil {
+		return "", err
+	}
+	defer st.Close()
+	now, err := io.ReadAll(st) // a *service.RefusedError if there is no such zone
+	return string(now), err
+}
+
+func get(ctx context.Context, c *http.Client, url string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	page, err := io.ReadAll(resp.Body)
+	return string(page), err
+}
+
+// heartbeat measures the round trip every interval, until ctx or s ends.
+func heartbeat(ctx context.Context, s *session.Session, interval time.Duration, beat func(time.Duration, error)) {
+	for ctx.Err() == nil && s.Err() == nil {
+		one, cancel := context.WithTimeout(ctx, interval)
+		rtt, err := s.Ping(one)
+		cancel()
+		beat(rtt, err)
+		select {
+		case <-time.After(interval):
+		case <-s.Done():
+		}
+	}
+}
