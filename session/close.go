@@ -17,20 +17,30 @@ import (
 // peer reads io.ErrUnexpectedEOF from them. Streams that wait to be accepted are refused:
 // see [stream.ErrRefused].
 //
-// Close takes at most [Config].CloseTimeout to send the data. What it waits for depends on the transport:
+// Close waits until the data has arrived, for at most [Config].CloseTimeout. How it learns that depends on the transport:
 //
 //   - On Linux, over a TCP socket (unless Config.Portable is set), or over a transport whose method NetConn returns
-//     one, such as a *tls.Conn: until the peer's host has acknowledged the data.
-//   - Over another transport with a method CloseWrite: Close calls CloseWrite, and waits until the peer has closed
-//     the transport as well. It reads and drops what arrives meanwhile: a socket that is closed with unread data
-//     is reset, and the peer loses what it has not read. A session of this package closes as soon as its peer
-//     has. If the peer does not close, Close takes CloseTimeout.
-//   - Over any other transport, and over a Unix socket on Linux: until the transport has taken the data.
+//     one, such as a *tls.Conn: the peer's host has acknowledged the data.
+//   - Over a Unix socket on Linux, and a net.Pipe: the transport has taken the data.
+//   - Over another transport with a method CloseWrite, unless its network is UDP: Close calls CloseWrite, and waits
+//     until the peer has closed the transport as well. It reads and drops what arrives meanwhile: a socket that is
+//     closed with unread data is reset, and the peer loses what it has not read. A session of this package closes
+//     as soon as its peer has. If the peer does not close, Close takes CloseTimeout, and returns nil.
+//   - Over any other transport, such as KCP or WebSocket, whose own Close may throw data away: Close asks the peer's
+//     session. A session of this package answers when it has read everything, which takes a round trip.
 //
-// Close returns [ErrNotFlushed] if some of the data was not sent, and otherwise the error of closing the
-// transport. It waits for the transport's Close method for the rest of CloseTimeout, or 0.1 s if less is left,
-// and then returns os.ErrDeadlineExceeded. A second Close waits for the first one and returns nil. [Session.CloseNow]
-// ends a Close that takes too long.
+// Other implementations do not answer. Over a *kcp.UDPSession, Close waits until the peer's host has acknowledged the
+// data, as long as it acknowledges anything; one that reads the data and closes KCP at once may not, and Close then
+// returns [ErrNotFlushed]. Over the rest of these transports, Close waits until the peer has sent FIN for the stream
+// that was written or closed last, or eight round trips have passed since data was last sent, but at least 0.2 s. The
+// round-trip time comes from the windows of version 2, or from methods GetSRTT and GetRTO of the transport. If it is
+// unknown, Close waits until a second has passed since data was last sent, and then returns ErrNotFlushed; if nothing
+// was ever received from the peer, it waits for CloseTimeout.
+//
+// Close returns ErrNotFlushed if some of the data was not sent, or may not have arrived, and otherwise the error of
+// closing the transport. It waits for the transport's Close method for the rest of CloseTimeout, or 0.1 s if less is
+// left, and then returns os.ErrDeadlineExceeded. A second Close waits for the first one and returns nil.
+// [Session.CloseNow] ends a Close that takes too long.
 func (s *Session) Close() error { return s.close(net.ErrClosed) }
 
 // close is Close. The reason is that of the session's end.

@@ -94,13 +94,18 @@ func (w *writer) appendTurn(t *turn, o *outgoing) {
 	if w.throttle != nil {
 		n = min(n, max(1, w.room(b)))
 	}
-	if st, ok := t.f.Owner.(*sessionStream); ok {
-		t.more = st.appendFrames(b, t.c, n)
-		if b.Len() > before && (t.c == shaper.Data || !st.core.IsOpened()) {
-			o.streams = append(o.streams, st)
-		}
-	} else {
+	st, ok := t.f.Owner.(*sessionStream)
+	if !ok {
 		t.more = w.appendOwn(b)
+		t.sent = int32(b.Len() - before)
+		return
 	}
+	t.more = st.appendFrames(b, t.c, n)
 	t.sent = int32(b.Len() - before)
+	if t.sent > 0 && (t.c == shaper.Data || !st.core.IsOpened()) {
+		o.streams = append(o.streams, st)
+	}
+	if !w.inline {
+		w.s.delivery().noteGiven(st.core.Stream().ID(), int(t.sent))
+	}
 }

@@ -100,17 +100,23 @@ const minDrainCheck = 100 * time.Millisecond
 // handleDrain notes that the peer takes no more streams. The echo follows the last SYN of this side.
 func (s *Session) handleDrain() {
 	s.mu.Lock()
-	if !s.peerDraining {
-		s.peerDraining = true
-		s.tracer.peerDraining()
-		if s.draining != nil {
-			close(s.draining)
-		}
-		s.opening.broadcast()
-	}
+	s.notePeerDraining()
 	s.mu.Unlock()
 	s.echoDue.Store(true)
 	s.echoDrain()
+}
+
+// notePeerDraining notes that the peer takes no more streams. The caller holds s.mu.
+func (s *Session) notePeerDraining() {
+	if s.peerDraining {
+		return
+	}
+	s.peerDraining = true
+	s.tracer.peerDraining()
+	if s.draining != nil {
+		close(s.draining)
+	}
+	s.opening.broadcast()
 }
 
 // echoDrain sends the echo of the peer's drain signal if it is due and all SYNs are sent. It is called when it

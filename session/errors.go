@@ -18,9 +18,9 @@ var (
 	// ErrPeerShutdown is returned by OpenStream after the peer has said that it takes no more streams, see
 	// [Session.Draining]. Open streams go on.
 	ErrPeerShutdown = errors.New("session: the peer is shutting down")
-	// ErrNotFlushed is returned by Close if some of the data that had been written was not sent, and by Close and
-	// Shutdown if CloseNow has ended them.
-	ErrNotFlushed = errors.New("session: closed before all data was sent")
+	// ErrNotFlushed is returned by Close if some of the data that had been written was not sent or may not have
+	// arrived, and by Close and Shutdown if CloseNow has ended them.
+	ErrNotFlushed = errors.New("session: closed before all data is known to have arrived")
 	// ErrStreamParity is the Err of a [ProtocolError]: a SYN has an id that is this side's to open.
 	ErrStreamParity = errors.New("session: SYN with a stream id of the receiver's parity")
 	// ErrStreamInUse is the Err of a [ProtocolError]: a SYN has the id of an open stream.

@@ -85,6 +85,9 @@ func (r role) startOn(t *testing.T, ours, theirs io.ReadWriteCloser, cfg session
 	}
 	p := testutil.NewPeer(t, theirs)
 	p.Ignore(wire.NOP)
+	if r.transport.Name == "bare" {
+		p.EchoSignals(r.client) // those of every session over this transport
+	}
 	if r.client {
 		return client(t, ours, &cfg), p
 	}
@@ -191,7 +194,8 @@ func narrow(t testing.TB, tr testutil.Transport) (client, server io.ReadWriteClo
 	return client, server
 }
 
-// scripted starts a client session over a narrow transport to a scripted peer that ignores NOP frames.
+// scripted starts a client session over a narrow transport to a scripted peer that ignores NOP frames and answers
+// signals.
 func scripted(t testing.TB, tr testutil.Transport, cfg *session.Config) (*session.Session, *testutil.Peer) {
 	t.Helper()
 	ca, cb := narrow(t, tr)
@@ -203,7 +207,16 @@ func scriptedOver(t testing.TB, ca, cb io.ReadWriteCloser, cfg *session.Config) 
 	t.Helper()
 	peer := testutil.NewPeer(t, cb)
 	peer.Ignore(wire.NOP)
+	peer.EchoSignals(true)
 	return client(t, ca, cfg), peer
+}
+
+// unproven returns what Close returns toward a peer that does not answer, if the transport has taken all data.
+func unproven(tr testutil.Transport) error {
+	if tr.Name == "bare" {
+		return session.ErrNotFlushed
+	}
+	return nil
 }
 
 // openWide opens a stream to a scripted peer. In version 2 the peer opens its window so far that it stops no Write.

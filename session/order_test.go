@@ -215,6 +215,7 @@ func TestSYNWaitsForTheFirstWriteAndGoesWithIt(t *testing.T) {
 		c := client(t, conn, &session.Config{Version: version, KeepAlive: off})
 		peer := testutil.NewPeer(t, cb)
 		peer.Ignore(wire.NOP)
+		peer.EchoSignals(true)
 		synctest.Wait()
 		writes := ca.Out().Counters().Writes
 		st := open(t, c)
@@ -258,6 +259,7 @@ func TestSYNIsSentWithinAMillisecondOrAtARead(t *testing.T) {
 				ca, cb := tr.Pair(t)
 				s := client(t, ca, &session.Config{Version: version, KeepAlive: off})
 				peer := testutil.NewPeer(t, cb)
+				peer.EchoSignals(true)
 				peer.ExpectFrame(t, "a client begins with a NOP", testutil.NOP(wire.Version(version)))
 				synctest.Wait()
 				elapsed := testutil.Clock()

@@ -50,6 +50,10 @@ const (
 	ownDrainEcho
 	ownPing
 	ownPingEcho
+	ownClose
+	ownCloseEcho
+
+	ownEchoes = ownDrainEcho | ownPingEcho | ownCloseEcho
 )
 
 // sendOwn sends frames of the session's own. It is called only once the version is known.
@@ -58,7 +62,7 @@ func (w *writer) sendOwn(frames ownSet) {
 	w.own.due |= frames
 	w.mu.Unlock()
 	u := stream.SendNow
-	if frames&(ownDrainEcho|ownPingEcho) != 0 {
+	if frames&ownEchoes != 0 {
 		u = stream.SendSoon // it is the reader that calls, and a flood of signals gets fewer echoes
 	}
 	w.send(&w.own.flow, shaper.Control, u)
@@ -78,6 +82,7 @@ func (w *writer) appendDue(b *wire.Batch, v wire.Version) {
 	}{
 		{ownPing, signalID(pingSignal, client)}, {ownPingEcho, signalID(pingSignal, !client)},
 		{ownDrain, signalID(drainSignal, client)}, {ownDrainEcho, signalID(drainSignal, !client)},
+		{ownClose, signalID(closeSignal, client)}, {ownCloseEcho, signalID(closeSignal, !client)},
 	} {
 		if due&signal.frame != 0 {
 			b.Frame(wire.Header{Version: v, Command: wire.FIN, StreamID: signal.id}, nil)
@@ -86,6 +91,7 @@ func (w *writer) appendDue(b *wire.Batch, v wire.Version) {
 	if due&ownPing != 0 {
 		w.s.pinger().noteSent(w.s.now())
 	}
+	w.s.delivery().noteSignals(due)
 }
 
 // refuse refuses stream id, which the peer has opened and which is not added to the session (docs/protocol.md,
@@ -109,6 +115,7 @@ func (w *writer) appendOwn(b *wire.Batch) (more bool) {
 		w.appendDue(b, v)
 	}
 	k := min(len(o.refusals), maxRefusalsPerTurn)
+	w.s.delivery().noteGiven(0, k)
 	for _, id := range o.refusals[:k] {
 		for _, c := range [...]wire.Command{wire.PSH, wire.PSH, wire.FIN, wire.FIN} {
 			b.Frame(wire.Header{Version: v, Command: c, StreamID: id}, nil)

@@ -11,11 +11,12 @@ import (
 // A portable is the transport over any io.ReadWriteCloser. Its Read and Write may block, so only goroutines of the
 // session call them.
 type portable struct {
-	conn  io.ReadWriteCloser
-	r     *reader
-	empty emptyReads
-	end   error          // the error of the last Read
-	below deliveryWaiter // the TCP socket below conn, or nil
+	conn     io.ReadWriteCloser
+	r        *reader
+	empty    emptyReads
+	end      error          // the error of the last Read
+	below    deliveryWaiter // the TCP socket below conn, or nil
+	delivery *delivery      // nil if conn itself tells what Close has to know
 }
 
 // A deliveryWaiter is what a transport knows of the peer's host.
@@ -25,7 +26,11 @@ type deliveryWaiter interface {
 }
 
 func newPortable(conn io.ReadWriteCloser, r *reader) *portable {
-	return &portable{conn: conn, r: r, below: socketBelow(conn)}
+	t := &portable{conn: conn, r: r, below: socketBelow(conn)}
+	if t.below == nil {
+		t.delivery = newDelivery(r.s, conn)
+	}
+	return t
 }
 
 func (t *portable) read() (wait, error) {
@@ -100,9 +105,12 @@ func (t *portable) awaitDelivery(done <-chan struct{}, timeout <-chan time.Time)
 	if t.below != nil {
 		return t.below.awaitDelivery(done, timeout)
 	}
+	if t.delivery != nil {
+		return t.delivery.await(done, timeout)
+	}
 	conn, ok := t.conn.(interface{ CloseWrite() error })
 	if !ok {
-		return true
+		return true // a net.Pipe
 	}
 	// All data is with the transport. What may still be written is no data.
 	if !t.r.s.endWriting(done, timeout) {

@@ -87,6 +87,8 @@ func (r *reader) handleFIN(h wire.Header) {
 	} else if h.StreamID > lastStreamID {
 		s.handleSignal(h)
 		return
+	} else {
+		s.delivery().noteFIN(h.StreamID)
 	}
 	// A hostile peer can refuse a closed stream again and again.
 	if refused && p.count.Load() < s.stats.streamsOpened.Load() {

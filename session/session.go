@@ -116,7 +116,7 @@ const (
 //   - Close must end Reads and Writes that are blocked.
 //   - Read may return no data and no error, but 100 such Reads within 10 ms end the session with io.ErrNoProgress.
 //   - SetDeadline, if conn has it, is called once, to clear the deadlines.
-//   - CloseWrite, if conn has it, may be called by [Session.Close].
+//   - CloseWrite, if conn has it, may be called by [Session.Close], and so may the setters of a *kcp.UDPSession.
 //   - LastAcked() time.Time, if conn has it, returns when the other end of conn last acknowledged something, or the
 //     zero time if that is unknown. The keep-alive calls it, see [keepalive.Activity].
 //   - NetConn() net.Conn and SyscallConn, if conn has them, lead to the socket below conn. On Linux, the session asks
@@ -242,6 +242,9 @@ func (s *Session) begin() {
 	if s.client {
 		s.out.sendOwn(ownNOP) // so that a server which takes the version of the first frame learns it
 	}
+	if s.version() != 0 {
+		s.identifyPeer()
+	}
 	s.idle.start()
 	go s.read()
 	begun = true
@@ -268,6 +271,7 @@ func (s *Session) setVersion(v wire.Version) {
 		s.drain = drainSent
 	}
 	s.mu.Unlock()
+	s.identifyPeer()
 	if drain {
 		s.out.sendOwn(ownDrain)
 	}
@@ -303,7 +307,7 @@ func (s *Session) ended() bool {
 // Err returns nil until the session has ended, and then the reason:
 //
 //   - net.ErrClosed: this side has closed the session;
-//   - io.EOF: the peer closed the transport between two frames;
+//   - io.EOF: the peer closed the transport between two frames, or a session of this package that was the peer closed;
 //   - io.ErrUnexpectedEOF: the transport ended within a frame;
 //   - a [*ProtocolError]: the peer broke the protocol;
 //   - [ErrKeepAlive], [ErrIdleTimeout], [ErrWriteTimeout], [ErrLingerTimeout], [ErrAnswerTimeout]: a time has

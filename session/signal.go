@@ -19,6 +19,7 @@ const (
 	// The signals. The id of a signal is the sender's last id minus this number.
 	drainSignal = 0 // the sender is draining: open no more streams
 	pingSignal  = 2 // the receiver is to echo it
+	closeSignal = 4 // the sender has closed the session: it reads no more, and all of its data came before
 )
 
 // signalID returns the id of a signal that the client sends, or the server.
@@ -30,21 +31,31 @@ func signalID(signal uint32, client bool) uint32 {
 }
 
 // handleSignal acts on a FIN of a stream that is not open, if it is a signal. A session that is closing drops signals:
-// echoes would hold up Close, which waits until the peer's host has acknowledged everything.
+// echoes would hold up Close, which waits until the peer's host has acknowledged everything. If Close waits for an
+// echo instead, the peer may wait for one, too, and gets it.
 func (s *Session) handleSignal(h wire.Header) {
-	if s.closing() {
+	d := s.delivery()
+	if d == nil && s.closing() {
 		return
 	}
 	switch h.StreamID {
 	case signalID(pingSignal, !s.client):
 		s.out.sendOwn(ownPingEcho)
 	case signalID(pingSignal, s.client):
+		d.notePingEcho()
 		s.handlePingEcho()
 	case signalID(drainSignal, !s.client):
 		s.handleDrain()
 	case signalID(drainSignal, s.client):
 		s.handleDrainEcho()
+	case signalID(closeSignal, !s.client):
+		s.handlePeerClose()
+	case signalID(closeSignal, s.client):
+		d.noteCloseEcho()
+	default:
+		return
 	}
+	d.noteSignal()
 }
 
 // closing reports whether the session is closing or has ended.

@@ -23,6 +23,7 @@ func (r role) drainSignal() testutil.Frame { return r.fin(r.lastID(false)) }
 func (r role) drainEcho() testutil.Frame   { return r.fin(r.lastID(true)) }
 func (r role) pingSignal() testutil.Frame  { return r.fin(r.lastID(false) - 2) }
 func (r role) pingEcho() testutil.Frame    { return r.fin(r.lastID(true) - 2) }
+func (r role) closeSignal() testutil.Frame { return r.fin(r.lastID(false) - 4) }
 
 // lastID is the last id of this side, or of the peer.
 func (r role) lastID(ours bool) uint32 {
@@ -35,6 +36,7 @@ func (r role) lastID(ours bool) uint32 {
 // The signals that this side sends have the ids of its own, and so have the echoes that it waits for.
 func (r role) myDrain() testutil.Frame { return r.drainEcho() }
 func (r role) myPing() testutil.Frame  { return r.pingEcho() }
+func (r role) myClose() testutil.Frame { return r.fin(r.lastID(true) - 4) }
 
 // Each signal of the peer is answered by a FIN with the same id.
 func TestSignalIsAnsweredByItsEcho(t *testing.T) {
@@ -52,13 +54,13 @@ func TestSignalIsAnsweredByItsEcho(t *testing.T) {
 	}, "sim", "tcp")
 }
 
-// The other six reserved ids, and echoes that nobody asked for, change nothing.
+// The other ten reserved ids, and echoes that nobody asked for, change nothing.
 func TestSignalThatIsUnknownChangesNothing(t *testing.T) {
 	eachRole(t, func(t *testing.T, r role) {
 		s, p := r.start(t, session.Config{})
 		for _, ours := range []bool{false, true} {
 			for n := range uint32(8) {
-				if n >= 2 || ours {
+				if n >= 3 || ours {
 					p.Send(t, r.fin(r.lastID(ours)-2*n))
 				}
 			}

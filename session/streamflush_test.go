@@ -150,7 +150,11 @@ func TestFlushWaitsForTheTransport(t *testing.T) {
 		call := flush(st)
 		synctest.Wait()
 		wantPending(t, "Flush", call)
-		go func() { _, _ = io.Copy(io.Discard, peer.Conn) }()
+		go func() {
+			for err := error(nil); err == nil; { // the peer also answers signals
+				_, err = peer.TryNext(time.Hour)
+			}
+		}()
 		testutil.WantErr(t, "Flush", (<-call).Err, nil)
 	})
 }

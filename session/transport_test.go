@@ -119,13 +119,18 @@ func TestTransportWhoseCloseBlocksDelaysClose(t *testing.T) {
 				}
 				p := testutil.NewPeer(t, theirs)
 				p.Ignore(wire.NOP)
+				p.EchoSignals(true)
 				st := openWide(t, s, p, version)
 				if c.full {
 					newSource(1, 1000).fill(t, st)
 				}
-				elapsed := testutil.Clock()
-				testutil.WantErr(t, "Close", s.Close(), c.want)
-				testutil.WantTime(t, "Close returned", elapsed(), c.at)
+				closed := testutil.BackgroundErr(s.Close)
+				if !c.full {
+					p.ExpectNothing(t, "the peer answers signals, and gets nothing else", time.Second)
+				}
+				r := <-closed
+				testutil.WantErr(t, "Close", r.Err, c.want)
+				testutil.WantTime(t, "Close returned", r.After, c.at)
 				<-s.Done()
 				release()
 			})

@@ -15,7 +15,7 @@ import (
 const (
 	drainID        = math.MaxUint32
 	pingID         = drainID - 2
-	unknownID      = drainID - 4
+	unknownID      = drainID - 6 // drainID-4 closes: what follows it is dropped
 	lowestSignalID = math.MaxUint32 - 15
 )
 

@@ -1,9 +1,10 @@
 module github.com/smuxkit/smuxkit/internal/interop
 
-go 1.26.0
+go 1.26.2
 
 require (
 	github.com/smuxkit/smuxkit v0.0.0
+	github.com/xtaci/kcp-go/v5 v5.7.5
 	github.com/xtaci/smux v1.5.58
 	go.uber.org/goleak v1.3.0
 	peer.test/sagernet1534 v0.0.0
@@ -16,8 +17,17 @@ require (
 
 require (
 	github.com/google/go-cmp v0.7.0 // indirect
+	github.com/juju/ratelimit v1.0.2 // indirect
+	github.com/klauspost/cpuid/v2 v2.4.1 // indirect
+	github.com/klauspost/reedsolomon v1.14.2 // indirect
+	github.com/kr/text v0.2.0 // indirect
+	github.com/pion/transport/v5 v5.1.4 // indirect
+	github.com/pkg/errors v0.9.1 // indirect
 	github.com/sagernet/sing v0.6.9 // indirect
-	golang.org/x/sys v0.21.0 // indirect
+	github.com/tjfoc/gmsm v1.4.1 // indirect
+	golang.org/x/crypto v0.58.0 // indirect
+	golang.org/x/net v0.61.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/time v0.15.0 // indirect
 )
 

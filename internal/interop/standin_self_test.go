@@ -29,3 +29,5 @@ func newOurs(conn net.Conn, client bool, cfg ourConfig) (muxSession, error) {
 
 // peerClosed has no counterpart in the original.
 var peerClosed error
+
+var errNotFlushed error

@@ -62,3 +62,6 @@ func (s ourSession) Accept() (muxStream, error) {
 
 // peerClosed is the error of a Write to a stream that the peer has closed.
 var peerClosed = stream.ErrPeerClosed
+
+// errNotFlushed is what Close returns if some data may not have arrived.
+var errNotFlushed = session.ErrNotFlushed

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"sync"
@@ -36,7 +37,8 @@ type Peer struct {
 	Timeout time.Duration
 
 	ignored []wire.Command
-	pending chan received // of the read that goes on, or nil
+	echoes  func(id uint32) bool // says which signals to echo; nil: none
+	pending chan received        // of the read that goes on, or nil
 	calls   sync.WaitGroup
 }
 
@@ -61,6 +63,24 @@ func (p *Peer) Close() error { return p.Conn.Close() }
 // Ignore makes the Peer skip frames with these commands, for example NOP and UPD in a
 // test of something else. Each call replaces the one before.
 func (p *Peer) Ignore(commands ...wire.Command) { p.ignored = commands }
+
+// EchoSignals makes the Peer answer the signals of a session (docs/protocol.md, "Signals"),
+// and skip them. client says that the session is a client.
+func (p *Peer) EchoSignals(client bool) {
+	p.echoes = func(id uint32) bool {
+		const reserved = 16 // ids of both sides
+		return id > math.MaxUint32-reserved && id%2 == 1 == client
+	}
+}
+
+// echo reports whether f is a signal that EchoSignals wants to be answered, and answers it.
+func (p *Peer) echo(f Frame) bool {
+	if f.Command != wire.FIN || p.echoes == nil || !p.echoes(f.StreamID) {
+		return false
+	}
+	p.calls.Go(func() { _, _ = p.Conn.Write(f.Append(nil)) }) // the connection may have ended
+	return true
+}
 
 // Send sends frames in one Write, and waits until the connection has taken them.
 func (p *Peer) Send(t testing.TB, frames ...Frame) {
@@ -107,7 +127,7 @@ func (p *Peer) TryNext(within time.Duration) (Frame, error) {
 		select {
 		case r := <-p.pending:
 			p.pending = nil
-			if r.err == nil && slices.Contains(p.ignored, r.frame.Command) {
+			if r.err == nil && (slices.Contains(p.ignored, r.frame.Command) || p.echo(r.frame)) {
 				continue
 			}
 			return r.frame, r.err

@@ -1,0 +1,103 @@
+package session
+
+import (
+	"net"
+	"time"
+
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// An rttEstimator is a transport that measures the round trip, in milliseconds. The time is 0 until the peer's host
+// has acknowledged something.
+type rttEstimator interface {
+	GetSRTT() int32
+	GetRTO() uint32 // after which it sends again
+}
+
+// A kcpConn has the methods by which a session knows a *kcp.UDPSession of github.com/xtaci/kcp-go/v5.
+type kcpConn interface {
+	net.Conn
+	rttEstimator
+	GetConv() uint32
+	SetWindowSize(sndwnd, rcvwnd int)
+}
+
+const (
+	// kcpTry is how long a Write may wait that finds out whether everything is acknowledged.
+	kcpTry = 2 * time.Millisecond
+	// kcpWindow is the send window, in packets, while the rest is sent before Close. The peer's receive window and
+	// KCP's congestion window limit it, too.
+	kcpWindow = 1024
+)
+
+// awaitKCP is await for a KCP transport. The echo of a session tells more than an acknowledgement: that the session has
+// read the data, and knows of the end. So KCP is asked only if the echo takes long, or the peer has not answered before.
+func (d *delivery) awaitKCP(sent time.Duration, done <-chan struct{}, timeout <-chan time.Time) bool {
+	s := d.s
+	if wait, _ := d.wait(); d.answers.Load() || s.now()-sent < wait {
+		s.out.sendOwn(ownClose) // on a new session, the peer may answer although it has not done so yet
+	}
+	check := time.NewTicker(deliveryCheck)
+	defer check.Stop()
+	rtt, rto := d.kcp.GetSRTT(), d.kcp.GetRTO()
+	for since := s.now(); ; {
+		switch d.judgeKCP(sent, since) {
+		case delivered:
+			return s.endWriting(done, timeout)
+		case unsure:
+			return false
+		case unproven:
+		}
+		select {
+		case <-d.changed:
+		case <-check.C:
+		case <-done:
+			return false
+		case <-timeout:
+			return d.peerClosed.Load()
+		}
+		if d.kcp.GetSRTT() != rtt || d.kcp.GetRTO() != rto { // something was acknowledged
+			rtt, rto = d.kcp.GetSRTT(), d.kcp.GetRTO()
+			since = s.now()
+		}
+	}
+}
+
+// judgeKCP returns the verdict on the data that was last sent at the given time. since is when something was last
+// acknowledged, or when Close began to wait.
+func (d *delivery) judgeKCP(sent, since time.Duration) verdict {
+	if d.isProven(sent) {
+		return delivered
+	}
+	wait, known := d.wait()
+	late := known && d.s.now()-since >= wait
+	if d.peerClosed.Load() || d.answers.Load() && !late {
+		return unproven
+	}
+	if _, idle := d.s.out.idle(); !idle && !late {
+		return unproven // the close signal is being sent
+	}
+	d.s.keepalive.stop()
+	d.s.out.stop(net.ErrClosed)
+	_, idle := d.s.out.idle()
+	switch {
+	case idle && d.isAcknowledged():
+		return delivered
+	case late && !d.answers.Load():
+		return unsure
+	}
+	return unproven
+}
+
+// isAcknowledged reports whether the peer's host has acknowledged everything that was written to a KCP transport. No
+// method of it tells so. But Write waits while as many packets as the send window has are not acknowledged, so a Write
+// with a window of one packet succeeds only then. The session writes nothing any more.
+func (d *delivery) isAcknowledged() bool {
+	nop := wire.Header{Version: d.s.version(), Command: wire.NOP}.Append(nil)
+	d.kcp.SetWindowSize(1, 0)
+	_ = d.kcp.SetWriteDeadline(time.Now().Add(kcpTry)) // it never fails
+	_, err := d.kcp.Write(nop)
+	d.kcp.SetWindowSize(kcpWindow, 0)
+	_ = d.kcp.SetWriteDeadline(time.Time{})
+	return err == nil
+}
