@@ -58,7 +58,7 @@ func (s *Stream) closeSending() {
 	switch {
 	case s.session != sessionUp:
 		if h.state == sendOpen {
-			h.state = sendDone
+			h.state, s.finLost = sendDone, true
 		}
 		return
 	case h.state == sendOpen:

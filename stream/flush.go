@@ -46,7 +46,8 @@ var ErrLingerTimeout = errors.New("stream: linger timeout: data was thrown away 
 // Flush blocks as long as the data waits: for the peer's window, for the transport, or for the proof. It ends when ctx
 // ends, with ctx's error. Deadlines of the stream do not end it, and neither do Close, CloseWrite and CloseRead. If some
 // of the data was thrown away, Flush fails with the reason: [ErrPeerClosed], [ErrRefused], [ErrLingerTimeout] or the
-// reason for the end of the session. If the session ends before it is known that the data has arrived, Flush fails with
+// reason for the end of the session. The same holds for the FIN: a Close that comes when the session is ending sends none.
+// If the session ends before it is known that the data has arrived, Flush fails with
 // the reason for that, and the data may have arrived nevertheless. If Close of the session ends it and has delivered
 // everything, Flush returns nil.
 //
@@ -110,8 +111,10 @@ func (s *Stream) beginFlush() (m flushMark, sent bool, err error) {
 	defer s.mu.Unlock()
 	h := &s.send
 	switch {
-	case h.lost:
+	case h.lost, h.state == sendGivenUp && s.closed != notClosed: // the latter has lost its FIN
 		return m, false, s.lostErr()
+	case s.finLost:
+		return m, false, s.sessionErr()
 	case !s.sentData && h.unsent == 0 && h.state == sendOpen:
 		return m, true, nil
 	}

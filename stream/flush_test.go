@@ -317,6 +317,20 @@ func TestFlushFailsIfTheFINIsLost(t *testing.T) {
 	})
 }
 
+// Close of a stream whose session is ending sends no FIN, and Flush says so.
+func TestFlushFailsIfNoFINWasSent(t *testing.T) {
+	for _, how := range []stream.Ending{stream.AbortBoth, stream.AbortRead, stream.AbortWrite} {
+		both(t, func(t *testing.T, v wire.Version) {
+			broken := errors.New("cable cut")
+			d := newDeliverer(t, v)
+			d.core.Abort(broken, how)
+			wantOpErr(t, "Flush of nothing", d.stream().Flush(context.Background()), nil)
+			d.stream().Close()
+			wantOpErr(t, "Flush", d.stream().Flush(context.Background()), broken)
+		})
+	}
+}
+
 // While Flush waits, a closed stream keeps its data although the session cannot send. Otherwise it throws the data away,
 // and Flush says so.
 func TestFlushKeepsDataOfAClosedStream(t *testing.T) {

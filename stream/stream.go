@@ -26,6 +26,7 @@ type Stream struct {
 	mu      sync.Mutex
 	closed  closeReason
 	session sessionState
+	finLost bool // CloseWrite or Close came when the session was ending: no FIN is sent
 	recv    recvHalf
 	send    sendHalf
 	extras  *extras // nil until needed

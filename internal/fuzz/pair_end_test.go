@@ -39,6 +39,9 @@ func (e *end) act(s step) {
 		_ = e.st.CloseRead()
 	case "close":
 		e.close()
+	case "flush":
+		p.introduce()
+		e.flush(s.duration(2))
 	case "readdeadline", "writedeadline":
 		at := time.Time{}
 		if d := s.duration(2); d > 0 {
@@ -176,6 +179,7 @@ func (e *end) closeWrite() {
 	if err := e.st.CloseWrite(); err != nil {
 		e.side.p.t.Errorf("%v: CloseWrite: %v", e, err)
 	}
+	e.closeDone.Store(true)
 }
 
 func (e *end) close() {
@@ -183,6 +187,7 @@ func (e *end) close() {
 	e.writeClosed.Store(true)
 	e.readClosed.Store(true)
 	_ = e.st.Close()
+	e.closeDone.Store(true)
 }
 
 // conclude makes the end write everything queued, close that direction, and read to the end. With NoHalfClose one of

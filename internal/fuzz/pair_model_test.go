@@ -33,12 +33,14 @@ func (r *record) broken() bool {
 
 // An outcome is what an end of a stream has done, and the result.
 type outcome struct {
-	writeClosed, readClosed, closed atomic.Bool
+	writeClosed, readClosed, closed atomic.Bool // set before the call
+	closeDone                       atomic.Bool // set after CloseWrite or Close
 
 	written  int // sum of its Writes
 	writeErr error
 	taken    int // sum of its Reads
 	readErr  error
+	flushes  []flushed
 }
 
 func (e *end) String() string {
@@ -54,9 +56,10 @@ func (e *end) aborted() bool {
 func (r *record) judge(c *conduit) error {
 	opener, acceptor := c.ends[0], c.ends[1]
 	if acceptor == nil {
-		return r.judgeAlone(opener)
+		return errors.Join(r.judgeAlone(opener), r.judgeFlush(opener, nil))
 	}
-	return errors.Join(r.judgeWay(opener, acceptor), r.judgeWay(acceptor, opener))
+	return errors.Join(r.judgeWay(opener, acceptor), r.judgeWay(acceptor, opener),
+		r.judgeFlush(opener, acceptor), r.judgeFlush(acceptor, opener))
 }
 
 // judgeAlone judges an end of a stream that was not accepted.

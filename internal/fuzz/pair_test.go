@@ -63,6 +63,7 @@ var schedules = &language{
 		{"shutdown", []kind{sides}}, // Session.Shutdown
 		{"closenow", []kind{sides}},
 		{"ping", []kind{sides, pauses}}, // for at most this time
+		{"flush", []kind{slots, ends, pauses}},
 	},
 	first: []string{"open"},
 	rare:  []string{"cut", "shut", "shutdown", "closenow", "refuse", "close", "stall"},
@@ -110,7 +111,8 @@ type pair struct {
 	flows   []*conduit
 	calming bool // the program is over
 	// pingErrs are the errors of Ping that only the end of a session may cause.
-	pingErrs []error
+	pingErrs   []error
+	introduced bool // see introduce
 	record
 }
 
@@ -126,6 +128,8 @@ type side struct {
 	calls   sync.WaitGroup
 	stalled time.Time // since when its link is stalled; zero if it is not
 	drains  drained   // what it has told its peer
+
+	answered bool // its peer has answered a ping, before any Flush
 }
 
 // A conduit is a stream and its two ends.

@@ -95,6 +95,7 @@ func (p *play) check() {
 		p.failf("%d bytes are unread, want %d", n, p.model.unread())
 	}
 	p.checkSignals()
+	p.checkFlushes()
 	p.checkEnd()
 }
 

@@ -80,6 +80,8 @@ func (p *play) streamActs(s step, st *played) {
 				return int(n), err
 			})
 		}
+	case "flush":
+		p.flush(st, s.duration(1))
 	case "closewrite":
 		err := st.st.CloseWrite()
 		if p.model.noHalfClose {

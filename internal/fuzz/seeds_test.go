@@ -119,6 +119,14 @@ var playSeeds = []string{
 	"session server 2 0 0 0 0; syn; accept; read 0 100; accept; ping; write 0 9000; stall; write 0 150000; closenow; ping; open",
 	"session client 1 0 0 0 0; open; stall; write 0 40000; shut; sleep 100ms; signal ping; closenow",
 	"session client 2 0 0 0 0; open; syn; psh 0 100; end clean; closenow; read 0 100; accept",
+
+	// Flush: of nothing, of data that cannot be sent, of a FIN, and after the end.
+	`session client 2 0 0 0 0
+	open; flush 0 1s; write 0 1000; stall; write 0 1000; flush 0 100ms; closewrite 0; flush 0 10s; unstall; sleep 100ms
+	signal ping-echo; flush 0 10s; sleep 1s; signal ping-echo; close 0; flush 0 1s; shut; flush 0 1s; sleep 1s`,
+	`session server 2 0 0 0 0
+	open; open; upd 0 none 0; write 0 9000; flush 0 1s; close 0; flush 0 10s; fin 0; fin 0; flush 1 1s; shut; close 1; flush 1 1s`,
+	"session client 1 0 0 0 0; open; write 0 100; flush 0 10s; ping; flush 0 10s; signal ping-echo; end clean; flush 0 1s",
 }
 
 // Seeds of FuzzPair.
@@ -171,6 +179,13 @@ var scheduleSeeds = []string{
 
 	"sessions 2 off 1048576 0 0 0 no 1ms 0 0; hold server; open client; write 0 opener 1000; refuse server; sleep 6s; sleep 6s",
 	"sessions 1 off 1048576 0 0 0 no 1ms 0 0; hold server; open client; open client; closewrite 0 opener; shut server; sleep 1s",
+
+	// Flush before and after the link is cut or stalls.
+	`sessions 2 off 1048576 0 0 0 no 50ms 0 1250000
+	open client; write 0 opener 40000; flush 0 opener 6s; close 0 opener; flush 0 opener 40s; sleep 100ms; cut client 0 end both`,
+	`sessions 1 off 65536 0 0 0 no 1ms 1000 0
+	open server; stall server; write 0 opener 9000; closewrite 0 opener; flush 0 opener 1s; sleep 6s; flush 0 opener 40s; unstall server
+	sleep 1s; cut client 9 reset both`,
 
 	// Ends of the link and of the sessions.
 	"sessions 1 off 1048576 0 0 0 no 1ms 0 0; open client; cut client 100 reset both; write 0 opener 9000; write 0 acceptor 9; sleep 1s",

@@ -50,6 +50,7 @@ var plays = &language{
 		{"writeto", []kind{slots}},
 		{"write", []kind{slots, sizes}},
 		{"readfrom", []kind{slots, sizes}},
+		{"flush", []kind{slots, times[1:]}},
 		{"closewrite", []kind{slots}},
 		{"closeread", []kind{slots}},
 		{"close", []kind{slots}},
@@ -117,6 +118,7 @@ type play struct {
 	accepting *call
 	closing   *call
 	signals   signals
+	flushing  []*flushing
 	flushes   bool // data written before Session.Close must arrive
 	cut       bool // the peer has ended the session meanwhile
 }

@@ -22,6 +22,8 @@ import (
 //
 // In every round, no call on a stream that was accepted says that it was refused.
 //
+// After a Flush that returned nil, the peer can read what was written before it: see checkFlush.
+//
 // After a Close that returned nil, the peer has read everything that was written before it.
 func (r *round) check() {
 	for _, x := range r.pairs {
@@ -41,6 +43,7 @@ func (r *round) check() {
 				}
 				x.checkCalls(side, id, e)
 				x.checkBytes(side, id, e, peer)
+				x.checkFlush(side, id, e, peer)
 			}
 			if r.p.undisturbed() {
 				if n := x.sessions[1-side].Stats().StreamsRefused; uint64(unknown) != n {

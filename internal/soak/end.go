@@ -38,6 +38,8 @@ type behaviour struct {
 	How  how
 	Stop int64         // stops, closesRead: after this number of bytes
 	Wait time.Duration // aborts: after this time
+
+	Flush bool // after the last byte, and the end of the direction
 }
 
 // how is the order in which an end closes its directions.
@@ -104,6 +106,7 @@ func (p *plan) behaviour(d draw) *behaviour {
 	b.How = pick(d, halves, halves, halves, halves, closes, closes, stops, closesRead, aborts, answers)
 	b.Stop = d.upTo(p.MaxSize)
 	b.Wait = time.Duration(d.upTo(50_000)) * time.Microsecond
+	b.Flush = d.chance(0.2)
 	return b
 }
 
@@ -133,6 +136,9 @@ type end struct {
 	readErr  error
 	wrong    error // wrong bytes were read
 	closeErr error
+	flushed  flushed
+	answered *atomic.Bool  // the peer's session has answered a ping
+	flushing *atomic.Int64 // see pair.flushing
 	over     chan struct{} // closed when all of these are final
 	reading  chan struct{} // closed when reading has ended
 }
@@ -205,6 +211,9 @@ func (e *end) write() {
 		// The peer may wait for this end to begin.
 		e.finCalled.Store(true)
 		_ = e.st.CloseWrite()
+	}
+	if e.b.Flush {
+		e.flush()
 	}
 }
 

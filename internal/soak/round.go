@@ -39,6 +39,8 @@ type pair struct {
 	link     *link
 	sessions [2]*session.Session // client and server
 	accepts  sync.WaitGroup
+	answered [2]atomic.Bool // the peer of each end has answered a ping
+	flushing atomic.Int64   // ends that will call Flush, or wait in it
 
 	mu   sync.Mutex
 	ends [2]map[uint32]*end // those that this side knows, by id
@@ -139,6 +141,7 @@ func (r *round) play() {
 	for _, x := range r.pairs {
 		for side := range x.sessions {
 			x.accepts.Go(func() { x.accept(side) })
+			events.Go(func() { x.introduce(side) })
 			for k := range p.Ends[side].Openers {
 				r.opening.Go(func() { x.open(side, k) })
 			}
@@ -226,6 +229,10 @@ func (x *pair) handle(side int, st *stream.Stream, opened bool, done func()) {
 		mine, theirs = theirs, mine
 	}
 	e := newEnd(x.r, st, mine)
+	e.answered, e.flushing = &x.answered[side], &x.flushing
+	if e.b.Flush {
+		x.flushing.Add(1)
+	}
 	x.mu.Lock()
 	known := x.ends[side][st.ID()]
 	x.ends[side][st.ID()] = e
@@ -359,7 +366,7 @@ func (x *pair) settle() {
 			return
 		}
 		if a.StreamsOpened == b.StreamsAccepted+b.StreamsRefused && b.StreamsOpened == a.StreamsAccepted+a.StreamsRefused &&
-			c.NumStreams() == 0 && s.NumStreams() == 0 && a.Unread == 0 && b.Unread == 0 {
+			c.NumStreams() == 0 && s.NumStreams() == 0 && x.flushing.Load() == 0 && a.Unread == 0 && b.Unread == 0 {
 			return
 		}
 		time.Sleep(pause)
