@@ -52,7 +52,7 @@ func (s *Session) accept() (*sessionStream, error) {
 		if len(s.backlog) == 0 {
 			s.backlog = nil
 			if s.acceptStopped && s.drain == drainDone {
-				s.accepting.broadcast() // it was the last one
+				s.wakeAccepts() // it was the last one
 			}
 		}
 		return st, nil
@@ -99,6 +99,9 @@ func (s *Session) handleSYN(h wire.Header) (*sessionStream, error) {
 	s.peerStreams++
 	s.backlog = append(s.backlog, st)
 	s.accepting.signal()
+	if p := s.place(); p != nil {
+		p.handleChange()
+	}
 	s.stats.streamsAccepted.Add(1)
 	s.mu.Unlock()
 	st.core.NoteActive(s.clock.lastReceived())

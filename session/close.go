@@ -205,7 +205,7 @@ func (s *Session) listStreams() []*sessionStream {
 
 // wakeAll wakes the calls of AcceptStream and OpenStream. The caller holds s.mu.
 func (s *Session) wakeAll() {
-	s.accepting.broadcast()
+	s.wakeAccepts()
 	s.opening.broadcast()
 }
 
@@ -250,7 +250,14 @@ func (s *Session) end(reason error) error {
 		s.drainTimer.Stop()
 	}
 	close(s.done)
+	place := s.place()
+	if place != nil {
+		place.handleEnd(len(s.backlog) > 0)
+	}
 	s.mu.Unlock()
+	if place != nil {
+		place.remove()
+	}
 
 	s.keepalive.stop()
 	s.out.watch.stop()

@@ -54,6 +54,11 @@
 // [stream.Stream.Flush] and [Session.Close] say how they know that the data has arrived, which depends on the transport
 // and the peer. What the peer's application has done with the data, only its answer can tell.
 //
+// # Many sessions
+//
+// A [Dialer] keeps a pool of sessions with one peer, and dials again when one has ended. A [Listener] accepts many
+// transports, and is one net.Listener for the streams of all. docs/pools.md is their guide.
+//
 // # Configuration
 //
 // A nil [Config], and the zero value of each of its fields, mean the default. The fields' comments state the defaults.
@@ -89,6 +94,7 @@
 //	ErrPeerShutdown          from OpenStream: the peer takes no more streams
 //	ErrPingUnanswered        from Ping: its context ended before the peer's answer came
 //	ErrIDsExhausted          from OpenStream: this side has used up its stream ids
+//	ErrNoSession             from a Dialer: Dialer.WaitTimeout has passed, and no dial has succeeded
 //	ErrNotFlushed            from Close: some of the written data was not sent; from Close and Shutdown: CloseNow
 //	                         has ended them
 //

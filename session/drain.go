@@ -67,7 +67,7 @@ func (s *Session) handleDrainEcho() {
 // finishDrain ends the drain: from now on the session refuses the peer's streams. The caller holds s.mu.
 func (s *Session) finishDrain() {
 	s.drain = drainDone
-	s.accepting.broadcast() // if a Listener is closed, Accept fails once nothing waits any more
+	s.wakeAccepts() // if a Listener is closed, Accept fails once nothing waits any more
 	s.wakeShutdown()
 }
 

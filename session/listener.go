@@ -35,7 +35,7 @@ func (l *listener) Close() error {
 func (s *Session) stopAccepting() {
 	s.mu.Lock()
 	s.acceptStopped = true
-	s.accepting.broadcast()
+	s.wakeAccepts()
 	s.mu.Unlock()
 	s.startDrain()
 }

@@ -45,16 +45,10 @@ func (s *Session) Open() (net.Conn, error) {
 
 // open opens a stream, or returns why there will be none, or neither if the caller has to wait. The caller holds s.mu.
 func (s *Session) open() (*sessionStream, error) {
-	switch {
-	case s.phase == phaseShutdown:
-		return nil, ErrShutdown
-	case s.peerDraining && s.err != net.ErrClosed:
-		return nil, ErrPeerShutdown // also when the peer has closed the session since
-	case s.endingErr() != nil:
-		return nil, s.endingErr()
-	case s.nextID > lastStreamID:
-		return nil, ErrIDsExhausted
-	case s.ver.Load() == 0 || s.unsentSYN.Load() >= maxUnsentSYN:
+	if err := s.openErr(); err != nil {
+		return nil, err
+	}
+	if s.openWaits() {
 		return nil, nil
 	}
 	id := uint32(s.nextID)
@@ -64,6 +58,26 @@ func (s *Session) open() (*sessionStream, error) {
 	st := s.newStream(id, true)
 	s.tracer.pushOpened(st)
 	return st, nil
+}
+
+// openErr returns why this side opens no more streams, or nil. The caller holds s.mu.
+func (s *Session) openErr() error {
+	switch {
+	case s.phase == phaseShutdown:
+		return ErrShutdown
+	case s.peerDraining && s.err != net.ErrClosed:
+		return ErrPeerShutdown // also when the peer has closed the session since
+	case s.endingErr() != nil:
+		return s.endingErr()
+	case s.nextID > lastStreamID:
+		return ErrIDsExhausted
+	}
+	return nil
+}
+
+// openWaits reports whether OpenStream has to wait. The caller holds s.mu.
+func (s *Session) openWaits() bool {
+	return s.ver.Load() == 0 || s.unsentSYN.Load() >= maxUnsentSYN
 }
 
 // endingErr returns why the session begins nothing new: it is closing or has ended, or a write has failed. Otherwise it

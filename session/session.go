@@ -36,7 +36,7 @@ type Session struct {
 	in         *reader
 	out        writer
 	stats      counters
-	rare       *rareCounters // guarded by mu; nil until needed
+	rare       *rareState // guarded by mu; nil until needed
 	clock      activityClock
 	keepalive  *keepaliveTimer
 	ping       atomic.Pointer[pinger]  // nil until the first ping
@@ -54,9 +54,9 @@ type Session struct {
 	// the session did not end because the peer closed the transport.
 	abrupt atomic.Bool
 
-	// mu guards the fields below. While it is held, only three other locks are taken: newStream takes that of the
-	// budget, and end also takes those of the writer and of the streams. No goroutine that holds one of the three
-	// takes mu.
+	// mu guards the fields below. While it is held, only four other locks are taken: newStream takes that of the
+	// budget, end also takes those of the writer and of the streams, and place that of its Listener. No goroutine that
+	// holds one of the four takes mu.
 	mu            sync.Mutex
 	phase         phase
 	acceptStopped bool // a Listener was closed: Accept fails after the drain

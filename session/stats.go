@@ -74,8 +74,11 @@ type counters struct {
 	streamsOpened, streamsAccepted                       atomic.Uint64 // changed under Session.mu
 }
 
-// rareCounters are counters that most sessions do not need. Session.mu guards them.
-type rareCounters struct {
+// rareState is what most sessions do not need. Session.mu guards it.
+type rareState struct {
+	place *place // if not nil, the session belongs to a Listener
+
+	// Counters.
 	refused     uint64        // streams of the peer
 	closed      ClosedStreams // Complete is not set: it follows from the others
 	bufferWait  time.Duration // how long the reader has waited for the receive buffer
@@ -123,10 +126,10 @@ func (s *Session) addStreamStats(x *Stats) {
 	x.StreamsClosed.Complete = x.StreamsOpened + x.StreamsAccepted - uint64(x.StreamsOpen) - x.StreamsClosed.Total()
 }
 
-// ensureRare returns the rare counters. The caller holds s.mu.
-func (s *Session) ensureRare() *rareCounters {
+// ensureRare returns the rare state. The caller holds s.mu.
+func (s *Session) ensureRare() *rareState {
 	if s.rare == nil {
-		s.rare = new(rareCounters)
+		s.rare = new(rareState)
 	}
 	return s.rare
 }

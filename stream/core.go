@@ -198,6 +198,10 @@ func (c *Core) RTT() time.Duration {
 // Stream returns the Stream, for the application.
 func (c *Core) Stream() *Stream { return &c.s }
 
+// NotifierOf returns the Notifier of a stream, as Init got it. With it, a session finds its own part of a stream that an
+// application passes to it.
+func NotifierOf(s *Stream) Notifier { return s.notifier }
+
 // An Ending says what Abort ends.
 type Ending uint8
 

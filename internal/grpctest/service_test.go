@@ -90,9 +90,9 @@ var serviceDesc = grpc.ServiceDesc{
 }
 
 // call calls Echo or Wait.
-func call(ctx context.Context, c *grpc.ClientConn, method, text string) (string, error) {
+func call(ctx context.Context, c *grpc.ClientConn, method, text string, opts ...grpc.CallOption) (string, error) {
 	out := new(wrapperspb.StringValue)
-	err := c.Invoke(ctx, "/grpctest/"+method, wrapperspb.String(text), out)
+	err := c.Invoke(ctx, "/grpctest/"+method, wrapperspb.String(text), out, opts...)
 	return out.GetValue(), err
 }
 

@@ -8,6 +8,8 @@
 // sessions and streams, what each end of each stream writes, reads and closes, and what disturbs them. plan has what
 // is drawn, check what must hold.
 //
+// Some rounds run a Dialer against servers that restart, are killed or stall: see poolRound.
+//
 // A storm is a named scenario in which streams come as fast as possible.
 package main
 

@@ -43,6 +43,8 @@ type plan struct {
 	Freeze      time.Duration // when reading stops for a while and memory is measured, if not 0
 	Storm       string        // a small storm instead of everything else
 	Services    int           // if not 0, so many streams for services and relays instead of everything else
+	Pool        string        // a Dialer and a Listener instead of everything else: see poolRound
+	Small       bool          // fewer events with Pool
 }
 
 // ends is what is drawn for one end of all sessions.
@@ -115,6 +117,11 @@ func drawPlan(seed, number uint64, small bool) *plan {
 	}
 	if d.chance(servicesShare) {
 		p.drawServices(d, small)
+		return p
+	}
+	if d.chance(poolShare) {
+		p.Pool, p.Small = poolKinds[d.IntN(len(poolKinds))], small
+		p.Transport = pick(d, "tcp", "tls", "unix", "portable")
 		return p
 	}
 	p.Proxy = socket(p.Transport) && d.chance(0.3)
@@ -316,6 +323,9 @@ func (p *plan) config(end int, shared []*flow.Budget) *session.Config {
 }
 
 func (p *plan) String() string {
+	if p.Pool != "" {
+		return fmt.Sprintf("pool with %s, transport %s, version %d, GOMAXPROCS %d", p.Pool, p.Transport, p.Version, p.Procs)
+	}
 	if p.Storm != "" {
 		return fmt.Sprintf("storm %s, transport %s, version %d, GOMAXPROCS %d", p.Storm, p.Transport, p.Version, p.Procs)
 	}

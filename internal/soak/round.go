@@ -89,6 +89,10 @@ func (r *round) run() []string {
 		if err := r.playServices(); err != nil {
 			r.fail("%v", err)
 		}
+	} else if p.Pool != "" {
+		if err := runPool(p); err != nil {
+			r.fail("%v", err)
+		}
 	} else if err := r.start(); err != nil {
 		r.fail("%v", err)
 	} else {

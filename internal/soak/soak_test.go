@@ -34,8 +34,20 @@ func TestPlanFollowsFromItsSeed(t *testing.T) {
 			t.Fatalf("round %d is the same for another seed", k)
 		}
 		for end := range a.Ends {
-			if err := a.config(end, nil).Validate(); err != nil && a.Storm == "" {
+			if err := a.config(end, nil).Validate(); err != nil && a.Storm == "" && a.Pool == "" {
 				t.Fatalf("round %d: %v", k, err)
+			}
+		}
+	}
+}
+
+// A round of each kind with a Dialer and a Listener passes.
+func TestSoakPassesPoolRounds(t *testing.T) {
+	for _, kind := range poolKinds {
+		for _, transport := range []string{"tcp", "tls"} {
+			p := &plan{Seed: 3, Round: 1, Procs: 2, Version: 2, Transport: transport, Pool: kind, Small: true}
+			if failures := newRound(p).run(); len(failures) > 0 {
+				t.Errorf("%v: %v", p, failures)
 			}
 		}
 	}
