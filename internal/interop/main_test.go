@@ -10,6 +10,7 @@ import (
 const parallel = "12"
 
 func TestMain(m *testing.M) {
+	runChild()
 	flag.Parse()
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })

@@ -31,3 +31,6 @@ func newOurs(conn net.Conn, client bool, cfg ourConfig) (muxSession, error) {
 var peerClosed error
 
 var errNotFlushed error
+
+// runChild does nothing: no process is killed.
+func runChild() {}
