@@ -14,6 +14,8 @@
 //     each service, both ways, and refusals that say why.
 //   - [github.com/smuxkit/smuxkit/stream/relay] joins two connections, such as a stream and a socket. Proxies and tunnels
 //     are made of it.
+//   - [github.com/smuxkit/smuxkit/keepalive/heartbeat] measures round trips over any net.Conn, and says when an answer is
+//     missing.
 //
 // Some fields of session.Config have types of other packages:
 //
