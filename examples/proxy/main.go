@@ -13,6 +13,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"os"
@@ -61,70 +62,46 @@ func fail(why any) {
 	os.Exit(1)
 }
 
-// near forwards each connection that l accepts over a stream of one session. It dials when
-// there is no session. It returns when l is closed.
+// near forwards each connection that l accepts over a stream. It dials when there is no session, or when the one that
+// there was has ended. It returns when l is closed.
 func near(ctx context.Context, l net.Listener, via string) {
-	var s *session.Session
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			if s != nil {
-				s.Close()
-			}
-			return
-		}
-		if s == nil || s.Err() != nil { // Err is nil until the session has ended
-			s, err = dial(via)
-		}
-		if err == nil {
-			var st *stream.Stream
-			if st, err = s.OpenStream(ctx); err == nil {
-				go join(ctx, conn, st)
-				continue
-			}
-		}
-		log.Printf("%v: %v", conn.RemoteAddr(), err)
-		conn.Close()
+	dialer := &session.Dialer{
+		Config: config,
+		Dial: func(ctx context.Context) (io.ReadWriteCloser, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", via)
+		},
+		MaxSessions: 1,
+		WaitTimeout: dialTimeout,
 	}
-}
-
-// dial returns a new session with the far end.
-func dial(via string) (*session.Session, error) {
-	conn, err := net.DialTimeout("tcp", via, dialTimeout)
-	if err != nil {
-		return nil, err
-	}
-	s, err := session.Client(conn, config)
-	if err != nil {
-		conn.Close()
-	}
-	return s, err
-}
-
-// far connects the streams of all sessions over connections that l accepts to target. It
-// returns when l is closed. The sessions end with ctx.
-func far(ctx context.Context, l net.Listener, target string) {
+	defer dialer.Close()
 	for {
 		conn, err := l.Accept()
 		if err != nil {
 			return
-		}
-		s, err := session.Server(conn, config)
-		if err != nil {
-			conn.Close()
-			log.Print(err)
-			continue
 		}
 		go func() {
-			defer s.Close()
-			for {
-				st, err := s.AcceptStream(ctx)
-				if err != nil {
-					return
-				}
-				go connect(ctx, st, target)
+			st, err := dialer.OpenStream(ctx)
+			if err != nil {
+				log.Printf("%v: %v", conn.RemoteAddr(), err)
+				conn.Close()
+				return
 			}
+			join(ctx, conn, st)
 		}()
+	}
+}
+
+// far connects the streams of all sessions over connections that l accepts to target. It returns when ctx ends or l is
+// closed, and ends the sessions.
+func far(ctx context.Context, l net.Listener, target string) {
+	sessions := &session.Listener{Listener: l, Config: config}
+	defer sessions.CloseNow()
+	for {
+		st, err := sessions.AcceptStream(ctx)
+		if err != nil {
+			return
+		}
+		go connect(ctx, st, target)
 	}
 }
 

@@ -19,6 +19,8 @@ import (
 	"io"
 	"log"
 	"net"
+	"os"
+	"os/signal"
 	"time"
 
 	"github.com/smuxkit/smuxkit/session"
@@ -36,35 +38,26 @@ func main() {
 	listen := flag.String("listen", "", "near end: `address` of the SOCKS5 server")
 	via := flag.String("via", "", "near end: `address` of the far end")
 	flag.Parse()
-	l := must(net.Listen("tcp", *serve+*listen)) // one of them is empty
-	if *serve != "" {
-		far(context.Background(), l) // until the program is killed
-	}
-	near(context.Background(), l, must(session.Client(must(net.DialTimeout("tcp", *via, timeout)), nil)))
-}
-
-func must[T any](v T, err error) T {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	l, err := net.Listen("tcp", *serve+*listen) // one of them is empty
 	if err != nil {
 		log.Fatal(err)
 	}
-	return v
+	if *serve != "" {
+		far(ctx, l)
+		return
+	}
+	near(ctx, l, *via)
 }
 
-// far serves near ends until l is closed.
+// far serves near ends until ctx ends.
 func far(ctx context.Context, l net.Listener) {
 	mux := new(service.Mux)
 	mux.Handle("connect", func(st *service.Stream) { connect(ctx, st) })
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		s := must(session.Server(conn, nil)) // only a bad Config fails
-		go func() {
-			defer s.Close()
-			log.Printf("%v: %v", s.RemoteAddr(), mux.Serve(ctx, s))
-		}()
-	}
+	sessions := &session.Listener{Listener: l}
+	defer sessions.CloseNow()
+	log.Print(mux.Serve(ctx, sessions))
 }
 
 // connect connects one stream to its target.
@@ -78,14 +71,19 @@ func connect(ctx context.Context, st *service.Stream) {
 	relay.Join(ctx, st, conn, nil)
 }
 
-// near serves SOCKS5 until l is closed. o opens streams to the far end.
-func near(ctx context.Context, l net.Listener, o service.Opener) {
+// near serves SOCKS5 until ctx ends. It dials the far end when a connection needs it.
+func near(ctx context.Context, l net.Listener, via string) {
+	context.AfterFunc(ctx, func() { l.Close() })
+	dialer := &session.Dialer{Dial: func(ctx context.Context) (io.ReadWriteCloser, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", via)
+	}}
+	defer dialer.Close()
 	for {
 		conn, err := l.Accept()
 		if err != nil {
 			return
 		}
-		go forward(ctx, o, conn)
+		go forward(ctx, dialer, conn)
 	}
 }
 

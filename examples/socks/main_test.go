@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/smuxkit/smuxkit/internal/testutil"
-	"github.com/smuxkit/smuxkit/session"
 )
 
 func listen(t *testing.T) net.Listener {
@@ -48,16 +47,7 @@ func newServer(t *testing.T) (socks string, target *net.TCPAddr) {
 		}
 	})
 	wg.Go(func() { far(ctx, farEnd) })
-	conn, err := net.Dial("tcp", farEnd.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := session.Client(conn, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	wg.Go(func() { near(ctx, nearEnd, s) })
+	wg.Go(func() { near(ctx, nearEnd, farEnd.Addr().String()) })
 	return nearEnd.Addr().String(), echo.Addr().(*net.TCPAddr)
 }
 

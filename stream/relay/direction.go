@@ -66,16 +66,24 @@ func (d *direction) copy() (ending, error) {
 		_, err := w.WriteTo(to)
 		return ended(err, to.err)
 	}
-	if r, ok := d.dst.(io.ReaderFrom); ok && !isSocket(d.dst) {
-		from := &reader{d: d}
-		n, err := r.ReadFrom(from)
-		d.moved += n
-		if from.err != nil || err == nil {
-			return ended(from.err, nil)
-		}
-		return ended(nil, err)
+	if hasHarmlessDeadlines(d.src) {
+		return d.copyInBursts()
 	}
-	return d.copyBuffer()
+	return d.copyFrom(&reader{d: d})
+}
+
+// copyFrom copies until from ends.
+func (d *direction) copyFrom(from *reader) (ending, error) {
+	r, ok := d.dst.(io.ReaderFrom)
+	if !ok || isSocket(d.dst) {
+		return d.copyBuffer(from)
+	}
+	n, err := r.ReadFrom(from)
+	d.moved += n
+	if from.err != nil || err == nil {
+		return ended(from.err, nil)
+	}
+	return ended(nil, err)
 }
 
 // ended returns how a copy ended. readErr may be that of the copy as a whole if writeErr is not nil.
@@ -89,11 +97,11 @@ func ended(readErr, writeErr error) (ending, error) {
 	return endTold, nil
 }
 
-// copyBuffer copies with a buffer of its own.
-func (d *direction) copyBuffer() (ending, error) {
+// copyBuffer is copyFrom with a buffer of its own.
+func (d *direction) copyBuffer(from *reader) (ending, error) {
 	b := buffer.Get(buffer.Max)
 	defer b.Release()
-	from, to := &reader{d: d}, &writer{d: d}
+	to := &writer{d: d}
 	for {
 		n, err := from.Read(b.Data)
 		if n > 0 {
@@ -170,23 +178,6 @@ func (d *direction) interrupt() {
 	if d.isSpliced {
 		_ = d.src.SetReadDeadline(time.Unix(1, 0))
 	}
-}
-
-// A reader reads from the src of a direction for ReadFrom, which does not say whether its error is that of a Read.
-type reader struct {
-	d   *direction
-	err error // of Read, but not io.EOF
-}
-
-func (r *reader) Read(p []byte) (int, error) {
-	n, err := r.d.src.Read(p)
-	if n > 0 {
-		r.d.j.noteMoved()
-	}
-	if err != nil && err != io.EOF {
-		r.err = err
-	}
-	return n, err
 }
 
 // A writer writes to the dst of a direction for WriteTo, which does not say whether its error is that of a Write.

@@ -104,7 +104,8 @@ func (timeoutError) Temporary() bool { return false }
 //
 // Between a *net.TCPConn and another socket, package net moves the data within the kernel where the system can do that.
 // WriteTo of a and ReadFrom of b are used if they have these methods, as streams of smuxkit do: their buffers are
-// passed on without a further copy. Otherwise a buffer of 32 KiB is used for each direction.
+// passed on without a further copy. Otherwise a buffer of 32 KiB is used for each direction; 512 bytes while a socket has
+// sent nothing for two seconds.
 func Join(ctx context.Context, a, b net.Conn, opts *Options) (Result, error) {
 	if err := opts.Validate(); err != nil {
 		closeBoth(a, b)

@@ -125,6 +125,13 @@ func wantRead(t testing.TB, c net.Conn, want string) {
 	}
 }
 
+func readFull(t testing.TB, c net.Conn, p []byte) {
+	t.Helper()
+	if _, err := io.ReadFull(c, p); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func closeWrite(t testing.TB, c net.Conn) {
 	t.Helper()
 	if err := c.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
