@@ -284,8 +284,8 @@ func (s *Session) awaitEcho(ctx context.Context) error {
 		return s.awaitClose(ctx) // the peer's answers are dropped
 	}
 	round := s.ask()
-	for {
-		left, limited := s.pinger().patience(s.now(), s.closeTimeout)
+	for begun := s.now(); ; {
+		left, limited := s.echoPatience(begun)
 		var tooLong <-chan time.Time
 		if limited {
 			if left <= 0 {
@@ -315,6 +315,18 @@ func (s *Session) awaitClose(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// echoPatience returns how long a Flush that began to wait then still waits for an answer, if that is limited. Over a
+// transport whose end may throw data away, the data gets the time to arrive that Close would give it.
+func (s *Session) echoPatience(begun time.Duration) (left time.Duration, limited bool) {
+	now := s.now()
+	left, limited = s.pinger().patience(now, s.closeTimeout)
+	if d := s.delivery(); limited && d != nil {
+		wait, _ := d.wait()
+		left = max(left, begun+wait-now)
+	}
+	return left, limited
 }
 
 // patience returns how long to wait for the answer to the ping that is due or on its way, unless the peer has answered one

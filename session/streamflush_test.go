@@ -2,9 +2,12 @@ package session_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
+	"net/http/httptest"
 	"os"
 	"sync"
 	"syscall"
@@ -131,6 +134,27 @@ func TestFlushTowardAPeerThatDoesNotAnswer(t *testing.T) {
 		wantPending(t, "Flush toward a peer that has answered before", call)
 		p.Send(t, r.pingEcho())
 		testutil.WantErr(t, "Flush", (<-call).Err, nil)
+	})
+}
+
+// If the transport may throw data away when it is closed, each Flush toward a peer that does not answer gives the data the
+// time to arrive: a second, while the round-trip time is unknown.
+func TestFlushGivesDataTheTimeToArrive(t *testing.T) {
+	eachRole(t, func(t *testing.T, r role) {
+		ours, theirs := testutil.BarePair(t)
+		s, p := r.startOn(t, ours, theirs, session.Config{CloseTimeout: 3 * time.Second})
+		p.Send(t, r.nop())
+		synctest.Wait() // the session has asked
+		st := open(t, s)
+		for _, want := range []time.Duration{3 * time.Second, time.Second, time.Second} {
+			if _, err := st.Write([]byte("hello")); err != nil {
+				t.Fatal(err)
+			}
+			got := <-flush(st)
+			testutil.WantErr(t, "Flush", got.Err, nil)
+			testutil.WantTime(t, "Flush returned", got.After, want)
+		}
+		go func() { _, _ = io.Copy(io.Discard, p.Conn) }()
 	})
 }
 
@@ -277,6 +301,72 @@ func TestFlushBesideOtherTraffic(t *testing.T) {
 			t.Errorf("Flush has succeeded, and the peer has read %d of 3000 bytes, %v", n, err)
 		}
 	})
+}
+
+// The same holds below TLS: a Flush beside bulk data returns, and what it has promised arrives although the session is cut
+// off; one whose peer does not read waits.
+func TestFlushBelowTLS(t *testing.T) {
+	testutil.LeakCheck(t)
+	certified := httptest.NewTLSServer(nil) // for its certificate
+	defer certified.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(certified.Certificate())
+	for version := 1; version <= 2; version++ {
+		ca, cb := testutil.TCPPair(t)
+		ours := tls.Client(ca, &tls.Config{RootCAs: roots, ServerName: "example.com"})
+		theirs := tls.Server(cb, &tls.Config{Certificates: certified.TLS.Certificates})
+		cfg := &session.Config{Version: version, KeepAlive: off, CloseTimeout: time.Second}
+		c, s := client(t, ours, cfg), server(t, theirs, cfg)
+		bulk, drain := openPair(t, c, s)
+		var all sync.WaitGroup
+		all.Go(func() { writeUntilEnd(bulk, 100_000) })
+		all.Go(func() { _, _ = io.Copy(io.Discard, drain) })
+		for range 5 {
+			a, b := openPair(t, c, s)
+			if _, err := a.Write(make([]byte, 3000)); err != nil {
+				t.Fatal(err)
+			}
+			_ = a.Close()
+			testutil.WantErr(t, "Flush", a.Flush(context.Background()), nil)
+			if n, err := io.Copy(io.Discard, b); n != 3000 || err != nil {
+				t.Errorf("the peer has read %d of 3000 bytes, %v", n, err)
+			}
+			_ = b.Close()
+		}
+		a, b := openPair(t, c, s)
+		if _, err := a.Write(make([]byte, 3000)); err != nil {
+			t.Fatal(err)
+		}
+		_ = a.Close()
+		testutil.WantErr(t, "Flush", a.Flush(context.Background()), nil)
+		_ = c.CloseNow()
+		if n, err := io.Copy(io.Discard, b); n != 3000 || err != nil {
+			t.Errorf("Flush has succeeded, and the peer has read %d of 3000 bytes, %v", n, err)
+		}
+		_ = s.Close()
+		all.Wait()
+
+		ca, cb = testutil.TCPPair(t)
+		ours = tls.Client(ca, &tls.Config{RootCAs: roots, ServerName: "example.com"})
+		theirs = tls.Server(cb, &tls.Config{Certificates: certified.TLS.Certificates})
+		handshake := testutil.BackgroundErr(theirs.Handshake)
+		c, peer := scriptedOver(t, ours, theirs, cfg)
+		testutil.WantErr(t, "Handshake", (<-handshake).Err, nil)
+		st := openWide(t, c, peer, version)
+		if _, err := st.Write([]byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		testutil.WantErr(t, "Flush", st.Flush(context.Background()), nil)
+		newSource(1, 1<<20).fill(t, st)
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		testutil.WantErr(t, "Flush toward a peer that does not read", st.Flush(ctx), context.DeadlineExceeded)
+		cancel()
+		call := flush(st)
+		all.Go(func() { _, _ = io.Copy(io.Discard, theirs) })
+		testutil.WantErr(t, "Flush", (<-call).Err, nil)
+		_ = c.CloseNow()
+		all.Wait()
+	}
 }
 
 // Over a socket whose peer does not read, Flush waits until the peer's host has what was written. The peer's session need

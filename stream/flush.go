@@ -41,7 +41,9 @@ var ErrLingerTimeout = errors.New("stream: linger timeout: data was thrown away 
 //
 // Flush asks the peer's session to answer, as Ping of the session does. Another implementation does not answer. So in
 // the last two cases, while the peer has never answered, Flush waits for its answer for at most CloseTimeout of the
-// session's Config, counted from the first question. Later calls do not wait again.
+// session's Config, counted from the first question. Later calls do not wait again, except over a transport such as KCP
+// or WebSocket, whose own Close may throw data away: there each call waits for eight round trips, at least 0.2 s, or for a
+// second if the round-trip time is unknown.
 //
 // Flush blocks as long as the data waits: for the peer's window, for the transport, or for the proof. It ends when ctx
 // ends, with ctx's error. Deadlines of the stream do not end it, and neither do Close, CloseWrite and CloseRead. If some
