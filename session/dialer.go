@@ -31,6 +31,9 @@ import (
 // It does not count against MaxSessions: there are never more retired sessions with open streams than there are
 // open streams.
 //
+// The Dialer pings each new session ([Session.Ping]), without waiting for the answer. If the peer is of this package, the keep-alive
+// knows from then on that the peer hangs when it is silent.
+//
 // # When dialing fails
 //
 // After a dial that has failed, the Dialer waits before the next one: MinBackoff at first, then twice as long each time, up to

@@ -201,6 +201,10 @@ func (d *Dialer) retire(p *pooled) {
 // watch is the goroutine of a session in the pool. It retires the session when that is due, shuts it down, and forgets it
 // when it has ended.
 func (d *Dialer) watch(p *pooled) {
+	// If the peer answers, the keep-alive knows that its silence says something, also if the peer hangs soon.
+	if p.s.pinger().begin() {
+		p.s.out.sendOwn(ownPing)
+	}
 	var expired <-chan time.Time
 	if !p.expires.IsZero() {
 		timer := time.NewTimer(time.Until(p.expires))

@@ -15,6 +15,7 @@ import (
 	"github.com/smuxkit/smuxkit/internal/simnet"
 	"github.com/smuxkit/smuxkit/internal/testutil"
 	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/wire"
 )
 
 // A Dialer with nothing but Dial works. It dials when it is used first, and one session serves all streams.
@@ -451,6 +452,23 @@ func TestDialerOnSessionEndsWithDialTimeout(t *testing.T) {
 			}
 			<-returned
 			testutil.WantErr(t, "Accept", got, net.ErrClosed)
+		})
+	}
+}
+
+// Each new session is pinged, without waiting for the answer: so the keep-alive knows whether the peer answers.
+func TestDialerPingsEachSession(t *testing.T) {
+	for v := wire.V1; v <= wire.V2; v++ {
+		bubble(t, func(t *testing.T) {
+			ours, theirs := testutil.SimPair(t, simnet.Link{})
+			p := testutil.NewPeer(t, theirs)
+			d := closing(t, &session.Dialer{
+				Dial:   func(context.Context) (io.ReadWriteCloser, error) { return ours, nil },
+				Config: &session.Config{Version: int(v), KeepAlive: off, CloseTimeout: 1},
+			})
+			openOn(t, d)
+			p.Ignore(wire.NOP, wire.SYN)
+			p.ExpectFrame(t, "a new session is pinged", testutil.FIN(v, 0xfffffffd))
 		})
 	}
 }
