@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/smuxkit/smuxkit/keepalive/heartbeat"
 	"github.com/smuxkit/smuxkit/session"
 	"github.com/smuxkit/smuxkit/session/service"
 )
@@ -26,7 +27,7 @@ func main() {
 	ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
 	defer stop()
 	beat := func(rtt time.Duration, err error) { fmt.Println("round trip:", rtt, err) }
-	if err := client(ctx, l.Addr().String(), time.Second, beat); err != nil {
+	if err := client(ctx, l.Addr().String(), beat); err != nil {
 		log.Fatal(err)
 	}
 }
@@ -34,6 +35,7 @@ func main() {
 // server serves clients until l is closed.
 func server(l net.Listener) {
 	mux := new(service.Mux)
+	mux.Handle("heartbeat", func(st *service.Stream) { heartbeat.Serve(st) })
 	mux.Handle("time", func(st *service.Stream) {
 		place, err := time.LoadLocation(st.Metadata()["zone"])
 		if err != nil {
@@ -47,24 +49,13 @@ func server(l net.Listener) {
 	go http.Serve(web, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "you asked for %s", r.URL.Path)
 	}))
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		s, err := session.Server(conn, nil)
-		if err != nil {
-			log.Fatal(err)
-		}
-		go func() {
-			defer s.Close()
-			mux.Serve(context.Background(), s) // until the client closes the session
-		}()
-	}
+	sessions := &session.Listener{Listener: l}
+	defer sessions.CloseNow()
+	mux.Serve(context.Background(), sessions)
 }
 
-// client uses the services of the server at addr. It calls beat with each round trip, every interval, until it returns.
-func client(ctx context.Context, addr string, interval time.Duration, beat func(time.Duration, error)) error {
+// client uses the services of the server at addr. It calls beat with each round trip, until it returns.
+func client(ctx context.Context, addr string, beat func(time.Duration, error)) error {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return err
@@ -75,7 +66,15 @@ func client(ctx context.Context, addr string, interval time.Duration, beat func(
 		return err
 	}
 	defer s.Close()
-	go heartbeat(ctx, s, interval, beat)
+	beats, err := service.Open(ctx, s, "heartbeat", nil)
+	if err != nil {
+		return err
+	}
+	h, err := heartbeat.Start(beats, heartbeat.Config{Interval: time.Second, Tolerance: 5 * time.Second, OnBeat: beat})
+	if err != nil {
+		return err
+	}
+	defer h.Close()
 
 	for _, zone := range []string{"UTC", "nowhere"} {
 		now, err := askTime(ctx, s, zone)
@@ -94,7 +93,9 @@ func client(ctx context.Context, addr string, interval time.Duration, beat func(
 		}
 		fmt.Println("web:", page)
 	}
-	return nil
+	rtt, err := h.Beat(ctx) // one more, now
+	fmt.Println("the round trip is", rtt)
+	return err
 }
 
 // askTime asks the service "time".
@@ -120,18 +121,4 @@ func get(ctx context.Context, c *http.Client, url string) (string, error) {
 	defer resp.Body.Close()
 	page, err := io.ReadAll(resp.Body)
 	return string(page), err
-}
-
-// heartbeat measures the round trip every interval, until ctx or s ends.
-func heartbeat(ctx context.Context, s *session.Session, interval time.Duration, beat func(time.Duration, error)) {
-	for ctx.Err() == nil && s.Err() == nil {
-		one, cancel := context.WithTimeout(ctx, interval)
-		rtt, err := s.Ping(one)
-		cancel()
-		beat(rtt, err)
-		select {
-		case <-time.After(interval):
-		case <-s.Done():
-		}
-	}
 }
