@@ -34,7 +34,7 @@ type plan struct {
 	MaxChunk int   // of one Write or Read
 
 	NoHalfClose bool // of both ends
-	Pings       bool // both ends measure the round trip, again and again
+	Pings       bool // both ends measure the round trip, again and again, and run a heartbeat
 
 	Disturbance disturbance
 	By          int           // the end that acts: 0 is the client
@@ -309,7 +309,8 @@ func (p *plan) config(end int, shared []*flow.Budget) *session.Config {
 	}
 	c.StallTimeout, c.StreamIdleTimeout = e.Stall, e.Idle
 	if e.Probe > 0 {
-		c.KeepAlive = keepalive.Periodic{Interval: e.Probe, Timeout: e.GiveUp}
+		// Strict: the other end may vanish before it has sent a NOP or answered a ping.
+		c.KeepAlive = keepalive.Periodic{Interval: e.Probe, Timeout: e.GiveUp, Strict: true}
 	}
 	switch e.Scheduler {
 	case "small":

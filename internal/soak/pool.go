@@ -61,7 +61,7 @@ func runPool(p *plan) error {
 	r.dir = dir
 	config := &session.Config{Version: p.Version}
 	if p.Pool == "stalls" {
-		config.KeepAlive = keepalive.Periodic{Interval: 100 * time.Millisecond, Timeout: time.Second}
+		config.KeepAlive = keepalive.Periodic{Interval: 100 * time.Millisecond, Timeout: time.Second, Strict: true}
 	}
 	r.dialer = &session.Dialer{
 		Dial:              r.dial,

@@ -153,6 +153,10 @@ func (r *round) play() {
 		if p.Pings {
 			for side := range x.sessions {
 				x.accepts.Go(func() { x.ping(side) })
+				x.accepts.Go(func() { x.beat(side) })
+				if e := p.Ends[side]; e.Probe > 0 && e.Probe <= 100*time.Millisecond && e.GiveUp == time.Hour {
+					x.accepts.Go(func() { x.setPolicies(side) })
+				}
 			}
 		}
 		if p.Disturbance != calm {
