@@ -27,6 +27,22 @@ func NewLimiter(r Rate) *Limiter {
 	return &Limiter{bucket: rate.NewLimiter(rate.Limit(r.BytesPerSecond), burst)}
 }
 
+// Replace returns a Limiter of rate r to use from now on instead of l, which it does not
+// change. As many bytes may pass at once as with l, but at most the new Burst. So a limit
+// that is replaced again and again allows no more bytes. A nil l, which is no limit, is
+// replaced by a full bucket. Replace returns nil in the same cases as [NewLimiter].
+func (l *Limiter) Replace(r Rate, now time.Time) *Limiter {
+	next := NewLimiter(r)
+	if l == nil || next == nil {
+		return next
+	}
+	burst := next.bucket.Burst()
+	if missing := float64(burst) - max(0, l.bucket.TokensAt(now)); missing > 0 {
+		next.bucket.ReserveN(now, min(int(math.Ceil(missing)), burst))
+	}
+	return next
+}
+
 // Burst returns how many bytes may pass at once, or [math.MaxInt] if there is no limit. A
 // sender whose writes are at most Burst bytes stays within the limit in every interval.
 func (l *Limiter) Burst() int {

@@ -188,3 +188,42 @@ func TestLimiterDelayIsNeverNegative(t *testing.T) {
 		}
 	}
 }
+
+// A Limiter that replaces another allows as many bytes at once as that one, but no more than its own burst. One that
+// replaces no limit is full.
+func TestLimiterReplaceKeepsWhatIsLeft(t *testing.T) {
+	now := time.Unix(1000, 0)
+	for _, tt := range []struct {
+		name  string
+		old   *flow.Limiter
+		taken int
+		burst int // of the new one
+		want  int
+	}{
+		{"full", flow.NewLimiter(flow.Rate{BytesPerSecond: 10, Burst: 100}), 0, 100, 100},
+		{"half", flow.NewLimiter(flow.Rate{BytesPerSecond: 10, Burst: 100}), 50, 100, 50},
+		{"larger burst", flow.NewLimiter(flow.Rate{BytesPerSecond: 10, Burst: 100}), 50, 1000, 50},
+		{"smaller burst", flow.NewLimiter(flow.Rate{BytesPerSecond: 10, Burst: 100}), 50, 20, 20},
+		{"empty", flow.NewLimiter(flow.Rate{BytesPerSecond: 10, Burst: 100}), 100, 100, 0},
+		{"in debt", flow.NewLimiter(flow.Rate{BytesPerSecond: 10, Burst: 100}), 500, 100, 0},
+		{"no limit", nil, 0, 70, 70},
+	} {
+		tt.old.Reserve(tt.taken, now)
+		l := tt.old.Replace(flow.Rate{BytesPerSecond: 1000, Burst: tt.burst}, now)
+		if tt.want > 0 {
+			if d := l.Delay(tt.want, now); d != 0 {
+				t.Errorf("%s: %d bytes wait %v", tt.name, tt.want, d)
+			}
+		}
+		if d := l.Delay(tt.want+1, now); tt.want < tt.burst && d == 0 {
+			t.Errorf("%s: more than %d bytes may pass", tt.name, tt.want)
+		}
+		if l.Burst() != tt.burst {
+			t.Errorf("%s: burst %d, want %d", tt.name, l.Burst(), tt.burst)
+		}
+	}
+	l := flow.NewLimiter(flow.Rate{BytesPerSecond: 10})
+	if l.Replace(flow.Rate{}, now) != nil || (*flow.Limiter)(nil).Replace(flow.Rate{}, now) != nil {
+		t.Error("no limit is no nil")
+	}
+}

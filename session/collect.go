@@ -18,10 +18,9 @@ type turn struct {
 
 // collect fills o.batch from the scheduler's queue. If the queue is empty, it gives the role up and returns false.
 func (w *writer) collect(o *outgoing) bool {
-	b := o.batch
 	var t turn
 	for {
-		switch w.nextStep(&t, b) {
+		switch w.nextStep(&t, o) {
 		case stepTurn:
 			w.appendTurn(&t, o)
 		case stepWrite:
@@ -42,7 +41,8 @@ const (
 )
 
 // nextStep tells the scheduler how the stream used t, if t is a turn, and then makes t the next turn, if there is one.
-func (w *writer) nextStep(t *turn, b *wire.Batch) step {
+func (w *writer) nextStep(t *turn, o *outgoing) step {
+	b := o.batch
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -53,7 +53,7 @@ func (w *writer) nextStep(t *turn, b *wire.Batch) step {
 	default:
 		w.sched.EndTurn(t.f, t.c, int(t.sent), t.more)
 	}
-	if w.err == nil && !w.isFull(b) && w.popTurn(t, b) {
+	if w.err == nil && !o.isFull() && w.popTurn(t, b) {
 		return stepTurn
 	}
 	if w.err == nil && b.Len() > 0 {
@@ -64,13 +64,14 @@ func (w *writer) nextStep(t *turn, b *wire.Batch) step {
 	return stepFree
 }
 
-// isFull reports whether b has to be written before more is added.
-func (w *writer) isFull(b *wire.Batch) bool {
-	return b.Full() || w.throttle != nil && b.Len() > 0 && w.room(b) <= 0
+// isFull reports whether o.batch has to be written before more is added.
+func (o *outgoing) isFull() bool {
+	b := o.batch
+	return b.Full() || o.throttle != nil && b.Len() > 0 && o.allowed() <= 0
 }
 
-// room returns how much more payload the rate allows in b. It is called only if there is a throttle.
-func (w *writer) room(b *wire.Batch) int { return w.throttle.piece - b.Len() - wire.HeaderSize }
+// allowed returns how much more payload the rate allows in o.batch. It is called only if there is a throttle.
+func (o *outgoing) allowed() int { return o.throttle.piece - o.batch.Len() - wire.HeaderSize }
 
 // popTurn makes t the next turn, and reports whether there is one. The caller holds w.mu.
 func (w *writer) popTurn(t *turn, b *wire.Batch) bool {
@@ -91,8 +92,8 @@ func (w *writer) popTurn(t *turn, b *wire.Batch) bool {
 func (w *writer) appendTurn(t *turn, o *outgoing) {
 	b := o.batch
 	n, before := int(t.n), b.Len()
-	if w.throttle != nil {
-		n = min(n, max(1, w.room(b)))
+	if o.throttle != nil {
+		n = min(n, max(1, o.allowed()))
 	}
 	st, ok := t.f.Owner.(*sessionStream)
 	if !ok {

@@ -129,7 +129,7 @@ type Config struct {
 
 	// SendRate and ReceiveRate limit the rate of the transport in each direction, headers included. The session
 	// reads the transport no faster than ReceiveRate, so that the transport's flow control slows the peer down.
-	// By default there is no limit.
+	// By default there is no limit. [Session.SetSendRate] and [Session.SetReceiveRate] change the rates of a session.
 	SendRate, ReceiveRate flow.Rate
 
 	// AcceptBacklog limits the streams that wait for AcceptStream. At the limit the session refuses each new
@@ -274,14 +274,8 @@ func (c *Config) Validate() error {
 	notNegative("IdleTimeout", d.IdleTimeout)
 	notNegative("WriteTimeout", d.WriteTimeout)
 	notNegative("StallTimeout", d.StallTimeout)
-	rate := func(field string, r flow.Rate) {
-		if !(r.BytesPerSecond >= 0) {
-			errs = append(errs, fmt.Errorf("%s.BytesPerSecond is %v, must not be negative; 0 is no limit", field, r.BytesPerSecond))
-		}
-		within(field+".Burst", r.Burst, 0, 1<<30)
-	}
-	rate("SendRate", d.SendRate)
-	rate("ReceiveRate", d.ReceiveRate)
+	errs = append(errs, checkRate("SendRate", d.SendRate)...)
+	errs = append(errs, checkRate("ReceiveRate", d.ReceiveRate)...)
 	notNilPointer := func(field string, a net.Addr) {
 		if a != nil && isNil(a) {
 			errs = append(errs, fmt.Errorf("%s holds a nil pointer, must be an address or nil itself", field))

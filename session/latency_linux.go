@@ -10,7 +10,7 @@ const inlineSteps = 4
 // readInline reads what has arrived, if the session's goroutine waits for it: the scheduler may run that one late. It
 // reports whether it has woken a Read.
 func (t *socket) readInline() (woke bool) {
-	if t.r.throttle != nil || !t.mu.TryLock() {
+	if t.r.throttle.current() != nil || !t.mu.TryLock() {
 		return false
 	}
 	defer t.mu.Unlock()

@@ -42,7 +42,7 @@ func (t *portable) read() (wait, error) {
 			return waitNothing, err
 		case why == waitNothing && t.end != nil:
 			return waitNothing, t.end
-		case why == waitNothing && !r.throttle.ready():
+		case why == waitNothing && !r.throttle.current().ready():
 			why = waitRate
 		}
 		if why != waitNothing {

@@ -35,7 +35,7 @@ type reader struct {
 	// data can be read at once, until it has enough.
 	filling *sessionStream
 
-	throttle *throttle                    // limits the rate; nil: no limit
+	throttle rateLimit                    // Config.ReceiveRate, or that of SetReceiveRate
 	refusals atomic.Pointer[peerRefusals] // nil until a frame may belong to a refusal
 }
 
@@ -137,10 +137,10 @@ func (r *reader) beforeWait() {
 // targets returns where to read the next bytes: the payload into direct, if that is not nil, and the rest into staged.
 // brief says that the caller does not wait before it calls noteRead.
 func (r *reader) targets(brief bool) (direct, staged []byte) {
-	if r.throttle != nil {
+	if t := r.throttle.current(); t != nil {
 		direct, staged = r.memory(brief)
-		direct = direct[:min(len(direct), r.throttle.piece)]
-		return direct, staged[:min(len(staged), r.throttle.piece-len(direct))]
+		direct = direct[:min(len(direct), t.piece)]
+		return direct, staged[:min(len(staged), t.piece-len(direct))]
 	}
 	return r.memory(brief)
 }
@@ -180,9 +180,7 @@ func (r *reader) memory(brief bool) (direct, staged []byte) {
 
 // noteRead notes that n bytes were read into the last targets.
 func (r *reader) noteRead(n int) {
-	if r.throttle != nil {
-		r.throttle.consume(n)
-	}
+	r.throttle.current().consume(n)
 	if !r.lent {
 		r.w += n
 		return

@@ -148,7 +148,8 @@ func start(conn io.ReadWriteCloser, cfg *Config, client bool) (*Session, error) 
 		return nil, errors.New("session: bad Config: NewScheduler returned nil, must return a scheduler")
 	}
 	s := newSession(conn, &config, client)
-	s.in = &reader{s: s, throttle: newThrottle(config.ReceiveRate, s.done)}
+	s.in = &reader{s: s}
+	s.in.throttle.set(config.ReceiveRate, s.done)
 	s.transport = newTransport(conn, s.in, config.Portable)
 	s.latency.use(s.transport)
 	s.out.init(s, &config, scheduler)

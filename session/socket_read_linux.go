@@ -102,7 +102,7 @@ func (t *socket) step(fd uintptr) (why wait, empty bool) {
 	if why, t.end = r.parse(); t.end != nil || why != waitNothing {
 		return why, false
 	}
-	if !r.throttle.ready() {
+	if !r.throttle.current().ready() {
 		return waitRate, false
 	}
 	direct, staged := r.targets(true)

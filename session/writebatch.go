@@ -14,6 +14,8 @@ import (
 type outgoing struct {
 	batch *wire.Batch
 	rest  []byte // what a full transport has not taken of the last batch
+	// throttle limits the rate of batch; nil: no limit. If the rate changes meanwhile, the next batch has the new one.
+	throttle *throttle
 	// streams are those with data, SYN or FIN in batch. Some may be in it more than once.
 	streams []*sessionStream
 }
@@ -36,6 +38,7 @@ func (w *writer) newOutgoing() *outgoing { return w.pool().Get().(*outgoing) }
 func (w *writer) freeOutgoing(o *outgoing) {
 	o.batch.Release()
 	o.rest = o.rest[:0]
+	o.throttle = nil
 	o.dropStreams()
 	w.pool().Put(o)
 }
@@ -55,7 +58,7 @@ func (o *outgoing) dropStreams() {
 
 // write writes the batch. What a full socket does not take becomes o.rest.
 func (w *writer) write(o *outgoing) error {
-	if w.throttle != nil {
+	if o.throttle != nil {
 		return w.writeThrottled(o)
 	}
 	b := o.batch
@@ -82,13 +85,16 @@ func (w *writer) writeThrottled(o *outgoing) error {
 	o.rest = o.batch.AppendRest(o.rest[:0], 0)
 	o.batch.Release()
 	for p := o.rest; len(p) > 0; {
-		piece := p[:min(len(p), w.throttle.piece)]
-		w.throttle.wait()
-		if err := w.writeAll(piece); err != nil {
+		n := len(p)
+		t := w.throttle.wait()
+		if t != nil {
+			n = min(n, t.piece)
+		}
+		if err := w.writeAll(p[:n]); err != nil {
 			return err
 		}
-		w.throttle.consume(len(piece))
-		p = p[len(piece):]
+		t.consume(n)
+		p = p[n:]
 	}
 	o.rest = o.rest[:0]
 	return nil

@@ -17,7 +17,7 @@ import (
 //	free --(SendLazily, after maxLazyDelay)--> held by the goroutine of the timer
 //	starting --(the goroutine runs)--> held by that goroutine
 //	starting --(SendNow, inline)--> held by the caller
-//	held by a caller --(the transport is full, or maxCallerBatches are sent)--> held by a new goroutine
+//	held by a caller --(the transport is full, maxCallerBatches are sent, or a rate is set)--> held by a new goroutine
 //	held --(nothing is queued, or writing has failed)--> free
 //
 // Inline means: the transport is inline, so its write never waits, and there is no rate limit. A caller that holds the
@@ -29,7 +29,7 @@ type writer struct {
 	s        *Session
 	inline   bool // the transport never waits in a write
 	watch    writeWatch
-	throttle *throttle // limits the rate; nil: no limit
+	throttle rateLimit // Config.SendRate, or that of SetSendRate
 
 	// The functions of the goroutines, bound once so that starting a goroutine allocates nothing.
 	runStartingFunc, runHandedOverFunc func()
@@ -69,7 +69,7 @@ const (
 func (w *writer) init(s *Session, config *Config, sched shaper.Scheduler) {
 	w.s = s
 	w.inline = s.transport.inline()
-	w.throttle = newThrottle(config.SendRate, s.done)
+	w.throttle.set(config.SendRate, s.done)
 	w.watch.s, w.watch.writeTimeout, w.watch.linger = s, config.WriteTimeout, config.LingerTimeout
 	w.runStartingFunc, w.runHandedOverFunc = w.runStarting, w.runHandedOver
 	w.sched = guard(w, sched)
@@ -134,7 +134,7 @@ func (w *writer) claim(u stream.Urgency) claim {
 			w.setLazy()
 		}
 		return claimNone
-	case u == stream.SendNow && w.inline && w.throttle == nil:
+	case u == stream.SendNow && w.inline && w.throttle.current() == nil:
 		w.role = roleHeld
 		return claimCaller
 	case w.role == roleFree:
@@ -219,7 +219,8 @@ func (w *writer) runHandedOver() {
 // largest batch.
 func (w *writer) run(o *outgoing, limit int) (largest int) {
 	for sent := 0; ; sent++ {
-		if limit > 0 && (sent == limit || len(o.rest) > 0 || w.s.tracer.full()) {
+		o.throttle = w.throttle.current()
+		if limit > 0 && (sent == limit || len(o.rest) > 0 || o.throttle != nil || w.s.tracer.full()) {
 			w.handedOver = o
 			go w.runHandedOverFunc()
 			return largest
@@ -228,8 +229,8 @@ func (w *writer) run(o *outgoing, limit int) (largest int) {
 			w.fail(o, err)
 			return largest
 		}
-		if w.throttle != nil {
-			w.throttle.wait()
+		if o.throttle != nil {
+			o.throttle = w.throttle.wait()
 		}
 		if w.s.tracer != nil {
 			w.s.tracer.awaitRoom(w.s.done)

@@ -7,11 +7,13 @@ import (
 )
 
 // SetSendRate limits the rate of the data that is written, without headers, to r. The zero Rate is no limit, which is the
-// default. Writes that are blocked go on at the new rate.
+// default. Writes that are blocked go on at the new rate. What the rate before would allow at once counts for the new
+// one, up to its Burst.
 func (s *Stream) SetSendRate(r flow.Rate) {
 	s.mu.Lock()
 	defer s.unlock()
-	s.ensureExtras().limiter = flow.NewLimiter(r)
+	e := s.ensureExtras()
+	e.limiter = e.limiter.Replace(r, time.Now())
 	s.send.writers.wake()
 }
 

@@ -64,6 +64,7 @@ var schedules = &language{
 		{"closenow", []kind{sides}},
 		{"ping", []kind{sides, pauses}}, // for at most this time
 		{"flush", []kind{slots, ends, pauses}},
+		{"rate", []kind{sides, words("send", "receive"), numbers(0, 1_000_000, 300_000)}},
 	},
 	first: []string{"open"},
 	rare:  []string{"cut", "shut", "shutdown", "closenow", "refuse", "close", "stall"},
@@ -331,12 +332,25 @@ func (p *pair) act(s step) {
 		p.open(p.sides[s.arg(0)])
 	case "stall", "unstall", "hold", "accept", "refuse", "shut", "shutdown", "closenow", "ping", "cut":
 		p.disturb(s, p.sides[s.arg(0)])
+	case "rate":
+		p.setRate(p.sides[s.arg(0)], s.args[1].text, flow.Rate{BytesPerSecond: float64(s.arg(2))})
 	default:
 		if e := p.end(s); e != nil {
 			e.act(s)
 		}
 	}
 	synctest.Wait()
+}
+
+// setRate changes a rate while the session runs.
+func (p *pair) setRate(s *side, direction string, r flow.Rate) {
+	set := s.SetSendRate
+	if direction == "receive" {
+		set = s.SetReceiveRate
+	}
+	if err := set(r); err != nil {
+		p.failf("setting the rate to %v: %v", r, err)
+	}
 }
 
 // open opens a stream, for which a server may have to wait.

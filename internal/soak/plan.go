@@ -41,6 +41,7 @@ type plan struct {
 	After       time.Duration // when
 	Hold        time.Duration // how long nothing passes at After, if not 0
 	Freeze      time.Duration // when reading stops for a while and memory is measured, if not 0
+	Rates       time.Duration // the rates change so often, if not 0
 	Storm       string        // a small storm instead of everything else
 	Services    int           // if not 0, so many streams for services and relays instead of everything else
 	Pool        string        // a Dialer and a Listener instead of everything else: see poolRound
@@ -185,6 +186,9 @@ func drawPlan(seed, number uint64, small bool) *plan {
 	}
 	if d.chance(0.3) {
 		p.Freeze = time.Duration(1+d.upTo(100)) * time.Millisecond
+	}
+	if d.chance(0.15) {
+		p.Rates = time.Duration(1+d.upTo(100)) * time.Millisecond
 	}
 	if p.Disturbance == vanish {
 		for i := range p.Ends {

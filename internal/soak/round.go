@@ -159,6 +159,11 @@ func (r *round) play() {
 				}
 			}
 		}
+		if p.Rates > 0 {
+			for side := range x.sessions {
+				x.accepts.Go(func() { x.changeRates(side) })
+			}
+		}
 		if p.Disturbance != calm {
 			events.Go(func() { x.disturb() })
 		} else if p.Hold > 0 {
@@ -357,6 +362,27 @@ func (x *pair) ping(side int) {
 		select {
 		case <-s.Done():
 		case <-time.After(time.Duration(rand.IntN(20)) * time.Millisecond):
+		}
+	}
+}
+
+// changeRates changes the rates of a session again and again, until it ends. Half of the time they are those of the plan.
+func (x *pair) changeRates(side int) {
+	s, e := x.sessions[side], x.r.p.Ends[side]
+	for n := 0; s.Err() == nil; n++ {
+		send, receive := e.SendRate, e.ReceiveRate
+		if n%2 == 0 {
+			send.BytesPerSecond, receive.BytesPerSecond = 2*send.BytesPerSecond, 2*receive.BytesPerSecond
+		}
+		if n%3 == 0 {
+			send, receive = flow.Rate{}, flow.Rate{BytesPerSecond: 1e9}
+		}
+		if err := errors.Join(s.SetSendRate(send), s.SetReceiveRate(receive)); err != nil {
+			x.r.fail("session %d: end %d: %v", x.index, side, err)
+		}
+		select {
+		case <-s.Done():
+		case <-time.After(x.r.p.Rates):
 		}
 	}
 }
