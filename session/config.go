@@ -144,8 +144,9 @@ type Config struct {
 	// MaxReceiveBuffer for their unread data. By default that is 128 MiB.
 	MaxStreams int
 
-	// CloseTimeout limits how long [Session.Close] takes to send the data, and to learn that it has arrived. The
-	// default is 5 s.
+	// CloseTimeout limits how long [Session.Close] takes to send the data, and to learn that it has arrived. It also
+	// limits how long [stream.Stream.Flush] waits for the answer of a peer that has never answered. The default
+	// is 5 s.
 	CloseTimeout time.Duration
 
 	// LingerTimeout limits how long a stream keeps data that cannot be sent. After that, the stream throws the data

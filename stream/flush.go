@@ -46,12 +46,12 @@ var ErrLingerTimeout = errors.New("stream: linger timeout: data was thrown away 
 // second if the round-trip time is unknown.
 //
 // Flush blocks as long as the data waits: for the peer's window, for the transport, or for the proof. It ends when ctx
-// ends, with ctx's error. Deadlines of the stream do not end it, and neither do Close, CloseWrite and CloseRead. If some
-// of the data was thrown away, Flush fails with the reason: [ErrPeerClosed], [ErrRefused], [ErrLingerTimeout] or the
-// reason for the end of the session. The same holds for the FIN: a Close that comes when the session is ending sends none.
-// If the session ends before it is known that the data has arrived, Flush fails with
-// the reason for that, and the data may have arrived nevertheless. If Close of the session ends it and has delivered
-// everything, Flush returns nil.
+// ends, with ctx's error. Deadlines of the stream do not end it, and neither do Close, CloseWrite and CloseRead.
+//
+// If some of the data was thrown away, Flush fails with the reason: [ErrPeerClosed], [ErrRefused], [ErrLingerTimeout] or
+// the reason for the end of the session. The same holds if no FIN was sent, because Close came when the session was
+// ending. If the session ends before it is known that the data has arrived, Flush fails with the reason for that, and the
+// data may have arrived nevertheless. If Close of the session ends it and has delivered everything, Flush returns nil.
 //
 // Several goroutines may call Flush, also while others write. A nil ctx panics.
 func (s *Stream) Flush(ctx context.Context) error {

@@ -405,6 +405,24 @@ func TestFlushFromManyGoroutines(t *testing.T) {
 	})
 }
 
+// A closed stream whose peer makes no room gives up, although Flush waits, if closed streams keep too much data for such
+// peers: that is bounded. Flush says so.
+func TestFlushFailsIfClosedStreamsKeepTooMuch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDeliverer(t, wire.V2)
+		d.cfg.SendBudget = flow.NewAccount(5000)
+		d.cfg.Linger = time.Minute
+		d.send(flow.InitialWindow)
+		d.write(3000)
+		d.stream().Close()
+		call := d.flush(context.Background())
+		d.wantWaits("the window is full", call, 0)
+		r := <-call
+		wantOpErr(t, "Flush", r.Err, stream.ErrLingerTimeout)
+		testutil.WantTime(t, "Flush returned", r.After, time.Minute)
+	})
+}
+
 // In a session that cannot tell what has reached the peer, Flush says so.
 func TestFlushNeedsADeliverer(t *testing.T) {
 	both(t, func(t *testing.T, v wire.Version) {
