@@ -31,14 +31,14 @@ import (
 // It does not count against MaxSessions: there are never more retired sessions with open streams than there are
 // open streams.
 //
-// The Dialer pings each new session ([Session.Ping]), without waiting for the answer. If the peer is of this package, the keep-alive
-// knows from then on that the peer hangs when it is silent.
+// The Dialer pings each new session ([Session.Ping]), without waiting for the answer. If the peer is of this package,
+// the keep-alive knows from then on that the peer hangs when it is silent.
 //
 // # When dialing fails
 //
-// After a dial that has failed, the Dialer waits before the next one: MinBackoff at first, then twice as long each time, up to
-// MaxBackoff, less a random part of up to a half. A session that ends within its first second, before the peer has
-// sent a frame, counts as a dial that has failed. The next dial begins when a call needs it.
+// After a dial that has failed, the Dialer waits before the next one: MinBackoff at first, then twice as long each
+// time, up to MaxBackoff, less a random part of up to a half. A session that ends within its first second, before the
+// peer has sent a frame, counts as a dial that has failed. The next dial begins when a call needs it.
 //
 // Calls that need a session wait meanwhile, as [Dialer.OpenStream] describes. If there is a session, no call waits
 // for a dial that follows a failed one, or takes more than a second: then the sessions get more than

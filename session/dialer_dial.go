@@ -159,7 +159,8 @@ func (d *Dialer) add(s *Session) {
 	go d.watch(p)
 }
 
-// dialFailed notes that a dial has failed, or a session that was dialed has ended early, and pauses. The caller holds d.mu.
+// dialFailed notes that a dial has failed, or a session that was dialed has ended early, and pauses. The caller holds
+// d.mu.
 func (d *Dialer) dialFailed(err error) {
 	x := &d.dialing
 	x.err = err

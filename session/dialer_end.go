@@ -10,8 +10,8 @@ import (
 // with it, too, and a dial that is under way is given up. All sessions are shut down at the same time, as
 // [Session.Shutdown] does: open streams go on, and Shutdown returns when all are closed.
 //
-// If ctx ends first, Shutdown returns its error, and the open streams go on until [Dialer.Close]. Otherwise it returns the errors of
-// the sessions, joined. A nil ctx panics.
+// If ctx ends first, Shutdown returns its error, and the open streams go on until [Dialer.Close]. Otherwise it
+// returns the errors of the sessions, joined. A nil ctx panics.
 func (d *Dialer) Shutdown(ctx context.Context) error {
 	needContext(ctx)
 	d.stop(dialerShutdown)
@@ -20,8 +20,8 @@ func (d *Dialer) Shutdown(ctx context.Context) error {
 
 // Close closes the Dialer and all its sessions, also those that are retired, as [Session.Close] does: what was
 // written is sent, for at most Config.CloseTimeout. Calls that wait, and all later ones, fail with [net.ErrClosed]. A
-// dial that is under way is given up. Close does not wait for Dialer.Dial and Dialer.OnSession to return: if Dial returns a
-// transport later, that is closed.
+// dial that is under way is given up. Close does not wait for Dialer.Dial and Dialer.OnSession to return: if Dial
+// returns a transport later, that is closed.
 //
 // Close returns the errors of the sessions, joined. It may be called more than once, and while Shutdown waits.
 func (d *Dialer) Close() error {

@@ -80,8 +80,8 @@ func (d *Dialer) choose(ctx context.Context, open bool) (choice, error) {
 	}
 }
 
-// tryChoose is choose for a caller that cannot wait. If changed is not nil, the caller has to wait until it is closed, and
-// counts as waiting. Otherwise c or err is the result.
+// tryChoose is choose for a caller that cannot wait. If changed is not nil, the caller has to wait until it is
+// closed, and counts as waiting. Otherwise c or err is the result.
 func (d *Dialer) tryChoose(w *wanted) (c choice, changed <-chan struct{}, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -163,17 +163,17 @@ func (d *Dialer) ready() error {
 }
 
 // fewest returns the session with the fewest streams, and whether it has room for one more. Sessions whose transport
-// does not take the SYNs of their streams count as full, and are returned only if there is no other. It retires those that take
-// no streams. The caller holds d.mu.
+// does not take the SYNs of their streams count as full, and are returned only if there is no other. It retires those
+// that take no streams. The caller holds d.mu.
 func (d *Dialer) fewest() (best *pooled, hasRoom bool) {
 	var least openState
-	for _, p := range slices.Clone(d.sessions) {
+	for _, p := range slices.Backward(d.sessions) { // backward, because retire takes p out
 		state, err := p.s.openState()
 		if err != nil || !p.expires.IsZero() && !time.Now().Before(p.expires) {
 			d.retire(p)
 			continue
 		}
-		if best == nil || state.before(least) {
+		if best == nil || !least.before(state) {
 			best, least = p, state
 		}
 	}
@@ -252,8 +252,8 @@ func (s *Session) openState() (openState, error) {
 	return openState{s.openWaits(), len(s.streams)}, nil
 }
 
-// tryOpen opens a stream without waiting. It returns nil if OpenStream would wait, and an error if s takes no more streams. The
-// caller has to start the stream, as OpenStream does.
+// tryOpen opens a stream without waiting. It returns nil if OpenStream would wait, and an error if s takes no more
+// streams. The caller has to start the stream, as OpenStream does.
 func (s *Session) tryOpen() (*sessionStream, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -115,8 +115,8 @@ func ExampleDialer_OpenStream() {
 	// hello to you, too <nil>
 }
 
-// OnSession authenticates each transport before its streams are accepted, here by a password on a stream of its own. From leads
-// from a request to the session that it came over.
+// OnSession authenticates each transport before its streams are accepted, here by a password on a stream of its own.
+// From leads from a request to the session that it came over.
 func ExampleListener() {
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -162,15 +162,6 @@ func (p *site) kill() {
 	}
 }
 
-// restart listens again. The old server is shut down meanwhile.
-func (p *site) restart(t testing.TB) {
-	old := p.listener
-	_ = p.simListener.Close()
-	p.up()
-	p.listen()
-	p.serving.Go(func() { testutil.WantErr(t, "Shutdown", old.Shutdown(context.Background()), nil) })
-}
-
 // echoAll echoes the streams of a listener until it is closed.
 func echoAll(l net.Listener) {
 	for {

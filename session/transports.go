@@ -39,9 +39,9 @@ type Listener struct {
 	Config *Config
 
 	// OnSession, if not nil, is called for each new session before its streams can be accepted: to look at the peer's
-	// certificate ([Session.Transport]), or to authenticate over a stream. If it returns an error, the session is closed.
-	// When HandshakeTimeout has passed, ctx ends, and the session is closed as by CloseNow. OnSession is called for several
-	// sessions at the same time, each in its own goroutine.
+	// certificate ([Session.Transport]), or to authenticate over a stream. If it returns an error, the session is
+	// closed. When HandshakeTimeout has passed, ctx ends, and the session is closed as by CloseNow. OnSession is
+	// called for several sessions at the same time, each in its own goroutine.
 	OnSession func(ctx context.Context, s *Session) error
 
 	// OnError, if not nil, is called for each transport that becomes no session, and for each error of

@@ -196,8 +196,8 @@ func (l *Listener) nextTurn(ctx context.Context) (p *place, err error) {
 	return p, err
 }
 
-// await waits until ready returns true, and then returns nil, or until ctx ends, and then returns its error. It calls ready
-// with l.mu held, each time l.waiting is woken.
+// await waits until ready returns true, and then returns nil, or until ctx ends, and then returns its error. It calls
+// ready with l.mu held, each time l.waiting is woken.
 func (l *Listener) await(ctx context.Context, ready func() bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -286,8 +286,8 @@ func (l *Listener) cancelHandshakes() {
 // have ended. So keep calling Accept meanwhile, as servers do: streams that nobody accepts for
 // Config.CloseTimeout are refused.
 //
-// If ctx ends first, Shutdown returns its error, and the sessions go on until CloseNow. Otherwise it returns the errors of
-// the sessions, joined. A nil ctx panics.
+// If ctx ends first, Shutdown returns its error, and the sessions go on until CloseNow. Otherwise it returns the
+// errors of the sessions, joined. A nil ctx panics.
 func (l *Listener) Shutdown(ctx context.Context) error {
 	needContext(ctx)
 	err := l.Close()
@@ -300,9 +300,9 @@ func (l *Listener) Shutdown(ctx context.Context) error {
 	return errors.Join(err, endAll(l.list(), shutdown))
 }
 
-// CloseNow ends everything at once: it closes the net.Listener and all sessions, as [Session.CloseNow] does, and gives up all
-// handshakes. Accept fails with [net.ErrClosed]. CloseNow may be called at any time, also while Shutdown waits, and
-// ends it. It returns the errors of closing the net.Listener and the transports, joined.
+// CloseNow ends everything at once: it closes the net.Listener and all sessions, as [Session.CloseNow] does, and
+// gives up all handshakes. Accept fails with [net.ErrClosed]. CloseNow may be called at any time, also while Shutdown
+// waits, and ends it. It returns the errors of closing the net.Listener and the transports, joined.
 func (l *Listener) CloseNow() error {
 	err := l.Close()
 	l.mu.Lock()

@@ -5,7 +5,8 @@
 //	go run . -listen 127.0.0.1:7000
 //	go run . -connect 127.0.0.1:7000 -calls 1000
 //
-// Ctrl-C stops the server gracefully: it ends the calls that it has got. The client's calls wait until the server is back.
+// Ctrl-C stops the server gracefully: it ends the calls that it has got. The client's calls wait until the server is
+// back.
 package main
 
 import (

@@ -110,8 +110,8 @@ func TestPoolGracefulStopCutsNoCall(t *testing.T) {
 	<-stopped
 }
 
-// In rolling restarts under load no call fails. Each of several clients has a Dialer of its own, and calls wait until their
-// client is ready.
+// In rolling restarts under load no call fails. Each of several clients has a Dialer of its own, and calls wait until
+// their client is ready.
 func TestPoolLosesNoCallInRollingRestarts(t *testing.T) {
 	const clients = 4
 	restarts := 20

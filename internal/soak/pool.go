@@ -198,14 +198,14 @@ func (r *poolRound) finish() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := r.dialer.Shutdown(ctx); err != nil && !errors.Is(err, session.ErrNotFlushed) {
-		r.fail(fmt.Errorf("Shutdown of the Dialer: %w", err))
+		r.fail(fmt.Errorf("the Dialer's Shutdown: %w", err))
 	}
 	x := r.dialer.Stats()
 	if x.Waiting != 0 || x.Total.StreamsOpened != uint64(r.opened.Load()) {
 		r.fail(fmt.Errorf("%d streams were opened, Stats of the Dialer: %+v", r.opened.Load(), x))
 	}
 	if err := r.dialer.Close(); err != nil {
-		r.fail(fmt.Errorf("Close of the Dialer: %w", err))
+		r.fail(fmt.Errorf("the Dialer's Close: %w", err))
 	}
 	for _, s := range r.servers {
 		s.ending.Wait()
@@ -311,9 +311,10 @@ func (s *poolServer) serve(r *poolRound) {
 func (s *poolServer) shutdown(r *poolRound) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	// The Dialer shuts its sessions down at the same time. The slower side may not learn that its last bytes have arrived.
+	// The Dialer shuts its sessions down at the same time. The slower side may not learn that its last bytes have
+	// arrived.
 	if err := s.listener.Shutdown(ctx); err != nil && !errors.Is(err, session.ErrNotFlushed) {
-		r.fail(fmt.Errorf("Shutdown of the Listener: %w", err))
+		r.fail(fmt.Errorf("the Listener's Shutdown: %w", err))
 	}
 }
 

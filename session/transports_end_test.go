@@ -1,0 +1,183 @@
+package session_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/smuxkit/smuxkit/internal/testutil"
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
+)
+
+// After Close, transports are no longer accepted, peers are told to open no more streams, and Accept fails once those
+// that they had opened are accepted. Streams, and the sessions, go on.
+func TestListenerCloseOfManyDrainsThem(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		l, sim := listening(t, &session.Listener{})
+		accepting := acceptFrom(l)
+		var clients []*session.Session
+		var open []net.Conn
+		for range 10 {
+			s := connect(t, sim)
+			clients = append(clients, s)
+			open = append(open, say(t, s, "hello"))
+		}
+		accepted := []net.Conn{(<-accepting).Value}
+		for range 9 {
+			c, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			accepted = append(accepted, c)
+		}
+		for _, s := range clients {
+			say(t, s, "more")
+		}
+		testutil.WantErr(t, "Close", l.Close(), nil)
+		for range 10 {
+			wantSaid(t, l, "more")
+		}
+		for range 2 {
+			_, err := l.Accept()
+			testutil.WantErr(t, "Accept", err, net.ErrClosed)
+		}
+		testutil.WantErr(t, "the second Close", l.Close(), nil)
+		if _, err := sim.dial(context.Background()); err == nil {
+			t.Error("the net.Listener is open")
+		}
+		time.Sleep(time.Hour)
+		for _, s := range clients {
+			_, err := s.OpenStream(context.Background())
+			testutil.WantErr(t, "OpenStream", err, session.ErrPeerShutdown)
+			testutil.WantErr(t, "Err", s.Err(), nil)
+		}
+		for n := range open {
+			go func() { _, _ = io.Copy(accepted[n], accepted[n]) }()
+		}
+		for _, st := range open {
+			_, _ = io.ReadFull(st, make([]byte, 5))
+			echoes(t, st)
+		}
+		testutil.WantErr(t, "CloseNow", l.CloseNow(), nil)
+	})
+}
+
+// Close gives handshakes CloseTimeout. Those that end in time bring their streams; then Accept fails.
+func TestListenerCloseLetsHandshakesEnd(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		l, sim := listening(t, &session.Listener{
+			HandshakeTimeout: time.Hour,
+			Config:           &session.Config{CloseTimeout: time.Minute, KeepAlive: off},
+		})
+		l.Listener = &shaking{Listener: sim, shake: func(ctx context.Context, _ net.Conn, n int) error {
+			if n == 0 {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			time.Sleep(30 * time.Second)
+			return nil
+		}}
+		accepting := acceptFrom(l)
+		say(t, connect(t, sim), "never")
+		say(t, connect(t, sim), "hello")
+		synctest.Wait()
+		elapsed := testutil.Clock()
+		_ = l.Close()
+		if r := <-accepting; r.Err != nil || r.After != 30*time.Second {
+			t.Errorf("Accept: %v after %v", r.Err, r.After)
+		}
+		_, err := l.Accept()
+		testutil.WantErr(t, "Accept", err, net.ErrClosed)
+		testutil.WantTime(t, "Accept failed", elapsed(), time.Minute)
+	})
+}
+
+// Shutdown waits for the streams of all sessions, those whose handshake was under way included, and closes the sessions.
+func TestListenerShutdownWaitsForStreams(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		l, sim := listening(t, &session.Listener{OnSession: func(context.Context, *session.Session) error {
+			time.Sleep(time.Second)
+			return nil
+		}})
+		accepting := acceptFrom(l)
+		early := say(t, connect(t, sim), "hello")
+		one := (<-accepting).Value
+		late := say(t, connect(t, sim), "hello")
+		synctest.Wait()
+
+		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+		defer cancel()
+		testutil.WantErr(t, "Shutdown", l.Shutdown(ctx), context.DeadlineExceeded)
+		down := testutil.BackgroundErr(func() error { return l.Shutdown(context.Background()) })
+		two := wantSaid(t, l, "hello")
+		_, err := l.Accept()
+		testutil.WantErr(t, "Accept", err, net.ErrClosed)
+		time.Sleep(time.Hour)
+		for n, c := range []net.Conn{one, two} {
+			wantPending(t, "Shutdown", down)
+			_ = c.Close()
+			_ = []*stream.Stream{early, late}[n].Close()
+			time.Sleep(time.Hour)
+		}
+		testutil.WantErr(t, "Shutdown", (<-down).Err, nil)
+		if x := l.Stats(); x.Sessions != 0 {
+			t.Errorf("Stats: %+v", x)
+		}
+	})
+}
+
+// CloseNow ends the calls, the handshakes, the sessions, and a Shutdown that waits.
+func TestListenerCloseNowEndsEverything(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		number := 0
+		l, sim := listening(t, &session.Listener{HandshakeTimeout: time.Hour, OnSession: func(ctx context.Context, s *session.Session) error {
+			if number++; number > 1 {
+				return second(s.AcceptStream(context.Background()))
+			}
+			return nil
+		}})
+		accepting := acceptFrom(l)
+		first := say(t, connect(t, sim), "hello")
+		c := (<-accepting).Value
+		hanging := connect(t, sim)
+		synctest.Wait()
+		accepting = acceptFrom(l)
+		down := testutil.BackgroundErr(func() error { return l.Shutdown(context.Background()) })
+		reading := testutil.BackgroundErr(func() error { return second(io.ReadAll(c)) })
+		time.Sleep(time.Second)
+		wantPending(t, "Accept", accepting)
+		elapsed := testutil.Clock()
+		testutil.WantErr(t, "CloseNow", l.CloseNow(), nil)
+		testutil.WantErr(t, "Accept", (<-accepting).Err, net.ErrClosed)
+		testutil.WantErr(t, "Shutdown", (<-down).Err, session.ErrNotFlushed)
+		testutil.WantErr(t, "Read", (<-reading).Err, net.ErrClosed)
+		<-hanging.Done()
+		<-sessionOf(t, first).Done()
+		testutil.WantTime(t, "all ended", elapsed(), 0)
+		testutil.WantErr(t, "CloseNow again", l.CloseNow(), nil)
+		_, err := l.Accept()
+		testutil.WantErr(t, "Accept", err, net.ErrClosed)
+	})
+}
+
+// A Listener that was never used can be closed, and closes its net.Listener.
+func TestListenerCloseBeforeUse(t *testing.T) {
+	for _, end := range []func(*session.Listener) error{
+		(*session.Listener).Close,
+		(*session.Listener).CloseNow,
+		func(l *session.Listener) error { return l.Shutdown(context.Background()) },
+	} {
+		bubble(t, func(t *testing.T) {
+			l, sim := listening(t, &session.Listener{})
+			testutil.WantErr(t, "ending it", end(l), nil)
+			_, err := l.Accept()
+			testutil.WantErr(t, "Accept", err, net.ErrClosed)
+			testutil.WantErr(t, "Close of the net.Listener", sim.Close(), net.ErrClosed)
+			testutil.WantErr(t, "ending nothing", end(&session.Listener{}), nil)
+		})
+	}
+}
