@@ -6,6 +6,9 @@
 // interface (peers_test.go), which hides their differences. Where versions of the original behave differently, a table
 // (versions_test.go) says what is expected of each.
 //
+// The Rust crates smux and async_smux are driven by a program in the folder rust, which the tests build where cargo is
+// installed (rust_test.go). Where it is not, their tests are skipped.
+//
 // Payloads are random and differ from run to run. A failing test logs its seed; -seed runs it again with the same
 // sizes and bytes.
 //

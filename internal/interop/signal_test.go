@@ -102,13 +102,22 @@ func signalsChangeNothing(t *testing.T, p *peer, version wire.Version, theirClie
 		mark := testutil.PSH(version, never, nil)
 		script.Send(t, mark, mark, testutil.FIN(version, never), testutil.FIN(version, never))
 	}
-	script.Send(t, testutil.PSH(version, id, nil), testutil.PSH(version, id, nil), testutil.PSH(version, id, []byte("lo")))
+	if !p.emptyEnds { // we send no empty PSH of a stream that goes on
+		script.Send(t, testutil.PSH(version, id, nil), testutil.PSH(version, id, nil))
+	}
+	script.Send(t, testutil.PSH(version, id, []byte("lo")))
 	got := make([]byte, 5)
 	if _, err := io.ReadFull(open, got); err != nil || string(got) != "hello" {
 		t.Errorf("they read %q, %v", got, err)
 	}
 	mustWrite(t, "theirs", open, []byte("answer"))
-	script.ExpectData(t, "the open stream goes on", id, []byte("answer"))
+	frame := script.Next(t, "the open stream goes on")
+	for p.answersUnknown && frame.Command == wire.FIN && frame.StreamID != id {
+		frame = script.Next(t, "the open stream goes on")
+	}
+	if frame.Command != wire.PSH || frame.StreamID != id || string(frame.Data) != "answer" {
+		t.Errorf("the open stream goes on: got %v", frame)
+	}
 
 	opened, err := theirs.Open()
 	if err != nil {
@@ -125,7 +134,9 @@ func signalsChangeNothing(t *testing.T, p *peer, version wire.Version, theirClie
 		t.Errorf("they read %d bytes of a refused stream, %v", n, err)
 	}
 	mustClose(t, "theirs", opened)
-	script.ExpectFrame(t, "they close the refused stream", fin)
+	if !p.silentAfterFIN {
+		script.ExpectFrame(t, "they close the refused stream", fin)
+	}
 
 	fin = testutil.FIN(version, id)
 	script.Send(t, fin, fin)
@@ -133,7 +144,9 @@ func signalsChangeNothing(t *testing.T, p *peer, version wire.Version, theirClie
 		t.Errorf("theirs: %v", err)
 	}
 	mustClose(t, "theirs", open)
-	script.ExpectFrame(t, "they close their stream", fin)
+	if !p.silentAfterFIN {
+		script.ExpectFrame(t, "they close their stream", fin)
+	}
 	if n := theirs.NumStreams(); n != 0 {
 		t.Errorf("they have %d streams", n)
 	}

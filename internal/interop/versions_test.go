@@ -31,6 +31,10 @@ type peer struct {
 	consumed    error // its ErrConsumed
 	// racyWrites says that Writes on one stream at the same time are a data race, in version 1.
 	racyWrites bool
+	// Of async_smux alone:
+	emptyEnds      bool // PSH without data ends Read
+	answersUnknown bool // data of a stream that is not open is answered with FIN
+	silentAfterFIN bool // no FIN is sent after ours has come
 }
 
 // A startFunc starts a session. change may be nil.

@@ -1,0 +1,416 @@
+//go:build unix && !self
+
+package interop
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/wire"
+)
+
+// Sessions of the Rust crates smux and async_smux, which the program in the folder rust drives. Both speak version 1.
+
+// crates are the crates as peers. async_smux has no half-close.
+var crates = []*peer{
+	{name: "smux", afterFIN: writesOn, closeWrite: true, keepsUnread: true, start: startCrate("smux")},
+	{
+		name: "async_smux", afterFIN: writesNothing, keepsUnread: true, emptyEnds: true, answersUnknown: true, silentAfterFIN: true,
+		start: startCrate("async_smux"),
+	},
+}
+
+// eachCrate runs test with each crate in both roles, each on a link of its own. It skips the test where there is no cargo.
+func eachCrate(t *testing.T, s setting, test func(t *testing.T, l *link)) {
+	t.Helper()
+	buildCrates(t)
+	checkGoroutines(t)
+	for _, p := range crates {
+		for _, client := range []string{"our client", "their client"} {
+			t.Run(p.name+"/"+client, func(t *testing.T) {
+				t.Parallel()
+				test(t, newLink(t, p, 1, client == "our client", s))
+			})
+		}
+	}
+}
+
+// cargo builds the program once.
+var cargo = sync.OnceValues(func() (program string, err error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	// Cargo.lock names a registry: it must not get into the repository.
+	dir := filepath.Join(cache, "smuxkit-interop-rust")
+	for _, name := range []string{"Cargo.toml", "src/main.rs"} {
+		text, err := os.ReadFile(filepath.Join("rust", filepath.FromSlash(name)))
+		if err != nil {
+			return "", err
+		}
+		to := filepath.Join(dir, filepath.FromSlash(name))
+		if old, err := os.ReadFile(to); err == nil && bytes.Equal(old, text) {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return "", err
+		}
+		if err := os.WriteFile(to, text, 0o644); err != nil {
+			return "", err
+		}
+	}
+	cmd := exec.Command("cargo", "build", "--release", "--quiet")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("cargo build: %w\n%s", err, out)
+	}
+	return filepath.Join(dir, "target", "release", "smuxkit-interop-peer"), nil
+})
+
+// buildCrates builds the program, or skips the test where there is no cargo.
+func buildCrates(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("cargo"); err != nil {
+		t.Skip("no cargo here: the Rust crates smux and async_smux are not tested")
+	}
+	if _, err := cargo(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A crateSession is a session in a process of its own. Its streams are connections to that process.
+type crateSession struct {
+	cmd    *exec.Cmd
+	stdin  io.Closer
+	dir    string
+	accept net.Listener
+	end    func() // ends the process, and waits until all is gone
+}
+
+// startCrate returns the startFunc of a crate. Settings of the original do not apply.
+func startCrate(crate string) startFunc {
+	return func(conn net.Conn, client bool, version int, _ theirConfig) (muxSession, error) {
+		program, err := cargo()
+		if err != nil {
+			return nil, err
+		}
+		dir, err := os.MkdirTemp("", "smux")
+		if err != nil {
+			return nil, err
+		}
+		s := &crateSession{dir: dir}
+		path := func(name string) string { return filepath.Join(dir, name) }
+		if s.accept, err = net.Listen("unix", path("accept")); err != nil {
+			return nil, err
+		}
+		connection, err := net.Listen("unix", path("connection"))
+		if err != nil {
+			return nil, err
+		}
+		defer connection.Close()
+		role := map[bool]string{true: "client", false: "server"}[client]
+		s.cmd = exec.Command(program, crate, role, path("connection"), path("open"), path("accept"))
+		s.cmd.Stderr = os.Stderr
+		out, err := s.cmd.StdoutPipe()
+		if err != nil {
+			return nil, err
+		}
+		if s.stdin, err = s.cmd.StdinPipe(); err != nil {
+			return nil, err
+		}
+		if err := s.cmd.Start(); err != nil {
+			return nil, err
+		}
+		theirs, err := connection.Accept()
+		if err != nil {
+			return nil, err
+		}
+		var copying sync.WaitGroup
+		pass := func(to, from net.Conn) {
+			_, err := io.Copy(to, from)
+			if half, ok := to.(interface{ CloseWrite() error }); ok && err == nil {
+				_ = half.CloseWrite()
+				return
+			}
+			_, _ = to.Close(), from.Close()
+		}
+		copying.Go(func() { pass(theirs, conn) })
+		copying.Go(func() { pass(conn, theirs) })
+		s.end = sync.OnceFunc(func() {
+			_ = s.cmd.Process.Kill()
+			_ = s.cmd.Wait()
+			_, _ = theirs.Close(), conn.Close()
+			_ = s.accept.Close()
+			copying.Wait()
+			_ = os.RemoveAll(dir)
+		})
+		if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+			s.end()
+			return nil, fmt.Errorf("the program says %q, %v", line, err)
+		}
+		return s, nil
+	}
+}
+
+func (s *crateSession) Open() (muxStream, error) {
+	c, err := net.Dial("unix", filepath.Join(s.dir, "open"))
+	if err != nil {
+		return nil, err
+	}
+	return c.(*net.UnixConn), nil
+}
+
+func (s *crateSession) Accept() (muxStream, error) {
+	c, err := s.accept.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return c.(*net.UnixConn), nil
+}
+
+// NumStreams is not known.
+func (s *crateSession) NumStreams() int { return 0 }
+
+func (s *crateSession) Close() error {
+	s.end()
+	return nil
+}
+
+// Every byte arrives between us and a crate, on one stream and on 64 of each side at once.
+func TestCrateEveryByteArrives(t *testing.T) {
+	for _, streams := range []int{1, 64} {
+		t.Run(fmt.Sprint(streams), func(t *testing.T) {
+			eachCrate(t, defaults, func(t *testing.T, l *link) {
+				seed := newSeed(t)
+				largest := 4 << 20
+				if streams > 1 {
+					largest = 512 << 10
+				}
+				var wg sync.WaitGroup
+				serve(t, l.their(), seed, largest, streams, wg.Go)
+				serve(t, l.our(), seed, largest, streams, wg.Go)
+				exchange(t, l.our(), seed, largest, numbers(0, streams), wg.Go)
+				exchange(t, l.their(), seed, largest, numbers(streams, streams), wg.Go)
+				wg.Wait()
+			})
+		})
+	}
+}
+
+// 4,000 streams are opened and closed, 16 at a time, by either side.
+func TestCrateShortStreams(t *testing.T) {
+	const streams, atOnce = 4000, 16
+	eachCrate(t, defaults, func(t *testing.T, l *link) {
+		openers(t, l, func(t *testing.T, opener, acceptor end) {
+			var all sync.WaitGroup
+			all.Go(func() {
+				for range streams {
+					st, err := acceptor.Accept()
+					if err != nil {
+						t.Errorf("%s: accept: %v", acceptor.name, err)
+						return
+					}
+					all.Go(func() {
+						defer st.Close()
+						_, _ = io.Copy(st, struct{ io.Reader }{st})
+					})
+				}
+			})
+			for n := range atOnce {
+				all.Go(func() {
+					for range streams / atOnce {
+						st, err := opener.Open()
+						if err != nil {
+							t.Errorf("%s: open: %v", opener.name, err)
+							return
+						}
+						mustWrite(t, opener.name, st, []byte{byte(n)})
+						got := []byte{0}
+						if _, err := io.ReadFull(st, got); err != nil || got[0] != byte(n) {
+							t.Errorf("%s: read %v, %v", opener.name, got, err)
+						}
+						mustClose(t, opener.name, st)
+					}
+				})
+			}
+			all.Wait()
+		})
+	})
+}
+
+// What is written right before Close arrives, from either side.
+func TestCrateDataBeforeCloseArrives(t *testing.T) {
+	eachCrate(t, defaults, func(t *testing.T, l *link) {
+		openers(t, l, func(t *testing.T, opener, acceptor end) {
+			for _, size := range []int{1, 1000, 200_000} {
+				data := payload{seed: newSeed(t), size: size}.bytes()
+				ours, theirs := connect(t, opener, acceptor)
+				mustWrite(t, "ours", ours, data)
+				mustClose(t, "ours", ours)
+				readAll(t, "theirs", theirs, data)
+				mustClose(t, "theirs", theirs)
+				ours, theirs = connect(t, opener, acceptor)
+				go func() {
+					mustWrite(t, "theirs", theirs, data)
+					mustClose(t, "theirs", theirs)
+				}()
+				readAll(t, "ours", ours, data)
+				mustClose(t, "ours", ours)
+			}
+		})
+	})
+}
+
+// Half-close from either side works with smux, as the table says.
+func TestCrateHalfClose(t *testing.T) {
+	eachCrate(t, defaults, func(t *testing.T, l *link) {
+		if !l.peer.halfCloses() {
+			// Its shutdown ends both directions, and so does our Close.
+			_, theirs := connect(t, l.our(), l.their())
+			mustClose(t, "theirs", theirs)
+			return
+		}
+		openers(t, l, func(t *testing.T, opener, acceptor end) {
+			ours, theirs := connect(t, opener, acceptor)
+			mustCloseWrite(t, "ours", ours)
+			readAll(t, "theirs", theirs, nil)
+			mustWrite(t, "theirs", theirs, []byte("answer"))
+			mustClose(t, "theirs", theirs)
+			readAll(t, "ours", ours, []byte("answer"))
+			mustClose(t, "ours", ours)
+
+			ours, theirs = connect(t, opener, acceptor)
+			mustCloseWrite(t, "theirs", theirs)
+			readAll(t, "ours", ours, nil)
+			mustWrite(t, "ours", ours, []byte("answer"))
+			mustClose(t, "ours", ours)
+			readAll(t, "theirs", theirs, []byte("answer"))
+			mustClose(t, "theirs", theirs)
+		})
+	})
+}
+
+// Our signals and refusals change nothing for a crate: it does not answer a ping, streams go on, and a stream that we
+// refuse ends without data.
+func TestCrateSignalsAndRefusalsChangeNothing(t *testing.T) {
+	quick := setting{name: "CloseTimeout 200 ms", ours: ourConfig{CloseTimeout: 200 * time.Millisecond}}
+	eachCrate(t, quick, func(t *testing.T, l *link) {
+		s := l.ours.(ourSession).Session
+		ours, theirs := connect(t, l.our(), l.their())
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		defer cancel()
+		if _, err := s.Ping(ctx); !errors.Is(err, session.ErrPingUnanswered) {
+			t.Errorf("Ping: %v, want no answer", err)
+		}
+		waits, err := l.theirs.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustWrite(t, "theirs", waits, []byte("nobody accepts this"))
+		for start := time.Now(); s.NumStreams() < 2 && time.Since(start) < hung; {
+			time.Sleep(time.Millisecond)
+		}
+		if err := s.Listener().Close(); err != nil { // sends the drain signal, and refuses after CloseTimeout
+			t.Error(err)
+		}
+		readAll(t, "theirs", waits, nil)
+		mustClose(t, "theirs", waits)
+		if n := s.Stats().StreamsRefused; n != 1 {
+			t.Errorf("we have refused %d streams", n)
+		}
+		mustWrite(t, "ours", ours, []byte("ping"))
+		mustWrite(t, "theirs", theirs, []byte("pong"))
+		got := make([]byte, 4)
+		if _, err := io.ReadFull(ours, got); err != nil || string(got) != "pong" {
+			t.Errorf("ours: read %q, %v", got, err)
+		}
+		if _, err := io.ReadFull(theirs, got); err != nil || string(got) != "ping" {
+			t.Errorf("theirs: read %q, %v", got, err)
+		}
+		mine, peers := connect(t, l.our(), l.their())
+		for _, st := range []muxStream{mine, peers, ours, theirs} {
+			mustClose(t, "a side", st)
+		}
+	})
+}
+
+// Each frame of a signal, an echo or a refusal changes nothing for a crate, also where no session of ours would send it.
+func TestCrateNoFrameOfASignalChangesAnything(t *testing.T) {
+	buildCrates(t)
+	for _, p := range crates {
+		for _, client := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s/client %v", p.name, client), func(t *testing.T) {
+				t.Parallel()
+				signalsChangeNothing(t, p, wire.V1, client)
+			})
+		}
+	}
+}
+
+// If its process is killed, the calls of ours return at once, and what it had sent arrives.
+func TestCrateKilledEndsOurCalls(t *testing.T) {
+	eachCrate(t, defaults, func(t *testing.T, l *link) {
+		ready := make(chan error, 1)
+		var opened, accepted muxStream // without them, the program gets the end of its connections
+		go func() {
+			var err error
+			opened, accepted, err = restarting(l.theirs)
+			ready <- err
+		}()
+		v := newSurvivor(t, l.ours, true)
+		if err := <-ready; err != nil {
+			t.Fatal(err)
+		}
+		echo(t, l) // the program has passed on what was written before
+		v.wantEnd(t, false, func() { _ = l.theirs.Close() })
+		runtime.KeepAlive(opened)
+		runtime.KeepAlive(accepted)
+	})
+}
+
+// The end of our session, by Close and by CloseNow, ends theirs: its streams end, and its program with it.
+func TestOurSessionEndEndsACrate(t *testing.T) {
+	for name, end := range map[string]func(s *session.Session) error{"Close": (*session.Session).Close, "CloseNow": (*session.Session).CloseNow} {
+		t.Run(name, func(t *testing.T) {
+			eachCrate(t, setting{ours: ourConfig{CloseTimeout: time.Second}}, func(t *testing.T, l *link) {
+				_, theirs := connect(t, l.our(), l.their())
+				if err := end(l.ours.(ourSession).Session); err != nil && !errors.Is(err, session.ErrNotFlushed) {
+					t.Errorf("%s: %v", name, err)
+				}
+				if err := theirs.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+					t.Fatal(err)
+				}
+				if n, err := theirs.Read(make([]byte, 1)); n > 0 || timedOut(err) {
+					t.Errorf("their stream: %d, %v", n, err)
+				}
+			})
+		})
+	}
+}
+
+// The documents say which crates are tested.
+func TestCrateVersionsAreInTheDocs(t *testing.T) {
+	manifest, err := os.ReadFile("rust/Cargo.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`smux = "=0.2.0"`, `async_smux = "=0.3.4"`} {
+		if !strings.Contains(string(manifest), want) {
+			t.Errorf("Cargo.toml has no %s: change docs/protocol.md, too", want)
+		}
+	}
+}
