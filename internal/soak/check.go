@@ -24,6 +24,8 @@ import (
 //
 // After a Flush that returned nil, the peer can read what was written before it: see checkFlush.
 //
+// If an end is traced, its events and its Stats say the same, and count the bytes that were read and written.
+//
 // After a Close that returned nil, the peer has read everything that was written before it.
 func (r *round) check() {
 	for _, x := range r.pairs {
@@ -54,6 +56,11 @@ func (r *round) check() {
 			}
 		}
 		x.checkOwed()
+		for side, w := range x.watchers {
+			if w != nil {
+				w.check(x, side)
+			}
+		}
 	}
 }
 

@@ -35,6 +35,7 @@ type plan struct {
 
 	NoHalfClose bool // of both ends
 	Pings       bool // both ends measure the round trip, again and again, and run a heartbeat
+	Traced      [2]tracing
 
 	Disturbance disturbance
 	By          int           // the end that acts: 0 is the client
@@ -71,6 +72,15 @@ type ends struct {
 	ReceiveRate      flow.Rate
 	Scheduler        string // fair, small (fair with a small quantum), fifo or random
 }
+
+// tracing says whether a watcher follows the sessions of an end.
+type tracing uint8
+
+const (
+	untraced tracing = iota
+	traced
+	tracedFrames // also each frame
+)
 
 // refuses reports whether an end may refuse streams.
 func (e *ends) refuses() bool { return e.AcceptBacklog > 0 || e.MaxStreams > 0 }
@@ -131,6 +141,7 @@ func drawPlan(seed, number uint64, small bool) *plan {
 	p.Disturbance = pick(d, calm, calm, calm, draining, shutdown, closing, closeNow, cut, vanish)
 	p.By = d.IntN(2)
 	p.NoHalfClose, p.Pings = d.chance(0.15), d.chance(0.3)
+	p.Traced = [2]tracing{pick(d, untraced, traced, tracedFrames), pick(d, untraced, traced, tracedFrames)}
 	p.After = time.Duration(d.upTo(300_000)) * time.Microsecond
 	if p.Disturbance == vanish && socket(p.Transport) {
 		p.Proxy = true

@@ -38,6 +38,7 @@ type pair struct {
 	index    int
 	link     *link
 	sessions [2]*session.Session // client and server
+	watchers [2]*watcher         // nil if the end is not traced
 	accepts  sync.WaitGroup
 	answered [2]atomic.Bool // the peer of each end has answered a ping
 	flushing atomic.Int64   // ends that will call Flush, or wait in it
@@ -128,7 +129,12 @@ func (r *round) start() error {
 		x := &pair{r: r, index: i, link: l}
 		for side, begin := range [2]func(io.ReadWriteCloser, *session.Config) (*session.Session, error){session.Client, session.Server} {
 			x.ends[side] = make(map[uint32]*end)
-			if x.sessions[side], err = begin(l.ends[side], p.config(side, shared[side])); err != nil {
+			cfg := p.config(side, shared[side])
+			if p.Traced[side] != untraced {
+				x.watchers[side] = newWatcher(r, fmt.Sprintf("session %d: end %d", i, side))
+				cfg.Trace = x.watchers[side].trace(p.Traced[side] == tracedFrames)
+			}
+			if x.sessions[side], err = begin(l.ends[side], cfg); err != nil {
 				return err
 			}
 		}
@@ -267,6 +273,18 @@ func (x *pair) disturb() {
 	p := x.r.p
 	d := p.drawFor(x.index)
 	time.Sleep(p.After)
+	act := func() { x.act(d) }
+	ends := p.Disturbance == closing || p.Disturbance == closeNow || p.Disturbance == cut
+	if w := x.watchers[p.By]; w != nil && ends && d.chance(0.5) { // a function must not wait for the peer
+		w.do(act)
+	} else {
+		act()
+	}
+}
+
+// act is what disturb does. A function of the Trace may call it.
+func (x *pair) act(d draw) {
+	p := x.r.p
 	s := x.sessions[p.By]
 	switch p.Disturbance {
 	case calm:
