@@ -76,13 +76,13 @@ const (
 // accepted is the answer that accepts a stream.
 var accepted = []byte{answerAccepted}
 
-// appendRefusal appends a refusal to b.
-func appendRefusal(b []byte, code Code, text string) []byte {
+// encodeRefusal returns the bytes of a refusal.
+func encodeRefusal(code Code, text string) []byte {
 	text = strings.ToValidUTF8(text, string(utf8.RuneError))
 	if len(text) > MaxText {
 		text = strings.ToValidUTF8(text[:MaxText], "") // no half character at the end
 	}
-	b = append(b, answerRefused)
+	b := append(make([]byte, 0, refusalSize+len(text)), answerRefused)
 	b = binary.LittleEndian.AppendUint16(b, uint16(code))
 	b = binary.LittleEndian.AppendUint16(b, uint16(len(text)))
 	return append(b, text...)

@@ -123,7 +123,7 @@ func TestRefusalTextIsCutBetweenCharacters(t *testing.T) {
 		{"x" + strings.Repeat("é", MaxText), "x" + strings.Repeat("é", (MaxText-1)/2)},
 		{"a\xffb", "a\ufffdb"},
 	} {
-		p := answerParser{got: appendRefusal(nil, 64, c.text)}
+		p := answerParser{got: encodeRefusal(64, c.text)}
 		if n := p.missing(); n != 0 {
 			t.Errorf("%d bytes are missing", n)
 		}
@@ -165,7 +165,7 @@ func FuzzHeader(f *testing.F) {
 // The parser of answers asks for bytes until it can tell, and then says the same of the same bytes.
 func FuzzAnswer(f *testing.F) {
 	f.Add([]byte{0})
-	f.Add(appendRefusal(nil, 1, "text"))
+	f.Add(encodeRefusal(1, "text"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var p answerParser
 		for {
@@ -187,7 +187,7 @@ func FuzzAnswer(f *testing.F) {
 		case !errors.As(err, &refused):
 			t.Fatal(err)
 		case utf8.ValidString(string(p.got[refusalSize:])):
-			if again := appendRefusal(nil, refused.Code, refused.Text); !bytes.Equal(again, p.got) {
+			if again := encodeRefusal(refused.Code, refused.Text); !bytes.Equal(again, p.got) {
 				t.Fatalf("% x is encoded as % x", p.got, again)
 			}
 		}

@@ -129,7 +129,7 @@ func (m *Mux) Serve(ctx context.Context, a Acceptor) error {
 }
 
 // ServeStream serves one stream, from which nothing was read yet. It returns when the handler has returned, or the
-// net.Listener of the service has the stream. Use it for a session whose streams are not all for the Mux.
+// net.Listener of the service has the stream. Use it where something other than Serve accepts the streams.
 func (m *Mux) ServeStream(st *stream.Stream) {
 	m.stats.waiting.Add(1)
 	s, err := m.readHeader(st)

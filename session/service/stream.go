@@ -128,6 +128,7 @@ func (s *Stream) beforeRead(n int) error {
 		s.turn <- struct{}{} // the call that has the token ends when this one would
 		defer func() { <-s.turn }()
 		return s.readAnswer()
+	case answerDue, answerGood:
 	}
 	return nil
 }
@@ -286,6 +287,7 @@ func (s *Stream) beforeWrite() error {
 		return s.badAnswer("write", net.ErrClosed)
 	case answerDue:
 		return s.accept(true)
+	case answerAwaited, answerGood:
 	}
 	return nil
 }
@@ -372,7 +374,7 @@ func (s *Stream) Refuse(code Code, text string) error {
 		return s.opError("refuse", ErrAnswered)
 	}
 	s.set(answerBad)
-	_, err := s.Stream.Write(appendRefusal(nil, code, text))
+	_, err := s.Stream.Write(encodeRefusal(code, text))
 	if cerr := s.Stream.Close(); err == nil {
 		err = cerr
 	}

@@ -120,7 +120,7 @@ func TestAnswerVectors(t *testing.T) {
 			if diff := cmp.Diff(want, refused); diff != "" {
 				t.Errorf("%v (-want +got)\n%s", row, diff)
 			}
-			if got := appendRefusal(nil, want.Code, want.Text); !bytes.Equal(got, b) {
+			if got := encodeRefusal(want.Code, want.Text); !bytes.Equal(got, b) {
 				t.Errorf("%v: encoded as % x", row, got)
 			}
 		}

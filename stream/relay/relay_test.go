@@ -298,8 +298,8 @@ func TestJoinIdleTimeoutSparesSlowReaders(t *testing.T) {
 		b, server := testutil.SimPair(t, simnet.Link{Rate: 10_000})
 		// What the link's buffers hold has moved already for Join.
 		joined := join(t.Context(), a, b, &relay.Options{IdleTimeout: time.Minute})
-		go testutil.Pattern(1).Send(client, 2_000_000, 100_000)
-		if err := testutil.Pattern(1).Receive(io.LimitReader(server, 2_000_000), 2_000_000); err != nil {
+		go testutil.Pattern(1).Send(client, 1_000_000, 100_000)
+		if err := testutil.Pattern(1).Receive(io.LimitReader(server, 1_000_000), 1_000_000); err != nil {
 			t.Fatal(err)
 		}
 		client.Close()
