@@ -178,7 +178,7 @@ func (d *Dialer) Session(ctx context.Context) (*Session, error) {
 func (d *Dialer) Sessions() iter.Seq[*Session] {
 	return func(yield func(*Session) bool) {
 		for _, s := range d.list() {
-			if !yield(s) {
+			if !s.ended() && !yield(s) {
 				return
 			}
 		}

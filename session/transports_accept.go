@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
 )
@@ -37,6 +38,9 @@ func (l *Listener) run() {
 	var pause time.Duration
 	for l.awaitRoom() {
 		conn, err := l.Listener.Accept()
+		if err == nil && (conn == nil || isNil(conn)) {
+			err = errNoTransport
+		}
 		if err == nil {
 			pause = 0
 			if p := l.add(conn); p != nil {
@@ -45,7 +49,9 @@ func (l *Listener) run() {
 			continue
 		}
 		if !isTemporary(err) {
-			l.stop(endError{err})
+			if l.stop(endError{err}) {
+				_ = l.Listener.Close()
+			}
 			return
 		}
 		l.report(err)
@@ -53,6 +59,9 @@ func (l *Listener) run() {
 		sleep(pause, l.stopping)
 	}
 }
+
+// errNoTransport is why a Listener ends if its net.Listener breaks its contract.
+var errNoTransport = errors.New("session: the net.Listener returned neither a connection nor an error")
 
 // isTemporary reports whether Accept may succeed later, for instance because the process has too many open files.
 func isTemporary(err error) bool {

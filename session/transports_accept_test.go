@@ -224,6 +224,27 @@ func (temporary) Temporary() bool { return true }
 func (temporary) Timeout() bool   { return false }
 func (t temporary) Unwrap() error { return t.error }
 
+// A net.Listener that fails for good, or returns nothing, is closed, and Accept fails with the reason.
+func TestListenerClosesANetListenerThatFails(t *testing.T) {
+	for _, want := range []error{errBroken, nil} {
+		bubble(t, func(t *testing.T) {
+			l, sim := listening(t, &session.Listener{})
+			f := &failing{sim, make(chan error, 1)}
+			f.errs <- want // nil: no connection and no error
+			l.Listener = f
+			_, err := l.Accept()
+			if want != nil {
+				testutil.WantErr(t, "Accept", err, want)
+			} else if err == nil {
+				t.Error("Accept succeeds")
+			}
+			synctest.Wait() // it has been closed
+			testutil.WantErr(t, "Close of the net.Listener", sim.Close(), net.ErrClosed)
+			testutil.WantErr(t, "Close", l.Close(), nil)
+		})
+	}
+}
+
 // After a temporary error of the net.Listener, it goes on, with pauses of at most a second. After any other error, it
 // drains as after Close, and Accept fails with that error.
 func TestListenerOutlivesTemporaryErrors(t *testing.T) {
