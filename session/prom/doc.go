@@ -27,5 +27,19 @@
 //	                                       sessions did not read, on: buffer
 //	smux_rtt_max_seconds          gauge    the longest round trip of the sessions that know theirs
 //
-// The fields of [session.Stats] and [session.ClosedStreams] explain the numbers.
+// [NewDialerCollector] and [NewListenerCollector] export what a Dialer and a Listener do beside that:
+//
+//	smux_dialer_sessions                    gauge    sessions that take new streams
+//	smux_dialer_retired_sessions            gauge    sessions that take no new streams and have not ended
+//	smux_dialer_waiting_calls               gauge    calls that wait for a session
+//	smux_dialer_dials_total                 counter  dials
+//	smux_dialer_dial_errors_total           counter  dials that have failed
+//	smux_dialer_sessions_retired_total      counter  sessions that were retired
+//	smux_listener_sessions                  gauge    sessions whose streams are accepted
+//	smux_listener_handshakes                gauge    transports whose handshake is under way
+//	smux_listener_waiting_streams           gauge    streams that wait to be accepted
+//	smux_listener_transports_total          counter  transports that were accepted
+//	smux_listener_failed_transports_total   counter  transports that became no session
+//
+// The fields of [session.Stats] and [session.ClosedStreams], and of [session.DialerStats] and [session.ListenerStats], explain the numbers.
 package prom
