@@ -301,7 +301,7 @@ func (st *modelStream) reading(n int) result {
 	switch {
 	case len(errs) > 0:
 		return result{errs: errs}
-	case n == 0:
+	case n == 0 && unread > 0:
 		return result{}
 	case unread > 0:
 		return result{least: 1, most: min(n, unread)}
@@ -310,7 +310,7 @@ func (st *modelStream) reading(n int) result {
 	case st.m.end != nil:
 		return result{errs: []error{st.m.endErr()}}
 	}
-	return result{waits: true}
+	return result{waits: n > 0} // a Read of nothing is a probe
 }
 
 // writing returns what a Write of n bytes may return now. A Write that fails may have written some of them.

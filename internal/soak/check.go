@@ -37,7 +37,7 @@ func (r *round) check() {
 				switch {
 				case peer == nil && opened:
 					unknown++
-					if r.p.undisturbed() && e.b.readsToTheEnd() && !errors.Is(e.readErr, stream.ErrRefused) {
+					if r.p.undisturbed() && e.b.readsToTheEnd() && !e.aborted() && !errors.Is(e.readErr, stream.ErrRefused) {
 						r.fail("session %d: stream %d was never accepted, and reading it ended with %v", x.index, id, e.readErr)
 					}
 				case peer == nil:
