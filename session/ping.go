@@ -44,7 +44,8 @@ type pingRound struct {
 //
 // The time includes what the question and its answer waited for on the way: data in front of them in the
 // transport, and a session that does not read because Config.MaxReceiveBuffer is used up. One question at a time is on
-// its way, also of the keep-alive: Calls that begin meanwhile share the next question, which follows the answer. A nil ctx panics and changes nothing.
+// its way, also of the keep-alive: calls that begin meanwhile share the next question, which follows the answer. A nil
+// ctx panics and changes nothing.
 func (s *Session) Ping(ctx context.Context) (time.Duration, error) {
 	needContext(ctx)
 	p := s.pinger()
