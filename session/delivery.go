@@ -52,10 +52,7 @@ const (
 
 // newDelivery returns nil if conn needs no delivery.
 func newDelivery(s *Session, conn io.ReadWriteCloser) *delivery {
-	network := ""
-	if addr := transportAddr(conn, "LocalAddr"); addr != nil {
-		network = addr.Network()
-	}
+	network := transportAddr(conn, "LocalAddr").Network()
 	silent := strings.HasPrefix(network, "udp")
 	if _, ok := conn.(interface{ CloseWrite() error }); ok && !silent {
 		return nil // see portable.awaitDelivery

@@ -30,7 +30,6 @@ type recorder struct {
 	mu     sync.Mutex
 	lines  []string
 	inside bool // a function is running
-	late   []string
 	ended  bool
 }
 
