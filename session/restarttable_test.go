@@ -380,14 +380,14 @@ func TestRestartTableIsInTheDocs(t *testing.T) {
 func (o outcome) String() string {
 	when := map[time.Duration]string{0: "at once", oneWay: "half a round trip later", 2 * oneWay: "a round trip later"}
 	at := cmp.Or(o.text, when[o.after])
-	if o == goesOn || o == untilClosed {
+	if o == goesOn || o == untilClosed || o == stays {
 		return at
 	}
 	for err, name := range map[error]string{
 		net.ErrClosed: "net.ErrClosed", io.EOF: "io.EOF", io.ErrUnexpectedEOF: "io.ErrUnexpectedEOF",
 		syscall.ECONNRESET: "the transport's error", session.ErrShutdown: "`session.ErrShutdown`",
 		session.ErrPeerShutdown: "`session.ErrPeerShutdown`", session.ErrKeepAlive: "`session.ErrKeepAlive`",
-		stream.ErrRefused: "`stream.ErrRefused`",
+		stream.ErrRefused: "`stream.ErrRefused`", stream.ErrPeerClosed: "`stream.ErrPeerClosed`", errDone: "closed",
 	} {
 		if o.err == err {
 			return name + ", " + at
