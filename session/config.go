@@ -75,6 +75,16 @@ type Config struct {
 	// 32,760. The Rust crate smux accepts no larger ones.
 	MaxFrameSize int
 
+	// MaxWriteSize limits the bytes that one Write of the transport gets, for a transport that carries messages of a
+	// limited size, such as a WebSocket. Then each Write gets whole frames. So a message holds whole frames, headers of 8
+	// bytes included, and the peer may read it in pieces of any size. MaxFrameSize must leave room for a header. By
+	// default it does, and full frames have the size at which they fill a Write. From 64 bytes to 2^30.
+	//
+	// On a socket MaxWriteSize limits what a system call gets; a full socket may take a part. With SendRate, a Write may
+	// exceed the rate's Burst by up to 1,200 bytes, because frames are not cut. By default a Write has up to 65,400 bytes, and
+	// may end within a frame if there is a SendRate.
+	MaxWriteSize int
+
 	// MaxReceiveBuffer limits the data that the session holds until the application reads it, in bytes, for all
 	// streams together. At the limit the session does not read the transport until the application has read
 	// some data; one frame may exceed the limit. At least 65,536; the default is 32 MiB.
@@ -222,6 +232,9 @@ func (c *Config) withDefaults() Config {
 		d = *c
 	}
 	setDefault(&d.MaxFrameSize, DefaultMaxFrameSize)
+	if d.MaxWriteSize > wire.HeaderSize && (c == nil || c.MaxFrameSize == 0) {
+		d.MaxFrameSize = min(d.MaxFrameSize, d.MaxWriteSize-wire.HeaderSize)
+	}
 	setDefault(&d.MaxReceiveBuffer, DefaultMaxReceiveBuffer)
 	setDefault(&d.MaxStreamWindow, DefaultMaxStreamWindow)
 	setDefault(&d.MaxStreams, DefaultMaxStreams)
@@ -258,6 +271,12 @@ func (c *Config) Validate() error {
 	}
 	within("Version", d.Version, 0, 2)
 	within("MaxFrameSize", d.MaxFrameSize, 1, wire.MaxPayload)
+	if d.MaxWriteSize != 0 {
+		within("MaxWriteSize", d.MaxWriteSize, wire.MinBatchLimit, 1<<30)
+		if d.MaxFrameSize > d.MaxWriteSize-wire.HeaderSize {
+			errs = append(errs, fmt.Errorf("MaxFrameSize is %d and MaxWriteSize %d, a frame with its header of %d bytes must fit", d.MaxFrameSize, d.MaxWriteSize, wire.HeaderSize))
+		}
+	}
 	within("MaxReceiveBuffer", d.MaxReceiveBuffer, minReceiveBuffer, maxReceiveBuffer)
 	within("MaxSendBuffer", d.MaxSendBuffer, minSendBuffer, maxReceiveBuffer)
 	within("MaxStreamSendBuffer", d.MaxStreamSendBuffer, stream.MinMaxSendBuffer, stream.MaxMaxSendBuffer)
@@ -300,6 +319,22 @@ func (c *Config) Validate() error {
 		return nil
 	}
 	return fmt.Errorf("session: bad Config: %w", errors.Join(errs...))
+}
+
+// fitFrames returns the payload of full frames, which is at most maxFrame, for writes of at most maxWrite bytes. A batch
+// must have room for one, and two FINs. If full frames of maxFrame bytes left more than a 16th of a batch unused, they
+// are smaller, so that they fill the batch. Without a limit of writes the stream does that itself.
+func fitFrames(maxFrame, maxWrite int) int {
+	if maxWrite == 0 || maxWrite >= wire.BatchSize {
+		return maxFrame
+	}
+	room := maxWrite - 2*wire.HeaderSize
+	maxFrame = min(maxFrame, room-wire.HeaderSize)
+	size := maxFrame + wire.HeaderSize
+	if room%size <= maxWrite/16 {
+		return maxFrame
+	}
+	return room/(room/size+1) - wire.HeaderSize
 }
 
 // isNil reports whether v holds a nil pointer.

@@ -1,5 +1,11 @@
 package session
 
+import (
+	"io"
+
+	"github.com/smuxkit/smuxkit/wire"
+)
+
 // SetNextID sets the id of the next stream that s opens.
 func SetNextID(s *Session, id uint32) {
 	s.mu.Lock()
@@ -36,4 +42,27 @@ func AwaitTrace(s *Session) {
 	s.tracer.push(traced{call: func() { close(over) }, late: true})
 	s.tracer.kick()
 	<-over
+}
+
+// ClientWithTap is Client with a function that is called with what each write to the transport gets.
+func ClientWithTap(conn io.ReadWriteCloser, cfg *Config, tap func([]byte)) (*Session, error) {
+	config := cfg.withDefaults()
+	s := newSession(conn, &config, true)
+	s.in = &reader{s: s}
+	s.in.throttle.set(config.ReceiveRate, s.done)
+	s.transport = tapped{newTransport(conn, s.in, config.Portable), tap}
+	s.latency.use(s.transport)
+	s.out.init(s, &config, config.NewScheduler())
+	s.begin()
+	return s, cfg.Validate()
+}
+
+type tapped struct {
+	transport
+	tap func([]byte)
+}
+
+func (t tapped) write(b *wire.Batch) (int, error) {
+	t.tap(b.AppendRest(nil, 0))
+	return t.transport.write(b)
 }

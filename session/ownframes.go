@@ -22,6 +22,8 @@ const (
 	maxAnswers = 1024
 	// answerTimeout is how long the reader waits for room at most while the transport takes nothing.
 	answerTimeout = 30 * time.Second
+	// refusalSize is the size of the frames that refuse a stream.
+	refusalSize = 4 * wire.HeaderSize
 	// maxRefusalsPerTurn limits how many streams are refused in one turn.
 	maxRefusalsPerTurn = 32
 )
@@ -114,7 +116,8 @@ func (w *writer) appendOwn(b *wire.Batch) (more bool) {
 	if o.due != 0 {
 		w.appendDue(b, v)
 	}
-	k := min(len(o.refusals), maxRefusalsPerTurn)
+	// A batch that is not full has room for a refusal, or for the frames that were due.
+	k := min(len(o.refusals), maxRefusalsPerTurn, max(0, b.Room()+3*wire.HeaderSize)/refusalSize)
 	w.s.delivery().noteGiven(0, k)
 	for _, id := range o.refusals[:k] {
 		for _, c := range [...]wire.Command{wire.PSH, wire.PSH, wire.FIN, wire.FIN} {

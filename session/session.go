@@ -191,7 +191,7 @@ func newSession(conn io.ReadWriteCloser, config *Config, client bool) *Session {
 	s.sendBudget = joinBudget(config.SendBudget, config.MaxSendBuffer)
 	s.shared = stream.Shared{
 		Version:       version,
-		MaxFrameSize:  config.MaxFrameSize,
+		MaxFrameSize:  fitFrames(config.MaxFrameSize, config.MaxWriteSize),
 		Budget:        s.budget,
 		SendBudget:    s.sendBudget,
 		Linger:        config.LingerTimeout,

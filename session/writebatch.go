@@ -33,7 +33,11 @@ func (w *writer) pool() *sync.Pool {
 	return &copyingPool
 }
 
-func (w *writer) newOutgoing() *outgoing { return w.pool().Get().(*outgoing) }
+func (w *writer) newOutgoing() *outgoing {
+	o := w.pool().Get().(*outgoing)
+	o.batch.SetLimit(int(w.maxWrite))
+	return o
+}
 
 func (w *writer) freeOutgoing(o *outgoing) {
 	o.batch.Release()
@@ -58,10 +62,15 @@ func (o *outgoing) dropStreams() {
 
 // write writes the batch. What a full socket does not take becomes o.rest.
 func (w *writer) write(o *outgoing) error {
-	if o.throttle != nil {
-		return w.writeThrottled(o)
-	}
 	b := o.batch
+	switch {
+	case o.throttle == nil:
+	case w.maxWrite == 0:
+		return w.writeThrottled(o)
+	default: // a part of the batch would not end with a frame
+		o.throttle = w.throttle.wait()
+		o.throttle.consume(b.Len())
+	}
 	if !w.inline {
 		w.watch.begin()
 		defer w.watch.end()

@@ -6,6 +6,7 @@ import (
 
 	"github.com/smuxkit/smuxkit/shaper"
 	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
 )
 
 // A writer is the sending side of a session. Streams that have something to send are queued at its scheduler. One
@@ -27,7 +28,8 @@ import (
 // goes out before anything else: no frame is cut off.
 type writer struct {
 	s        *Session
-	inline   bool // the transport never waits in a write
+	inline   bool  // the transport never waits in a write
+	maxWrite int32 // Config.MaxWriteSize, the most bytes of a batch; 0: BatchSize
 	watch    writeWatch
 	throttle rateLimit // Config.SendRate, or that of SetSendRate
 
@@ -69,6 +71,7 @@ const (
 func (w *writer) init(s *Session, config *Config, sched shaper.Scheduler) {
 	w.s = s
 	w.inline = s.transport.inline()
+	w.maxWrite = int32(min(config.MaxWriteSize, wire.BatchSize))
 	w.throttle.set(config.SendRate, s.done)
 	w.watch.s, w.watch.writeTimeout, w.watch.linger = s, config.WriteTimeout, config.LingerTimeout
 	w.runStartingFunc, w.runHandedOverFunc = w.runStarting, w.runHandedOver

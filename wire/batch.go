@@ -18,6 +18,8 @@ import (
 type Batch struct {
 	vectored bool
 	full     bool     // by SetFull
+	limit    int      // the most bytes, see SetLimit
+	minRoom  int      // with less Room the batch is full
 	scratch  []byte   // headers and copied payloads
 	parts    [][]byte // all bytes of a vectored batch, in order: pieces of scratch, and payloads
 	size     int      // bytes in the batch
@@ -46,8 +48,13 @@ const (
 	// for two FINs.
 	MaxBatchPayload = BatchSize - 3*HeaderSize
 
-	// minRoom: a batch with less Room is full.
-	minRoom = 4 << 10
+	// MinBatchLimit is the least limit of a batch: see [Batch.SetLimit].
+	MinBatchLimit = 64
+
+	// minRoom: a batch of BatchSize with less Room is full. A smaller one is full with less than
+	// a 15th, but at least minSmallRoom: that is room for seven frames without data.
+	minRoom      = 4 << 10
+	minSmallRoom = 4 * HeaderSize
 	// maxParts is the most parts of a vectored batch.
 	maxParts = 48
 	// maxCopy is the largest payload that a vectored batch copies: below that, copying
@@ -60,9 +67,21 @@ const (
 // NewBatch returns an empty vectored or copying batch.
 func NewBatch(vectored bool) *Batch {
 	if vectored {
-		return &Batch{vectored: true, scratch: make([]byte, 0, scratchSize), parts: make([][]byte, 0, maxParts)}
+		return &Batch{vectored: true, scratch: make([]byte, 0, scratchSize), parts: make([][]byte, 0, maxParts), limit: BatchSize, minRoom: minRoom}
 	}
-	return &Batch{scratch: make([]byte, 0, BatchSize)}
+	return &Batch{scratch: make([]byte, 0, BatchSize), limit: BatchSize, minRoom: minRoom}
+}
+
+// SetLimit limits the batch, which must be empty, to n bytes, for transports that limit the size
+// of a write. n counts as at least [MinBatchLimit] and at most [BatchSize]; 0 is BatchSize. The
+// limit stays after [Batch.Release]. It holds for a caller that adds frames of data only as
+// [Batch.Room] says, and others only if the batch is not [Batch.Full]: up to seven without data.
+func (b *Batch) SetLimit(n int) {
+	b.limit, b.minRoom = BatchSize, minRoom
+	if n > 0 && n < BatchSize {
+		b.limit = max(n, MinBatchLimit)
+		b.minRoom = min(minRoom, max(minSmallRoom, b.limit/15))
+	}
 }
 
 // Len returns the number of bytes in the batch.
@@ -73,11 +92,11 @@ func (b *Batch) Frames() int { return b.frames }
 
 // Room returns how many bytes of payload one more frame may have, with room for two FINs
 // behind it. It may be negative.
-func (b *Batch) Room() int { return MaxBatchPayload - b.size }
+func (b *Batch) Room() int { return b.limit - 3*HeaderSize - b.size }
 
 // Full reports whether the batch should be written before another frame is added.
 func (b *Batch) Full() bool {
-	if b.full || b.Room() < minRoom {
+	if b.full || b.Room() < b.minRoom {
 		return true
 	}
 	return b.vectored && (len(b.parts) > maxParts-4 || cap(b.scratch)-len(b.scratch) < 2*maxCopy+8*HeaderSize)

@@ -192,3 +192,41 @@ func TestBatchHeadersReturnsEachHeader(t *testing.T) {
 		}
 	}
 }
+
+// A batch with a limit never exceeds it if frames of data have at most Room bytes, and up to seven frames without data
+// are added while it is not Full. An empty one has Room. SetLimit(0) is BatchSize.
+func TestBatchKeepsToItsLimit(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, vectored := range []bool{false, true} {
+		for _, limit := range []int{1, wire.MinBatchLimit, 65, 100, 1000, 1200, 16 << 10, 60_000, wire.BatchSize, 1 << 20, 0} {
+			b := wire.NewBatch(vectored)
+			b.SetLimit(limit)
+			most := max(limit, wire.MinBatchLimit)
+			if limit == 0 || limit > wire.BatchSize {
+				most = wire.BatchSize
+			}
+			for range 200 {
+				if b.Full() || b.Room() < most-most/4 && b.Len() == 0 && most > 200 {
+					t.Fatalf("limit %d: an empty batch has room for %d bytes", limit, b.Room())
+				}
+				for !b.Full() {
+					if rng.IntN(2) == 0 {
+						for range 1 + rng.IntN(7) {
+							b.Frame(wire.Header{Version: wire.V1, Command: wire.NOP}, nil)
+						}
+					} else {
+						b.Begin(wire.Header{Version: wire.V1, Command: wire.PSH, StreamID: 1})
+						b.Payload(make([]byte, min(b.Room(), 1+rng.IntN(most))))
+						b.End()
+						b.Frame(wire.Header{Version: wire.V1, Command: wire.FIN, StreamID: 1}, nil)
+						b.Frame(wire.Header{Version: wire.V1, Command: wire.FIN, StreamID: 1}, nil)
+					}
+					if b.Len() > most {
+						t.Fatalf("limit %d: a batch of %d bytes", limit, b.Len())
+					}
+				}
+				b.Release()
+			}
+		}
+	}
+}

@@ -56,6 +56,7 @@ type ends struct {
 	NapAfter time.Duration // after each Accept
 
 	MaxFrameSize     int
+	MaxWriteSize     int // 0 is no limit
 	MaxReceiveBuffer int
 	MaxSendBuffer    int
 	StreamSend       int  // MaxStreamSendBuffer
@@ -228,6 +229,9 @@ func (e *ends) draw(d draw, p *plan, streams int) {
 	default:
 		e.MaxFrameSize = 1 + int(d.upTo(wire.MaxPayload))
 	}
+	if d.chance(0.2) {
+		e.MaxWriteSize = max(wire.MinBatchLimit, e.MaxFrameSize+wire.HeaderSize) + int(d.upTo(64<<10))
+	}
 	e.MaxReceiveBuffer = session.DefaultMaxReceiveBuffer
 	if d.chance(0.6) {
 		e.MaxReceiveBuffer = 64<<10 + int(d.upTo(32<<20))
@@ -301,6 +305,7 @@ func (p *plan) config(end int, shared []*flow.Budget) *session.Config {
 	c := &session.Config{
 		Version:          p.Version,
 		MaxFrameSize:     e.MaxFrameSize,
+		MaxWriteSize:     e.MaxWriteSize,
 		MaxReceiveBuffer: e.MaxReceiveBuffer,
 		MaxSendBuffer:    e.MaxSendBuffer,
 		MaxStreamWindow:  e.MaxStreamWindow,
