@@ -43,6 +43,7 @@ type exchanging struct {
 	pending map[string]bool
 	notes   map[string]outcome
 	data    map[string][]byte
+	ids     map[string]uint32 // of the streams of ask
 	begun   time.Time
 }
 
@@ -141,7 +142,7 @@ func runExchange(t *testing.T, e exchange, version int, f fault, at int, after i
 		cc.Version, sc.Version = version, version
 		x := &exchanging{
 			c: client(t, e.transport(conns[0]), &cc), s: server(t, e.transport(conns[1]), &sc), fault: f, bare: e.bare, begun: time.Now(),
-			pending: map[string]bool{}, notes: map[string]outcome{}, data: map[string][]byte{},
+			pending: map[string]bool{}, notes: map[string]outcome{}, data: map[string][]byte{}, ids: map[string]uint32{},
 		}
 		check := e.run(x)
 		time.Sleep(allCallsEnd)
@@ -222,6 +223,9 @@ func (x *exchanging) ask(name string) error {
 		return err
 	}
 	defer st.Close()
+	x.mu.Lock()
+	x.ids[name] = st.ID()
+	x.mu.Unlock()
 	if _, err := st.Write([]byte("question")); err != nil {
 		return err
 	}
@@ -427,8 +431,8 @@ func closeExchange(x *exchanging) func(*testing.T, bool) {
 		// What the server had written has arrived: the answers, unless the questions had not. Over a transport with
 		// CloseWrite, nil does not say that if the peer does not close, or ends before.
 		proves := x.bare || x.fault == faultReset
-		for i, name := range []string{"a", "b"} {
-			answered := x.notes[fmt.Sprint("answering ", 2*i+1)]
+		for _, name := range []string{"a", "b"} {
+			answered := x.notes[fmt.Sprint("answering ", x.ids[name])]
 			if n.err == nil && proves && answered.err == nil && answered.after > 0 {
 				x.wantAnswers(t, true, name)
 			}
