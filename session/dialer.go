@@ -29,7 +29,7 @@ import (
 // ([Session.Draining]), it has used up its stream ids, it is older than MaxAge, or this side has called its
 // Shutdown, as Config.IdleTimeout does. A retired session ends through [Session.Shutdown], so its open streams go on.
 // It does not count against MaxSessions: there are never more retired sessions with open streams than there are
-// open streams.
+// open streams. If the peer drains, the Dialer gives it CloseTimeout to close the session, once all streams are closed.
 //
 // The Dialer pings each new session ([Session.Ping]), without waiting for the answer. If the peer is of this package,
 // the keep-alive knows from then on that the peer hangs when it is silent.

@@ -220,12 +220,37 @@ func (d *Dialer) watch(p *pooled) {
 	d.mu.Lock()
 	d.retire(p)
 	d.mu.Unlock()
+	p.s.awaitPeerShutdown()
 	_ = p.s.Shutdown(context.Background()) // its error is for nobody: the calls on the streams have theirs
 	stats := p.s.Stats()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.retired, p)
 	d.counts.ended.addCounters(stats)
+}
+
+// awaitPeerShutdown returns at once, unless the peer drains. Then it waits until no stream is open, and for up to
+// CloseTimeout until the peer has closed the session: if both sides close at the same time, the slower one may not
+// learn that its data has arrived.
+func (s *Session) awaitPeerShutdown() {
+	s.mu.Lock()
+	for s.peerDraining && s.phase < phaseClosing && len(s.streams) > 0 {
+		if s.drained == nil {
+			s.drained = make(chan struct{})
+		}
+		drained := s.drained
+		s.mu.Unlock()
+		select {
+		case <-drained:
+		case <-s.done:
+		}
+		s.mu.Lock()
+	}
+	yields := s.peerDraining && s.phase < phaseClosing
+	s.mu.Unlock()
+	if yields {
+		sleep(s.closeTimeout, s.done)
+	}
 }
 
 // An openState says how well a session can take one more stream.

@@ -81,6 +81,43 @@ func TestDialerLeavesASession(t *testing.T) {
 	}
 }
 
+// If the peer shuts the session down, the Dialer lets it close the session, so that its Shutdown knows that all has
+// arrived. If the peer does not close it, the Dialer does, CloseTimeout after the last stream was closed.
+func TestDialerLetsADrainingPeerClose(t *testing.T) {
+	for _, closes := range []bool{true, false} {
+		bubble(t, func(t *testing.T) {
+			p := newSite(t, simnet.Link{Delay: time.Second}, session.Config{KeepAlive: off})
+			d := p.dialer(t, &session.Dialer{Config: &session.Config{KeepAlive: off, CloseTimeout: time.Minute}})
+			st := openOn(t, d)
+			echoes(t, st)
+			var down []<-chan testutil.Result[struct{}]
+			for far := range p.listener.Sessions() {
+				if closes {
+					down = append(down, shutdown(far, context.Background()))
+				} else {
+					_ = far.Listener().Close()
+				}
+			}
+			s := sessionOf(t, st)
+			<-s.Draining()
+			time.Sleep(time.Hour)
+			echoes(t, st)
+			_ = st.Close()
+			elapsed := testutil.Clock()
+			<-s.Done()
+			if closes {
+				testutil.WantErr(t, "Err", s.Err(), io.EOF)
+				testutil.WantErr(t, "Shutdown of the peer", (<-down[0]).Err, nil)
+			} else {
+				testutil.WantErr(t, "Err", s.Err(), net.ErrClosed)
+			}
+			if took := elapsed(); closes != (took < time.Minute) {
+				t.Errorf("the session has ended after %v", took)
+			}
+		})
+	}
+}
+
 // A session that Config.IdleTimeout ends is left, and the next call dials at once.
 func TestDialerLeavesAnIdleSession(t *testing.T) {
 	for _, idle := range []time.Duration{200 * time.Millisecond, time.Minute} {
