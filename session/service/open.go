@@ -17,8 +17,9 @@ type Opener interface {
 // Open does not wait for the peer. It sends the header together with the data of the first Write, before a Read waits, and
 // after a millisecond at most. If the peer refuses the stream, Read and Write return a *[RefusedError].
 //
-// Open fails if name or metadata exceed the limits of this package, and as OpenStream of o does. It blocks as OpenStream
-// does, and while the session's buffer for unsent data has no room for the header; ctx ends both.
+// Open fails if name or metadata exceed the limits of this package, as OpenStream of o does, and as Write does if the stream
+// has ended already: with stream.ErrRefused if the session of the peer has refused it. It blocks as OpenStream does, and
+// while the session's buffer for unsent data has no room for the header; ctx ends both.
 func Open(ctx context.Context, o Opener, name string, metadata map[string]string) (*Stream, error) {
 	if err := checkHeader(name, metadata); err != nil {
 		return nil, err
