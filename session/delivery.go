@@ -42,9 +42,9 @@ const (
 	minDeliveryWait = 200 * time.Millisecond
 	// blindDeliveryWait is for a path whose round-trip time is unknown.
 	blindDeliveryWait = time.Second
-	// maxClosedWait is how long a session goes on at most after its peer has closed, so that the echo of the close signal
-	// is sent again if it is lost.
-	maxClosedWait = time.Second
+	// minClosedWait is how long a session goes on at least after its peer has closed, if the end of the transport does
+	// not follow: on a busy machine, the echo of the close signal may be lost and sent again so late.
+	minClosedWait = 2 * time.Second
 	// deliveryCheck is how often await looks for what no event tells: the transport's round-trip time, and whether
 	// anything was ever received.
 	deliveryCheck = 50 * time.Millisecond
@@ -150,8 +150,8 @@ func (d *delivery) wake() {
 }
 
 // handlePeerClose deals with the close signal: the peer's session reads and sends no more. If the end of the transport
-// does not follow, the session ends by itself. Until then the transport stays open, so that the echo is sent,
-// again if it is lost.
+// does not follow, the session ends by itself. Until then the transport stays open, so that the echo is sent
+// again if it is lost: the peer waits for it, and would not know.
 func (s *Session) handlePeerClose() {
 	s.mu.Lock()
 	s.notePeerDraining()
@@ -159,7 +159,7 @@ func (s *Session) handlePeerClose() {
 	s.out.sendOwn(ownCloseEcho)
 	if d := s.delivery(); d != nil && d.peerClosed.CompareAndSwap(false, true) {
 		wait, _ := d.wait()
-		time.AfterFunc(min(wait, maxClosedWait), func() { s.end(io.EOF) })
+		time.AfterFunc(min(max(wait, minClosedWait), s.closeTimeout), func() { s.end(io.EOF) })
 	}
 }
 
@@ -260,7 +260,7 @@ func (d *delivery) await(done <-chan struct{}, timeout <-chan time.Time) bool {
 		case <-d.changed:
 		case <-check.C:
 		case <-done:
-			return false
+			return d.peerClosed.Load() && !s.wasCutShort() // it would not have read any more
 		case <-timeout:
 			return d.peerClosed.Load()
 		}

@@ -4,6 +4,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/smuxkit/smuxkit/stream"
 	"github.com/smuxkit/smuxkit/wire"
 )
 
@@ -52,7 +53,7 @@ func (d *delivery) awaitKCP(sent time.Duration, done <-chan struct{}, timeout <-
 		case <-d.changed:
 		case <-check.C:
 		case <-done:
-			return false
+			return d.peerClosed.Load() && !s.wasCutShort()
 		case <-timeout:
 			return d.peerClosed.Load()
 		}
@@ -74,16 +75,12 @@ func (d *delivery) judgeKCP(sent, since time.Duration) verdict {
 	if d.peerClosed.Load() || d.answers.Load() && !late {
 		return unproven
 	}
-	if _, idle := d.s.out.idle(); !idle && !late {
-		return unproven // the close signal is being sent
-	}
-	d.s.keepalive.stop()
-	d.s.out.stop(net.ErrClosed)
-	_, idle := d.s.out.idle()
+	acknowledged := false
+	asked := d.s.out.pause(func() { acknowledged = d.isAcknowledged() })
 	switch {
-	case idle && d.isAcknowledged():
+	case acknowledged:
 		return delivered
-	case late && !d.answers.Load():
+	case late && asked && !d.answers.Load():
 		return unsure
 	}
 	return unproven
@@ -91,7 +88,7 @@ func (d *delivery) judgeKCP(sent, since time.Duration) verdict {
 
 // isAcknowledged reports whether the peer's host has acknowledged everything that was written to a KCP transport. No
 // method of it tells so. But Write waits while as many packets as the send window has are not acknowledged, so a Write
-// with a window of one packet succeeds only then. The session writes nothing any more.
+// with a window of one packet succeeds only then. Nobody else writes meanwhile.
 func (d *delivery) isAcknowledged() bool {
 	nop := wire.Header{Version: d.s.version(), Command: wire.NOP}.Append(nil)
 	d.kcp.SetWindowSize(1, 0)
@@ -100,4 +97,29 @@ func (d *delivery) isAcknowledged() bool {
 	d.kcp.SetWindowSize(kcpWindow, 0)
 	_ = d.kcp.SetWriteDeadline(time.Time{})
 	return err == nil
+}
+
+// pause calls f while nobody writes, unless frames are queued or being written: then it does nothing and returns
+// false. f may wait for a short time, and must not use the writer.
+func (w *writer) pause(f func()) bool {
+	if !w.takeIdle() {
+		return false
+	}
+	f()
+	w.mu.Lock()
+	w.free()
+	w.mu.Unlock()
+	w.start(w.claimQueued(stream.SendSoon)) // what was queued meanwhile
+	return true
+}
+
+// takeIdle takes the role for pause.
+func (w *writer) takeIdle() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.role != roleFree || w.err != nil || !w.sched.Empty() {
+		return false
+	}
+	w.role = roleHeld
+	return true
 }

@@ -9,6 +9,9 @@
 // The Rust crates smux and async_smux are driven by a program in the folder rust, which the tests build where cargo is
 // installed (rust_test.go). Where it is not, their tests are skipped.
 //
+// Whole transfers and Session.Close also run over TLS, WebSocket and KCP (transports_test.go, kcp_test.go), toward
+// sessions of both implementations.
+//
 // Payloads are random and differ from run to run. A failing test logs its seed; -seed runs it again with the same
 // sizes and bytes.
 //
