@@ -18,7 +18,8 @@ const (
 )
 
 // SetMaxWindow sets the largest window that Resize commits to one stream from now on. The
-// default is [DefaultMaxWindow].
+// default is [DefaultMaxWindow]. Below [InitialWindow], each new stream has to tell its peer, as
+// [ReceiveWindow.Open] reports. No window is smaller than [MinWindow].
 func (a *Account) SetMaxWindow(n int) { a.maxWindow.Store(int64(n)) }
 
 // Resize implements [Allocator]. The sum of all committed windows never exceeds seven
@@ -30,6 +31,7 @@ func (a *Account) SetMaxWindow(n int) { a.maxWindow.Store(int64(n)) }
 // to half of all that is left. So streams that open and stay idle cannot keep other
 // streams from growing.
 func (a *Account) Resize(have, want int) int {
+	opening := have == 0 && want == InitialWindow // also if maxWindow is smaller
 	want = min(want, int(a.maxWindow.Load()))
 	if want <= have {
 		want = max(0, want)
@@ -37,7 +39,6 @@ func (a *Account) Resize(have, want int) int {
 		return want
 	}
 	b := a.budget
-	opening := have == 0 && want == InitialWindow
 	for {
 		total := b.committed.Load()
 		more := b.available(total, opening)

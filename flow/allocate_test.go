@@ -305,3 +305,32 @@ func TestResizeNeverExceedsTheBudget(t *testing.T) {
 		}
 	}
 }
+
+// With a largest window below InitialWindow, a new stream gets that, and has to tell its peer. It still gets no more
+// than its share of the first quarter, and causes no pressure.
+func TestSmallMaxWindowBoundsNewStreams(t *testing.T) {
+	for _, most := range []int{1, flow.MinWindow, flow.MinWindow + 1, 65_535, 65_536, flow.InitialWindow - 1} {
+		account := flow.NewAccount(32 << 20)
+		account.SetMaxWindow(most)
+		account.OnPressure(func() { t.Error("a stream that only opens asks for idle windows") })
+		want := max(flow.MinWindow, (most-1)|1)
+		last := want
+		for i := range 10_000 {
+			var w flow.ReceiveWindow
+			if !w.Open(account) {
+				t.Fatalf("%d: no update is due", most)
+			}
+			if i == 0 && w.Window() != want || w.Window() > last {
+				t.Fatalf("%d: stream %d gets a window of %d", most, i, w.Window())
+			}
+			if last = w.Window(); last == want && i == 0 {
+				if _, window := w.Update(account, 0); int(window) != want {
+					t.Errorf("%d: the update says %d", most, window)
+				}
+			}
+		}
+		if got, limit := account.Budget().Committed(), committable(account.Budget())/4; got > limit {
+			t.Errorf("%d: %d bytes are committed to new streams, want at most %d", most, got, limit)
+		}
+	}
+}

@@ -53,7 +53,7 @@ func (o *offsets) gain() int32 {
 // follows from it.
 func (o *offsets) nextUpdate() (size, limit uint32) {
 	size = oddSize(o.size())
-	if o.read+size+1 == o.limit.value() {
+	if size != o.window.value() && o.read+size+1 == o.limit.value() {
 		size++ // rounding must not lower the limit
 	}
 	return size, o.read + size

@@ -51,9 +51,10 @@ const (
 )
 
 const (
-	// minWindow is the smallest window. A stream without a window could never show
-	// that it needs one. A window of this size is not committed.
-	minWindow = 16<<10 - 1
+	// MinWindow is the smallest window of a [ReceiveWindow]. A stream without a window
+	// could never show that it needs one. A window of this size is not committed.
+	MinWindow = 16<<10 - 1
+	minWindow = MinWindow
 	// maxWindow keeps the signed comparisons of both ends right.
 	maxWindow = 1 << 30
 	// maxUntested is the largest window until the round trip is known well. A larger

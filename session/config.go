@@ -42,6 +42,7 @@ const (
 	minReceiveBuffer = wire.MaxPayload + 1
 	minSendBuffer    = 1 << 10
 	maxReceiveBuffer = min(1<<40, math.MaxInt)
+	minStreamWindow  = flow.MinWindow + 1
 	maxStreamWindow  = 1 << 30
 )
 
@@ -120,8 +121,13 @@ type Config struct {
 	MaxStreamSendBuffer int
 
 	// MaxStreamWindow limits the receive window of a stream in version 2, in bytes. The window begins with
-	// 262,144 bytes, and grows as far as the path and the reader can use it. From 262,144 to 2^30; the default
+	// 262,144 bytes, and grows as far as the path and the reader can use it. From 16,384 to 2^30; the default
 	// is 16 MiB.
+	//
+	// The protocol has each peer send 262,144 bytes on a new stream before it waits for an update. With a smaller
+	// MaxStreamWindow, which is for small devices, an update follows the SYN of each stream at once, whichever side
+	// opens it. What the peer has sent before the update arrives is accepted, and counts for MaxReceiveBuffer, which
+	// bounds the memory in any case. After that, a stream holds at most MaxStreamWindow unread bytes.
 	MaxStreamWindow int
 
 	// StallTimeout aborts streams that nobody reads, if they stop the others. It runs while the session does not
@@ -280,7 +286,7 @@ func (c *Config) Validate() error {
 	within("MaxReceiveBuffer", d.MaxReceiveBuffer, minReceiveBuffer, maxReceiveBuffer)
 	within("MaxSendBuffer", d.MaxSendBuffer, minSendBuffer, maxReceiveBuffer)
 	within("MaxStreamSendBuffer", d.MaxStreamSendBuffer, stream.MinMaxSendBuffer, stream.MaxMaxSendBuffer)
-	within("MaxStreamWindow", d.MaxStreamWindow, flow.InitialWindow, maxStreamWindow)
+	within("MaxStreamWindow", d.MaxStreamWindow, minStreamWindow, maxStreamWindow)
 	within("AcceptBacklog", d.AcceptBacklog, 0, 1<<30)
 	within("MaxStreams", d.MaxStreams, 1, 1<<30)
 	notNegative := func(field string, d time.Duration) {

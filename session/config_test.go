@@ -47,8 +47,8 @@ func TestConfigErrorNamesTheFieldAndItsLimits(t *testing.T) {
 		{"a frame that does not fit", session.Config{MaxWriteSize: 1000, MaxFrameSize: 993}, []string{"MaxWriteSize", "1000", "MaxFrameSize", "993"}},
 		{"MaxReceiveBuffer", session.Config{MaxReceiveBuffer: 65535}, []string{"MaxReceiveBuffer", "65535", "65536"}},
 		{"MaxReceiveBuffer below 0", session.Config{MaxReceiveBuffer: -1}, []string{"MaxReceiveBuffer", "-1", "65536"}},
-		{"MaxStreamWindow", session.Config{MaxStreamWindow: 262143}, []string{"MaxStreamWindow", "262143", "262144", "1073741824"}},
-		{"MaxStreamWindow beyond", session.Config{MaxStreamWindow: 1<<30 + 1}, []string{"MaxStreamWindow", "1073741825", "262144", "1073741824"}},
+		{"MaxStreamWindow", session.Config{MaxStreamWindow: 16383}, []string{"MaxStreamWindow", "16383", "16384", "1073741824"}},
+		{"MaxStreamWindow beyond", session.Config{MaxStreamWindow: 1<<30 + 1}, []string{"MaxStreamWindow", "1073741825", "16384", "1073741824"}},
 		{"AcceptBacklog", session.Config{AcceptBacklog: -1}, []string{"AcceptBacklog", "-1", "0"}},
 		{"AcceptBacklog beyond", session.Config{AcceptBacklog: math.MaxInt32}, []string{"AcceptBacklog", "2147483647", "0", "1073741824"}},
 		{"MaxStreams", session.Config{MaxStreams: -7}, []string{"MaxStreams", "-7", "1"}},
@@ -119,7 +119,7 @@ func TestConfigLimitsAreAllowed(t *testing.T) {
 	for _, cfg := range []*session.Config{
 		nil,
 		{},
-		{Version: 1, MaxFrameSize: 1, MaxReceiveBuffer: 65536, MaxStreamWindow: 262144, AcceptBacklog: 1, MaxStreams: 1, CloseTimeout: 1, LingerTimeout: 1, WriteTimeout: 1, MaxSendBuffer: 1024, MaxStreamSendBuffer: 1024},
+		{Version: 1, MaxFrameSize: 1, MaxReceiveBuffer: 65536, MaxStreamWindow: 16384, AcceptBacklog: 1, MaxStreams: 1, CloseTimeout: 1, LingerTimeout: 1, WriteTimeout: 1, MaxSendBuffer: 1024, MaxStreamSendBuffer: 1024},
 		{Version: 2, MaxFrameSize: 65535, MaxStreamWindow: 1 << 30, AcceptBacklog: 1 << 30, MaxStreams: 1 << 30, CloseTimeout: math.MaxInt64, LingerTimeout: math.MaxInt64, WriteTimeout: math.MaxInt64, MaxStreamSendBuffer: 1 << 29},
 		{KeepAlive: keepalive.Off{}},
 		{MaxWriteSize: 64},
@@ -137,7 +137,7 @@ func TestConfigLimitsAreAllowed(t *testing.T) {
 // Sessions work with each field at its limit.
 func TestSessionsWorkAtTheConfigsLimits(t *testing.T) {
 	for _, cfg := range []session.Config{
-		{MaxFrameSize: 1, MaxReceiveBuffer: 65536, MaxStreamWindow: 262144, AcceptBacklog: 1, MaxStreams: 1},
+		{MaxFrameSize: 1, MaxReceiveBuffer: 65536, MaxStreamWindow: 16384, AcceptBacklog: 1, MaxStreams: 1},
 		{MaxFrameSize: 65535, MaxStreamWindow: 1 << 30, AcceptBacklog: 1 << 30, MaxStreams: 1 << 30, CloseTimeout: math.MaxInt64},
 		{Budget: flow.NewBudget(1)},
 		{MaxStreamSendBuffer: 1 << 10},

@@ -292,5 +292,5 @@ func ExampleConfig() {
 	fmt.Println((&session.Config{Version: 3, MaxStreamWindow: 1000}).Validate())
 	// Output:
 	// session: bad Config: Version is 3, must be from 0 to 2
-	// MaxStreamWindow is 1000, must be from 262144 to 1073741824
+	// MaxStreamWindow is 1000, must be from 16384 to 1073741824
 }

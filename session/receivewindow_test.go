@@ -57,7 +57,8 @@ func TestPeerMayUseItsWindowToTheLastByte(t *testing.T) {
 	}{
 		{"defaults", session.Config{}},
 		{"a small budget lowers the window", session.Config{MaxReceiveBuffer: 64 << 10}},
-		{"the smallest largest window", session.Config{MaxStreamWindow: 262144}},
+		{"a window that does not grow", session.Config{MaxStreamWindow: 262144}},
+		{"a window below that of the protocol", session.Config{MaxStreamWindow: 100_000}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			eachRole(t, func(t *testing.T, r role) {

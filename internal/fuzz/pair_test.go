@@ -187,6 +187,7 @@ func newPair(t *testing.T, header step) *pair {
 		cfg.ReceiveRate = flow.Rate{BytesPerSecond: 500_000, Burst: 1000}
 	case "small":
 		cfg.MaxStreamSendBuffer = 1024
+		cfg.MaxStreamWindow = 20_000
 		cfg.MaxWriteSize = max(300, cfg.MaxFrameSize+8)
 	}
 	if p.nop {

@@ -18,6 +18,8 @@ var settings = []setting{
 	{name: "our frames of 512 bytes", ours: ourConfig{MaxFrameSize: 512}},
 	{name: "our frames of 65535 bytes", ours: ourConfig{MaxFrameSize: 65535}},
 	{name: "our small buffers", ours: ourConfig{MaxReceiveBuffer: 512 << 10, MaxStreamWindow: 256 << 10}},
+	{name: "our windows of 16 KiB", ours: ourConfig{MaxStreamWindow: 16 << 10}},
+	{name: "our windows of 100,000 bytes", ours: ourConfig{MaxStreamWindow: 100_000}},
 	{name: "our large buffers", ours: ourConfig{MaxReceiveBuffer: 256 << 20, MaxStreamWindow: 64 << 20}},
 	{
 		name:   "small buffers on both sides",

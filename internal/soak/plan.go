@@ -252,7 +252,7 @@ func (e *ends) draw(d draw, p *plan, streams int) {
 	}
 	e.MaxStreamWindow = session.DefaultMaxStreamWindow
 	if d.chance(0.5) {
-		e.MaxStreamWindow = flow.InitialWindow + int(d.upTo(32<<20))
+		e.MaxStreamWindow = flow.MinWindow + 1 + int(d.upTo(32<<20))
 	}
 	e.CloseTimeout = time.Minute
 	waits := p.Transport == "portable" && p.Disturbance == closing // until the peer has read everything
