@@ -195,11 +195,16 @@ func (s *Stream) AwaitAnswer(ctx context.Context) error {
 		return s.opError("read", ctx.Err())
 	}
 	defer func() { <-s.turn }()
-	stop := context.AfterFunc(ctx, s.interrupt)
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		s.interrupt()
+		close(interrupted)
+	})
 	err := s.readAnswer()
 	if stop() {
 		return err
 	}
+	<-interrupted // or else it would end later calls
 	s.deadlineMu.Lock()
 	defer s.deadlineMu.Unlock()
 	s.endInterrupt()
