@@ -118,12 +118,13 @@ type wanted struct {
 }
 
 // hasFailed reports whether a call that is to fail fast has to: a dial has failed since it began, or the pause after one
-// is not over. The caller holds d.mu.
+// is not over. If another dial has succeeded since, its session has gone already, and there is no error: then the call
+// waits for the next dial. The caller holds d.mu.
 func (w *wanted) hasFailed(x *dialing) bool {
 	if !w.begun {
 		w.begun, w.failures = true, x.total
 	}
-	return x.state == dialPaused || x.total > w.failures
+	return x.err != nil && (x.state == dialPaused || x.total > w.failures)
 }
 
 // wait returns a channel that is closed when calls have to look again. The caller holds d.mu.
