@@ -66,8 +66,8 @@ type Listener struct {
 	handshakes int                 // how many of them are in placeHandshake
 	active     int                 // and in placeActive
 	turns      []*place            // the next that Accept looks at
-	waiting    sync.Cond           // turns has become longer, or Accept may fail; for Shutdown, handshakes is smaller
-	room       sync.Cond           // places has become smaller, or phase has changed
+	waiting    sync.Cond           // turns has become longer, or Accept may fail; Signal is for one call of Accept
+	room       sync.Cond           // places or handshakes has become smaller, or phase has changed
 	stopping   chan struct{}       // closed with listenerClosed
 	counts     listenerCounts
 }

@@ -121,8 +121,12 @@ func (p *place) handshake(conn net.Conn) {
 		return
 	}
 	s.attach(p)
-	if l.isStopped() {
+	switch l.currentPhase() {
+	case listenerClosed:
 		s.stopAccepting()
+	case listenerClosedNow: // CloseNow may have been too early to find the session
+		_ = s.CloseNow()
+	case listenerNew, listenerOpen:
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
 	"time"
 )
 
@@ -90,7 +91,7 @@ func (p *place) activate(s *Session) {
 	p.s, p.state = s, placeActive
 	l.handshakes--
 	l.active++
-	l.waiting.Broadcast() // for Shutdown
+	l.room.Broadcast() // for Shutdown
 }
 
 // fail removes a place whose handshake has failed.
@@ -101,8 +102,8 @@ func (p *place) fail() {
 	l.handshakes--
 	l.counts.failed++
 	delete(l.places, p)
-	l.room.Signal()
-	l.waiting.Broadcast()
+	l.room.Broadcast()    // for Shutdown, too
+	l.waiting.Broadcast() // Accept may fail now
 }
 
 // handleChange gives the session a turn: it has a stream that waits, or it may have no more streams. The session calls it
@@ -176,7 +177,7 @@ func (p *place) handleEnd(waiting bool) {
 
 // nextTurn waits until it is the turn of a session.
 func (l *Listener) nextTurn(ctx context.Context) (p *place, err error) {
-	ctxErr := l.await(ctx, func() bool {
+	ctxErr := l.await(ctx, &l.waiting, func() bool {
 		switch {
 		case l.phase == listenerClosedNow:
 			err = net.ErrClosed
@@ -197,8 +198,8 @@ func (l *Listener) nextTurn(ctx context.Context) (p *place, err error) {
 }
 
 // await waits until ready returns true, and then returns nil, or until ctx ends, and then returns its error. It calls
-// ready with l.mu held, each time l.waiting is woken.
-func (l *Listener) await(ctx context.Context, ready func() bool) error {
+// ready with l.mu held, each time c is woken.
+func (l *Listener) await(ctx context.Context, c *sync.Cond, ready func() bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -209,23 +210,23 @@ func (l *Listener) await(ctx context.Context, ready func() bool) error {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			ended = err
-			l.waiting.Broadcast() // all: a Signal may have woken this call, which will not take the turn
+			c.Broadcast() // all: a Signal may have woken this call, which will not take the turn
 		})
 		defer stop()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for ended == nil && !ready() {
-		l.waiting.Wait()
+		c.Wait()
 	}
 	return ended
 }
 
-// isStopped reports whether l accepts no more transports.
-func (l *Listener) isStopped() bool {
+// currentPhase returns the phase.
+func (l *Listener) currentPhase() listenerPhase {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.phase >= listenerClosed
+	return l.phase
 }
 
 // Close stops accepting transports and streams, and nothing else: it closes the net.Listener, and drains each session as
@@ -294,7 +295,8 @@ func (l *Listener) Shutdown(ctx context.Context) error {
 	shutdown := func(s *Session) error { return s.Shutdown(ctx) }
 	first := l.list()
 	err = errors.Join(err, endAll(first, shutdown))
-	if werr := l.await(ctx, func() bool { return l.handshakes == 0 }); werr != nil {
+	settled := func() bool { return l.handshakes == 0 || l.phase == listenerClosedNow }
+	if werr := l.await(ctx, &l.room, settled); werr != nil {
 		return l.opError("shutdown", werr)
 	}
 	return errors.Join(err, endAll(l.list(), shutdown))
@@ -308,6 +310,7 @@ func (l *Listener) CloseNow() error {
 	l.mu.Lock()
 	l.phase = listenerClosedNow
 	l.waiting.Broadcast()
+	l.room.Broadcast()
 	l.mu.Unlock()
 	l.cancelHandshakes()
 	return errors.Join(err, endAll(l.list(), (*Session).CloseNow))
