@@ -45,7 +45,7 @@ const (
 // newIdleWatch returns a watch for a session whose IdleTimeout is timeout.
 func newIdleWatch(s *Session, timeout time.Duration) *idleWatch {
 	if timeout > 0 {
-		timeout = max(timeout, stream.MinIdleTimeout)
+		timeout = min(max(timeout, stream.MinIdleTimeout), 1<<62) // so that no sum of times overflows
 	}
 	return &idleWatch{s: s, timeout: timeout}
 }

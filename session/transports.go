@@ -118,7 +118,7 @@ func (l *Listener) AcceptStream(ctx context.Context) (*stream.Stream, error) {
 
 // Addr returns the address of the net.Listener.
 func (l *Listener) Addr() net.Addr {
-	if l.Listener == nil {
+	if l.Listener == nil || isNil(l.Listener) {
 		return noAddr{}
 	}
 	return l.Listener.Addr()

@@ -177,7 +177,10 @@ func TestListenerCloseBeforeUse(t *testing.T) {
 			_, err := l.Accept()
 			testutil.WantErr(t, "Accept", err, net.ErrClosed)
 			testutil.WantErr(t, "Close of the net.Listener", sim.Close(), net.ErrClosed)
-			testutil.WantErr(t, "ending nothing", end(&session.Listener{}), nil)
+			for _, l := range []*session.Listener{{}, {Listener: (*net.TCPListener)(nil)}} {
+				testutil.WantErr(t, "ending nothing", end(l), nil)
+				testutil.WantErr(t, "Accept", second(l.Accept()), net.ErrClosed)
+			}
 		})
 	}
 }

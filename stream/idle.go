@@ -20,6 +20,14 @@ func (idleError) Temporary() bool { return false }
 // MinIdleTimeout is the shortest idle time-out. A shorter one that is not 0 is taken for it.
 const MinIdleTimeout = time.Millisecond
 
+// maxIdleTimeout is what a longer one is taken for: 146 years, so that no sum of times overflows.
+const maxIdleTimeout time.Duration = 1 << 62
+
+// boundIdleTimeout returns the time-out that d, which is positive, is taken for.
+func boundIdleTimeout(d time.Duration) time.Duration {
+	return min(max(d, MinIdleTimeout), maxIdleTimeout)
+}
+
 // SetIdleTimeout sets the time after which the stream is closed if it is idle. It replaces [Shared].IdleTimeout, which
 // package session takes from its Config.StreamIdleTimeout, for this stream. 0 means never. The time counts from the call
 // on.
@@ -41,11 +49,14 @@ func (s *Stream) SetIdleTimeout(d time.Duration) error {
 	case !ok:
 		return s.opError("set", errors.ErrUnsupported)
 	}
+	if d > 0 {
+		d = boundIdleTimeout(d)
+	}
 	if !s.setIdleTimeout(d, w.Now()) {
 		return s.opError("set", net.ErrClosed)
 	}
 	if d > 0 {
-		w.WatchIdle(lookAfter(max(d, MinIdleTimeout)))
+		w.WatchIdle(lookAfter(d))
 	}
 	return nil
 }
@@ -56,9 +67,6 @@ func (s *Stream) setIdleTimeout(d, now time.Duration) bool {
 	defer s.mu.Unlock()
 	if s.closed != notClosed {
 		return false
-	}
-	if d > 0 {
-		d = max(d, MinIdleTimeout)
 	}
 	idle := s.ensureIdle()
 	idle.timeout, idle.since = d, now
@@ -79,7 +87,7 @@ func (s *Stream) ensureIdle() *idleTimeout {
 	if x.idle == nil {
 		x.idle = &idleTimeout{timeout: s.shared.IdleTimeout}
 		if x.idle.timeout > 0 {
-			x.idle.timeout = max(x.idle.timeout, MinIdleTimeout)
+			x.idle.timeout = boundIdleTimeout(x.idle.timeout)
 		}
 	}
 	return x.idle
