@@ -16,6 +16,7 @@
 //     are made of it.
 //   - [github.com/smuxkit/smuxkit/keepalive/heartbeat] measures round trips over any net.Conn, and says when an answer is
 //     missing.
+//   - [github.com/smuxkit/smuxkit/session/prom] exports the Stats of sessions to Prometheus. It is a module of its own.
 //
 // Some fields of session.Config have types of other packages:
 //
@@ -28,7 +29,8 @@
 //
 //   - [github.com/smuxkit/smuxkit/wire] encodes and decodes frames. Use it for proxies, tests and tools.
 //
-// The imports point downwards: session imports all other packages, stream imports flow and wire, and the rest import
-// none of the module. The programs in examples/ are there to be copied from. The files in docs/ describe the protocol
-// and other implementations of it, the architecture, flow control, and measurements.
+// The imports point downwards: session/prom imports session; session imports stream, flow, keepalive, shaper and wire;
+// session/service and stream/relay import stream; stream imports flow and wire; and the rest import none of these
+// packages. The programs in examples/ are there to be copied from. The files in docs/ describe the protocol and other
+// implementations of it, how to come from another library, the architecture, flow control, and measurements.
 package smuxkit

@@ -85,7 +85,9 @@
 //	stream.ErrLingerTimeout  from Stream.Flush: data was thrown away after Close, because it could not be sent
 //	stream.ErrStalled        Config.StallTimeout has aborted the stream
 //	flow.ErrWindow           the peer sent too far beyond the stream's window
+//	stream.ErrIdleTimeout    Config.StreamIdleTimeout or Stream.SetIdleTimeout has closed the stream
 //	ErrKeepAlive             the peer was silent for too long
+//	ErrIdleTimeout           no stream was open for Config.IdleTimeout
 //	ErrWriteTimeout          the transport took no data for Config.WriteTimeout
 //	ErrLingerTimeout         the transport took no data for Config.LingerTimeout, and data was thrown away
 //	ErrAnswerTimeout         the peer opens streams and does not read the refusals

@@ -14,7 +14,8 @@ import (
 )
 
 // A Session carries many streams over one transport. Both sides may open streams, and accept those that the other
-// side opens. All methods may be called concurrently.
+// side opens. All methods may be called concurrently. [Client] and [Server] return a Session; the zero value is of no
+// use.
 //
 // A Session is a net.Listener: Accept returns the streams that the peer opens, and Close ends all of them.
 // A server that closes its listener before it has sent its last answers, like http.Server, needs

@@ -99,7 +99,7 @@ func (s *Stream) closedErr() error {
 // CloseWrite closes the sending direction. It does not block. Write fails with [net.ErrClosed], and the peer reads
 // io.EOF after the data that was written. Reading goes on. CloseWrite returns nil; a second call does nothing.
 //
-// With [Shared].NoHalfClose, CloseWrite changes nothing and returns errors.ErrUnsupported, because the peer could not
+// With NoHalfClose of the session's Config, CloseWrite changes nothing and returns errors.ErrUnsupported, because the peer could not
 // answer any more.
 func (s *Stream) CloseWrite() error {
 	if s.shared.NoHalfClose {

@@ -8,8 +8,8 @@ import "io"
 //
 // WriteLazily copies p and never blocks. It fails as Write does. If there is no room for all of p, or if another Write is
 // in progress, or with a rate limit, it copies what it can, also nothing, and returns io.ErrShortWrite: then Write the
-// rest. A new stream has room for [Shared].MaxSendBuffer bytes, 130,736 by default, unless the session's buffer for unsent
-// data is full.
+// rest. A new stream has room for [Shared].MaxSendBuffer bytes (Config.MaxStreamSendBuffer of package session), 130,736
+// by default, unless the session's buffer for unsent data is full.
 func (s *Stream) WriteLazily(p []byte) (n int, err error) {
 	n, err = s.writeLazily(p)
 	if err != io.ErrShortWrite {

@@ -13,10 +13,10 @@ import (
 
 // A Stream is one stream of a session, and a net.Conn. All methods may be called concurrently. The bytes of one Write
 // are not mixed with those of another, and each Read gets bytes that no other Read gets. No call keeps a buffer of its
-// caller after it has returned.
-//
-// Inside, a Stream is two halves, each with its own state: [recvHalf] and [sendHalf].
+// caller after it has returned. OpenStream and AcceptStream of a session return a Stream; its zero value is of no use.
 type Stream struct {
+	// A Stream is two halves, each with its own state: recv and send.
+
 	shared   *Shared
 	notifier Notifier
 	id       uint32

@@ -18,7 +18,8 @@ const (
 
 // Write writes p to the stream. It returns when all of p was copied or handed to the transport. The caller may then
 // reuse p. The data will be sent, unless the session ends, the peer closes both directions, or its time after Close is
-// over (see [Shared].Linger). Write blocks while too much data waits to be sent (see [Shared].MaxSendBuffer). A long
+// over ([Shared].Linger, which package session takes from its Config.LingerTimeout). Write blocks while too much data
+// waits to be sent ([Shared].MaxSendBuffer, which package session takes from its Config.MaxStreamSendBuffer). A long
 // Write also blocks while the transport is full or, in version 2, the peer's window.
 //
 // Write fails with os.ErrDeadlineExceeded at its deadline, with [net.ErrClosed] after Close or CloseWrite, with

@@ -38,6 +38,9 @@ func main() {
 	listen := flag.String("listen", "", "near end: `address` of the SOCKS5 server")
 	via := flag.String("via", "", "near end: `address` of the far end")
 	flag.Parse()
+	if (*serve == "") == (*listen == "") || (*listen == "") != (*via == "") || flag.NArg() != 0 {
+		log.Fatal("give either -serve, or -listen and -via")
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	l, err := net.Listen("tcp", *serve+*listen) // one of them is empty
@@ -57,7 +60,9 @@ func far(ctx context.Context, l net.Listener) {
 	mux.Handle("connect", func(st *service.Stream) { connect(ctx, st) })
 	sessions := &session.Listener{Listener: l}
 	defer sessions.CloseNow()
-	log.Print(mux.Serve(ctx, sessions))
+	if err := mux.Serve(ctx, sessions); ctx.Err() == nil {
+		log.Print(err)
+	}
 }
 
 // connect connects one stream to its target.

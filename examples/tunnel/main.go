@@ -119,7 +119,9 @@ func agent(ctx context.Context, via, target string) error {
 	for ctx.Err() == nil {
 		s, err := d.Session(ctx) // dials, as often as it takes
 		if err != nil {
-			log.Print(err)
+			if ctx.Err() == nil {
+				log.Print(err)
+			}
 			continue
 		}
 		go func() {

@@ -4,7 +4,7 @@
 //	go run ./examples/web -connect 127.0.0.1:7000 -requests 1000
 //
 // Ctrl-C stops the server gracefully: it answers the requests that it has got. The client dials again when
-// the server is back, and loses no request.
+// the server is back, and loses no request, unless the server is away for more than 30 s (Dialer.WaitTimeout).
 package main
 
 import (

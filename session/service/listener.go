@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// Listen returns a net.Listener that accepts the streams of the service with that name, as *[Stream]s. Use it for
+// Listen returns a net.Listener that accepts the streams of the service with that name, as values of type *[Stream]. Use it for
 // http.Server and others that take a net.Listener. Streams wait until they are accepted; what limits them is
 // session.Config.MaxStreams. They are closed by those that accept them.
 //
