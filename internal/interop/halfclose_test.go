@@ -84,6 +84,7 @@ func TestTheirHalfCloseLetsOurAnswerArrive(t *testing.T) {
 
 // Data that is unread when both ends have closed can still be read.
 func TestUnreadDataSurvivesBothEndsClosing(t *testing.T) {
+	skipStandIn(t, "with itself may wait for ever")
 	// Less than the first window of version 2: nobody reads while it is sent.
 	const size = 250_000
 	for _, c := range []struct {
