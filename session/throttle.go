@@ -9,8 +9,8 @@ import (
 )
 
 // SetSendRate limits the rate at which the session writes to the transport, headers included, to r, in place of
-// [Config].SendRate or of the rate that was set before. The zero Rate is no limit. Each smaller piece of data that waits
-// for the old rate now waits for the new one, or for none. A write to the transport that has begun ends first; without
+// [Config].SendRate or of the rate that was set before. The zero Rate is no limit. Data that waits for the old rate now
+// waits for the new one, or goes on at once if there is none. A write to the transport that has begun ends first; without
 // a limit before, it has up to 65,400 bytes.
 //
 // Data that the old rate allows, and that was not sent, counts for the new one, up to its Burst: setting a rate again
