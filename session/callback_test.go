@@ -145,7 +145,7 @@ func TestCallbacksMayCallAnything(t *testing.T) {
 						call(t, c, out)
 					})
 					_, _ = out.Write([]byte("something to send"))
-					time.Sleep(15 * time.Second) // time for NOPs, and for a Close in Write, which waits for CloseTimeout
+					time.Sleep(20 * time.Second) // 10 s for a NOP, and 5 s for a Close that waits for CloseTimeout
 					select {
 					case <-done:
 					default:
