@@ -99,9 +99,8 @@ func serve(ctx context.Context, l, public net.Listener) error {
 
 // open opens a stream to the agent with the fewest. It goes to the next one if an agent drains.
 func open(ctx context.Context, agents *session.Listener) (net.Conn, error) {
-	for _, s := range slices.SortedFunc(agents.Sessions(), func(a, b *session.Session) int {
-		return cmp.Compare(a.NumStreams(), b.NumStreams())
-	}) {
+	fewest := func(a, b *session.Session) int { return cmp.Compare(a.NumStreams(), b.NumStreams()) }
+	for _, s := range slices.SortedFunc(agents.Sessions(), fewest) {
 		if st, err := s.OpenStream(ctx); err == nil {
 			return st, nil
 		}
