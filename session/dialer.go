@@ -38,7 +38,8 @@ import (
 //
 // After a dial that has failed, the Dialer waits before the next one: MinBackoff at first, then twice as long each
 // time, up to MaxBackoff, less a random part of up to a half. A session that ends within its first second, before the
-// peer has sent a frame, counts as a dial that has failed. The next dial begins when a call needs it.
+// peer has opened a stream or sent data or a window update, counts as a dial that has failed. The next dial begins when
+// a call needs it.
 //
 // Calls that need a session wait meanwhile, as [Dialer.OpenStream] describes. If there is a session, no call waits
 // for a dial that follows a failed one, or takes more than a second: then the sessions get more than

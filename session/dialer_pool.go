@@ -6,6 +6,8 @@ import (
 	"net"
 	"slices"
 	"time"
+
+	"github.com/smuxkit/smuxkit/wire"
 )
 
 // In this file, a Dialer chooses a session for each stream, and retires sessions.
@@ -22,15 +24,19 @@ type pooled struct {
 	retiring chan struct{} // closed by retire
 }
 
-// earlyEnd is how long a session must live to count as one that has worked, if its peer has sent no frame.
+// earlyEnd is how long a session must live to count as one that has worked, if its peer has used no stream.
 const earlyEnd = time.Second
 
-// worked reports whether the session shows that dialing works.
+// worked reports whether the session shows that dialing works: the peer has opened a stream, or sent data or a window
+// update. Signals and refusals do not count, because a server that rejects the session sends them, too.
 func (p *pooled) worked() bool {
-	return p.s.stats.framesReceived.Load() > 0 || !p.s.ended() && time.Since(p.begun) >= earlyEnd
+	x := &p.s.stats
+	n, frames := x.bytesReceived.Load(), x.framesReceived.Load()
+	hasPayload := frames > 0 && n > frames*wire.HeaderSize // without frames, n is that of another protocol
+	return x.streamsAccepted.Load() > 0 || hasPayload || !p.s.ended() && time.Since(p.begun) >= earlyEnd
 }
 
-// endedEarly reports whether the session has ended as if dialing had failed. A session that has worked has not.
+// endedEarly reports whether the session, which has not worked, has ended as if dialing had failed.
 func (p *pooled) endedEarly() bool {
 	if !p.s.ended() || time.Since(p.begun) >= earlyEnd {
 		return false
