@@ -180,12 +180,14 @@ type Config struct {
 	// StreamIdleTimeout closes streams that are idle for that long: no data is sent, arrives, or is read by the
 	// application, and none waits to be read or sent. [stream.Stream.SetIdleTimeout] describes it, and sets another time
 	// for one stream. Read and Write of a stream that was closed so fail with [stream.ErrIdleTimeout], and the peer reads
-	// io.EOF. Streams that wait for AcceptStream are closed, too. It is off by default, and at least a millisecond.
+	// io.EOF. Streams that wait for AcceptStream are closed, too. It is off by default. A shorter time counts as a
+	// millisecond.
 	StreamIdleTimeout time.Duration
 
 	// IdleTimeout ends a session that has no open streams for that long, or up to a quarter longer. It ends as by
 	// [Session.Shutdown], so no stream that the peer opens at the same time is lost, and with [ErrIdleTimeout] instead of
-	// net.ErrClosed. OpenStream fails with ErrShutdown meanwhile. It is off by default, and at least a millisecond.
+	// net.ErrClosed. OpenStream fails with ErrShutdown meanwhile. It is off by default. A shorter
+	// time counts as a millisecond.
 	IdleTimeout time.Duration
 
 	// NoHalfClose says that the peer has no half-close: its FIN ends both directions of a stream. Read returns the

@@ -45,7 +45,7 @@ func (s *Stream) SetIdleTimeout(d time.Duration) error {
 	w, ok := s.notifier.(IdleNotifier)
 	switch {
 	case d < 0:
-		return s.opError("set", errors.New("stream: the idle time-out must not be negative"))
+		return s.opError("set", errors.New("stream: idle timeout: must not be negative"))
 	case !ok:
 		return s.opError("set", errors.ErrUnsupported)
 	}
