@@ -49,8 +49,8 @@ type Listener struct {
 	// of transports are in a *net.OpError with the transport's addresses.
 	OnError func(err error)
 
-	// MaxSessions limits the transports. Those in their handshake count, and so do sessions that have ended with
-	// streams that wait to be accepted. At the limit, no transport is accepted until one has ended; those
+	// MaxSessions limits the transports. Those in their handshake count, and so do sessions that OnSession has rejected
+	// and that have not ended yet, and those that have ended with streams that wait to be accepted. At the limit, no transport is accepted until one has ended; those
 	// that come wait in the net.Listener. By default there is no limit.
 	MaxSessions int
 

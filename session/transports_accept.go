@@ -116,6 +116,9 @@ func (p *place) handshake(conn net.Conn) {
 	l := p.l
 	s, err := p.startSession(conn)
 	if err != nil {
+		if s != nil {
+			p.awaitEnd(s)
+		}
 		p.fail()
 		l.report(&net.OpError{Op: "handshake", Net: "smux", Source: conn.LocalAddr(), Addr: conn.RemoteAddr(), Err: err})
 		return
@@ -130,7 +133,16 @@ func (p *place) handshake(conn net.Conn) {
 	}
 }
 
-// startSession does the TLS handshake, starts the session and calls OnSession. If it fails, it closes conn.
+// awaitEnd waits for the end of a session that OnSession has rejected: until then it counts against MaxSessions.
+// After HandshakeTimeout, and at CloseNow, the session ends at once.
+func (p *place) awaitEnd(s *Session) {
+	stop := context.AfterFunc(p.ctx, func() { _ = s.CloseNow() })
+	defer stop()
+	<-s.Done()
+}
+
+// startSession does the TLS handshake, starts the session and calls OnSession. If it fails, it closes conn, or begins to
+// close the session, which it returns then.
 func (p *place) startSession(conn net.Conn) (*Session, error) {
 	if err := shakeHands(p.ctx, conn); err != nil {
 		_ = conn.Close()

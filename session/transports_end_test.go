@@ -2,8 +2,10 @@ package session_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/smuxkit/smuxkit/internal/testutil"
 	"github.com/smuxkit/smuxkit/session"
 	"github.com/smuxkit/smuxkit/stream"
+	"github.com/smuxkit/smuxkit/wire"
 )
 
 // After Close, transports are no longer accepted, peers are told to open no more streams, and Accept fails once those
@@ -183,4 +186,70 @@ func TestListenerCloseBeforeUse(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Sessions that OnSession rejects count against MaxSessions until they have ended, also toward peers that do nothing.
+// HandshakeTimeout and CloseNow end them.
+func TestListenerRejectedSessionsCountUntilTheirEnd(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var begun []*session.Session // guarded by mu
+		l, sim := listening(t, &session.Listener{
+			MaxSessions:      4,
+			HandshakeTimeout: 2 * time.Second,
+			Config:           &session.Config{KeepAlive: off, CloseTimeout: time.Hour},
+			OnSession: func(ctx context.Context, s *session.Session) error {
+				mu.Lock()
+				begun = append(begun, s)
+				mu.Unlock()
+				return errors.New("rejected") // Close then waits for the peer, which does nothing
+			},
+		})
+		accepting := acceptFrom(l)
+		for range 20 {
+			conn, err := sim.dial(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_, _ = conn.Write(testutil.NOP(wire.V2).Append(nil)) // the version
+		}
+		alive := func() (n int) {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, s := range begun {
+				if s.Err() == nil {
+					n++
+				}
+			}
+			return n
+		}
+		for range 5 {
+			synctest.Wait()
+			if n := alive(); n != 4 {
+				t.Errorf("%d rejected sessions are alive", n)
+			}
+			time.Sleep(2 * time.Second)
+		}
+		synctest.Wait()
+		if n := l.Stats().Failed; n != 20 || len(begun) != 20 {
+			t.Errorf("%d sessions have begun, %d have failed", len(begun), n)
+		}
+		conn, err := sim.dial(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_, _ = conn.Write(testutil.NOP(wire.V2).Append(nil))
+		synctest.Wait()
+		if n := alive(); n != 1 {
+			t.Errorf("%d sessions are alive", n)
+		}
+		testutil.WantErr(t, "CloseNow", l.CloseNow(), nil)
+		synctest.Wait()
+		if n := alive(); n != 0 {
+			t.Errorf("after CloseNow, %d sessions are alive", n)
+		}
+		testutil.WantErr(t, "Accept", (<-accepting).Err, net.ErrClosed)
+	})
 }

@@ -14,7 +14,7 @@ import (
 // happens.
 //
 //	placeHandshake --(OnSession has returned nil)--> placeActive --(Accept will return no more of its streams)--> placeDone
-//	placeHandshake --(it has failed)--> removed
+//	placeHandshake --(it has failed, and the session that OnSession has rejected has ended)--> removed
 //	placeActive, placeDone --(the session has ended, and no stream waits)--> removed
 type place struct {
 	l      *Listener

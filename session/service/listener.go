@@ -5,9 +5,10 @@ import (
 	"sync"
 )
 
-// Listen returns a net.Listener that accepts the streams of the service with that name, as values of type *[Stream]. Use it for
-// http.Server and others that take a net.Listener. Streams wait until they are accepted; what limits them is
-// session.Config.MaxStreams. They are closed by those that accept them.
+// Listen returns a net.Listener that accepts the streams of the service with that name, as values of type *[Stream]. Use
+// it for http.Server and others that take a net.Listener. Streams wait until they are accepted. What limits those of one
+// session is session.Config.MaxStreams. If 65,536 streams of all sessions wait, those of ended sessions included, further
+// ones are refused with [CodeUnavailable]. Streams are closed by those that accept them.
 //
 // Close of the Listener removes the service. Its Accept then fails with net.ErrClosed. Streams that wait are refused with
 // [CodeUnavailable], later ones with [CodeUnknown]. So call Shutdown of the session, or Close of its Listener, before
@@ -34,18 +35,26 @@ type listener struct {
 
 var _ target = (*listener)(nil)
 
-// take adds s to the queue.
+// maxQueue is how many streams wait to be accepted.
+var maxQueue = 64 << 10 // a variable for tests
+
+// take adds s to the queue, or refuses it.
 func (l *listener) take(s *Stream) {
-	l.mu.Lock()
-	closed := l.closed
-	if !closed {
-		l.queue = append(l.queue, s)
-		l.ready.Signal()
-	}
-	l.mu.Unlock()
-	if closed {
+	if !l.push(s) {
 		refuse(s, CodeUnavailable, "")
 	}
+}
+
+// push adds s to the queue, unless that is full, or the listener is closed.
+func (l *listener) push(s *Stream) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || len(l.queue) >= maxQueue {
+		return false
+	}
+	l.queue = append(l.queue, s)
+	l.ready.Signal()
+	return true
 }
 
 // Accept waits for a stream.

@@ -1,0 +1,8 @@
+package service
+
+// SetMaxQueue sets how many streams wait for a listener, and returns a function that resets it.
+func SetMaxQueue(n int) (reset func()) {
+	before := maxQueue
+	maxQueue = n
+	return func() { maxQueue = before }
+}
