@@ -16,6 +16,7 @@ import (
 
 	"github.com/smuxkit/smuxkit/flow"
 	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
 )
 
 // A client and a server talk over TCP.
@@ -272,6 +273,45 @@ func Example_flush() {
 	// Output:
 	// <nil>
 	// all is well <nil>
+}
+
+// A server closes streams that carry nothing for a minute, and a session without streams after 20 ms. One stream has a
+// time of its own.
+func ExampleConfig_idleTimeouts() {
+	ours, theirs := net.Pipe()
+	client, err := session.Client(ours, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	server, err := session.Server(theirs, &session.Config{
+		StreamIdleTimeout: time.Minute,
+		IdleTimeout:       20 * time.Millisecond,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	opened, err := client.OpenStream(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	accepted, err := server.AcceptStream(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := accepted.SetIdleTimeout(10 * time.Millisecond); err != nil {
+		log.Fatal(err)
+	}
+	_, err = accepted.Read(make([]byte, 1))
+	fmt.Println("the server reads an idle time-out:", errors.Is(err, stream.ErrIdleTimeout))
+	_, err = opened.Read(make([]byte, 1))
+	fmt.Println("the client reads:", err)
+	<-server.Done()
+	fmt.Println(server.Err())
+	// Output:
+	// the server reads an idle time-out: true
+	// the client reads: EOF
+	// session: idle timeout: no stream was open
 }
 
 // A server bounds the memory of all its sessions.

@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -63,14 +64,23 @@ func (l *rateLimit) current() *throttle { return l.now.Load() }
 // set changes the limit to r, and wakes the goroutine that waits for the one before.
 func (l *rateLimit) set(r flow.Rate, done <-chan struct{}) {
 	for {
-		old := l.now.Load()
-		if l.now.CompareAndSwap(old, newThrottle(r, old, done)) {
-			if old != nil {
-				close(old.replaced)
-			}
+		if old := l.now.Load(); old == nil && l.now.CompareAndSwap(nil, newThrottle(r, nil, done)) || old != nil && l.replace(old, r) {
 			return
 		}
 	}
+}
+
+// replace puts a throttle for r, or none, in the place of old, and reports whether old had that place.
+func (l *rateLimit) replace(old *throttle, r flow.Rate) bool {
+	old.mu.Lock()
+	defer old.mu.Unlock()
+	next := newThrottle(r, old, old.done)
+	if !l.now.CompareAndSwap(old, next) {
+		return false
+	}
+	old.next = next
+	close(old.replaced)
+	return true
 }
 
 // wait waits until a piece may go, or until the session has ended. It returns the throttle that allows the piece, or nil
@@ -91,6 +101,11 @@ type throttle struct {
 	piece    int // the size of a piece, in bytes
 	done     <-chan struct{}
 	replaced chan struct{} // closed when another throttle, or none, has taken the place of this one
+
+	// mu makes sure that each piece counts for this throttle before it is replaced, or for the next one. No other
+	// throttle's mu is taken under it.
+	mu   sync.Mutex
+	next *throttle // what has taken its place
 }
 
 const (
@@ -140,9 +155,18 @@ func (t *throttle) wait() bool {
 	}
 }
 
-// consume charges n bytes, which have gone, to the rate. A nil t is no limit.
+// consume charges n bytes, which have gone, to the rate. If t was replaced, it charges what has taken its place. A nil t
+// is no limit.
 func (t *throttle) consume(n int) {
-	if t != nil {
-		t.limiter.Reserve(n, time.Now())
+	for t != nil {
+		t = t.charge(n)
 	}
+}
+
+// charge charges n bytes to t, and returns what has taken its place.
+func (t *throttle) charge(n int) (next *throttle) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.limiter.Reserve(n, time.Now())
+	return t.next
 }

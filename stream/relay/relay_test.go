@@ -486,7 +486,9 @@ func TestJoinEndsWhenAPeerWithoutHalfCloseCloses(t *testing.T) {
 		client.Close()
 		r := <-joined
 		testutil.WantErr(t, "Join", r.Err, nil)
-		testutil.WantTime(t, "Join returned", r.After, time.Millisecond) // the FIN is sent lazily
+		if r.After > time.Millisecond { // the FIN is sent lazily, or together with another frame
+			t.Errorf("Join returned after %v", r.After)
+		}
 	})
 }
 
