@@ -23,8 +23,6 @@ type writeSizes struct {
 	limit int
 
 	mu      sync.Mutex
-	writes  int
-	bytes   int
 	largest int // of the messages
 	payload int // the largest of a frame
 }
@@ -32,8 +30,6 @@ type writeSizes struct {
 func (w *writeSizes) note(p []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.writes++
-	w.bytes += len(p)
 	w.largest = max(w.largest, len(p))
 	if len(p) > w.limit {
 		w.t.Errorf("a write of %d bytes, want at most %d", len(p), w.limit)
@@ -51,12 +47,12 @@ func (w *writeSizes) note(p []byte) {
 }
 
 // get returns what was noted, and begins again.
-func (w *writeSizes) get() (writes, bytes, largest, payload int) {
+func (w *writeSizes) get() (largest, payload int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	writes, bytes, largest, payload = w.writes, w.bytes, w.largest, w.payload
-	w.writes, w.bytes, w.largest, w.payload = 0, 0, 0, 0
-	return writes, bytes, largest, payload
+	largest, payload = w.largest, w.payload
+	w.largest, w.payload = 0, 0
+	return largest, payload
 }
 
 // busy lets two sessions do everything that sends frames: data both ways in Writes of several sizes, many streams that
@@ -124,7 +120,7 @@ func TestTransportWritesStayWithinMaxWriteSize(t *testing.T) {
 					}
 					busy(t, c, s, size)
 					testutil.WantErr(t, "Err", c.Err(), nil)
-					if _, _, largest, _ := sizes.get(); rate.BytesPerSecond == 0 && largest < limit-limit/8-16 {
+					if largest, _ := sizes.get(); rate.BytesPerSecond == 0 && largest < limit-limit/8-16 {
 						t.Errorf("the largest write has %d bytes, want about %d", largest, limit)
 					}
 					testutil.WantErr(t, "Close", c.Close(), nil)
@@ -153,7 +149,7 @@ func TestBulkDataFillsMaxWriteSize(t *testing.T) {
 				const size = 4 << 20
 				go func() { _, _ = writeN(out, size, 64<<10) }()
 				readN(t, in, size, nil)
-				_, _, largest, payload := sizes.get()
+				largest, payload := sizes.get()
 				if largest < sizes.limit*95/100 {
 					t.Errorf("the largest write has %d bytes, want about %d", largest, sizes.limit)
 				}
