@@ -66,3 +66,6 @@ func (t tapped) write(b *wire.Batch) (int, error) {
 	t.tap(b.AppendRest(nil, 0))
 	return t.transport.write(b)
 }
+
+// RoomForAnswers returns the channel on which the reader waits for room in the queue of refusals.
+func (s *Session) RoomForAnswers() <-chan struct{} { return s.out.roomForAnswers() }

@@ -143,12 +143,13 @@ func (w *writer) answersFull() bool {
 }
 
 // roomForAnswers returns a channel that is closed once the queue of answers is at most half full, or nothing can be
-// sent any more.
+// sent any more. Since the reader found the queue full, the writer may have sent all of it: nothing else would close the
+// channel then.
 func (w *writer) roomForAnswers() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	room := make(chan struct{})
-	if w.own.room = room; w.err != nil {
+	if w.own.room = room; w.err != nil || len(w.own.refusals) <= maxAnswers/2 {
 		w.own.resume()
 	}
 	return room

@@ -130,9 +130,22 @@ func TestPeerThatTakesNoRefusalsEndsItsSession(t *testing.T) {
 				if ne := net.Error(nil); !errors.As(err, &ne) || !ne.Timeout() {
 					t.Errorf("%v is no time-out", err)
 				}
+				testutil.WantErr(t, "Read", second(accept(t, s).Read(make([]byte, 1))), session.ErrAnswerTimeout)
 			}, "sim")
 		})
 	}
+}
+
+// A reader that has found the queue of refusals full goes on if the writer has sent them before it begins to wait.
+func TestReaderNeedsNoRoomInAnEmptyQueue(t *testing.T) {
+	eachRole(t, func(t *testing.T, r role) {
+		s, _ := r.start(t, session.Config{})
+		select {
+		case <-s.RoomForAnswers():
+		default:
+			t.Error("the reader would wait for ever")
+		}
+	})
 }
 
 // Two sessions that refuse each other's streams do not stop each other for ever. Mostly both soon wait for the other
