@@ -22,8 +22,8 @@ func idlePair(t *testing.T, version int, cfg session.Config) (c, s *session.Sess
 	return sessionsOver(t, simnet.Link{Delay: time.Millisecond}, &cfg, &session.Config{Version: version})
 }
 
-// Config.StreamIdleTimeout closes streams that are idle, and no others. Their calls fail with a time-out. The peer
-// reads io.EOF, and its Writes fail.
+// Config.StreamIdleTimeout closes streams that are idle, and no others. Their calls fail with a time-out. Half a round
+// trip later the peer reads io.EOF, its Writes fail, and its Done is closed.
 func TestStreamIdleTimeoutClosesIdleStreamsAlone(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		c, s := idlePair(t, version, session.Config{StreamIdleTimeout: time.Minute})
@@ -35,6 +35,8 @@ func TestStreamIdleTimeoutClosesIdleStreamsAlone(t *testing.T) {
 		}
 		elapsed := testutil.Clock()
 		reading := testutil.Background(func() (int, error) { return idle.Read(make([]byte, 1)) })
+		peerReading := testutil.BackgroundErr(func() error { return second(peers.Read(make([]byte, 1))) })
+		peerDone := testutil.BackgroundErr(func() error { <-peers.Done(); return nil })
 		for range 12 {
 			time.Sleep(10 * time.Second)
 			sendMessage(t, busyPeers, busy, 1)
@@ -45,6 +47,10 @@ func TestStreamIdleTimeoutClosesIdleStreamsAlone(t *testing.T) {
 			t.Errorf("Read failed after %v", r.After)
 		}
 		testutil.WantErr(t, "Write", second(idle.Write([]byte("x"))), stream.ErrIdleTimeout)
+		peerRead := <-peerReading
+		testutil.WantErr(t, "the peer's Read", peerRead.Err, io.EOF)
+		wantSoon(t, "the peer's Read", peerRead.After-r.After, time.Millisecond)
+		wantSoon(t, "the peer's Done", (<-peerDone).After-r.After, time.Millisecond)
 		wantEOF(t, peers)
 		testutil.WantErr(t, "the peer's Write", second(peers.Write([]byte("x"))), stream.ErrPeerClosed)
 		if got, err := unread.Read(make([]byte, 10)); got != 6 || err != nil {

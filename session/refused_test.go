@@ -247,7 +247,9 @@ func TestCutWithinARefusal(t *testing.T) {
 			if n == len(whole) {
 				want = stream.ErrRefused
 			}
+			elapsed := testutil.Clock()
 			testutil.WantErr(t, fmt.Sprintf("Read after %d bytes of a refusal", n), second(st.Read(make([]byte, 1))), want)
+			testutil.WantTime(t, fmt.Sprintf("Read after %d bytes of a refusal returned", n), elapsed(), 0)
 			<-s.Done()
 		}
 	})

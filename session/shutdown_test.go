@@ -117,7 +117,7 @@ func TestShutdownLetsNeitherSideOpenStreams(t *testing.T) {
 	})
 }
 
-// Shutdown ends with its context. The session then goes on, and opens no streams.
+// Shutdown ends with its context. The session then goes on, and neither side opens streams.
 func TestShutdownEndsWithItsContext(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		c, s := sessions(t, transport("sim"), session.Config{Version: version, KeepAlive: off})
@@ -141,12 +141,16 @@ func TestShutdownEndsWithItsContext(t *testing.T) {
 		testutil.WantErr(t, "Err", c.Err(), nil)
 		_, err := c.OpenStream(context.Background())
 		testutil.WantErr(t, "OpenStream", err, session.ErrShutdown)
+		_, err = s.OpenStream(context.Background())
+		testutil.WantErr(t, "the peer's OpenStream", err, session.ErrPeerShutdown)
 		go a.Write([]byte("still here"))
 		if _, err := io.ReadFull(b, make([]byte, 10)); err != nil {
 			t.Fatal(err)
 		}
 		a.Close()
 		testutil.WantErr(t, "Shutdown", c.Shutdown(context.Background()), nil)
+		_, err = s.Accept()
+		testutil.WantErr(t, "the peer's Accept", err, io.EOF)
 	})
 }
 

@@ -152,13 +152,21 @@ func stall(t *testing.T, cfg *session.Config) *stalled {
 }
 
 // Once the buffer has been full for StallTimeout, the fullest streams of those that nobody read are aborted, until
-// half of what these hold is free. Their readers get stream.ErrStalled, their peer learns that nobody will read
-// them, and an event reports them. The others go on and have lost nothing.
+// half of what these hold is free. Their readers get stream.ErrStalled, and an event reports them. Half a round trip later,
+// their peer reads io.EOF and learns that nobody will read them. The others go on and have lost nothing.
 func TestStallTimeoutAbortsTheFullestStreams(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version int) {
 		const after = 5 * time.Second
 		var ev events
+		elapsed := testutil.Clock()
 		x := stall(t, ev.config(version, after))
+		ends := map[string]<-chan testutil.Result[time.Duration]{
+			"the peer's Read": testutil.Background(func() (time.Duration, error) {
+				_, err := io.Copy(io.Discard, x.outs[0])
+				return elapsed(), err
+			}),
+			"the peer's Done": testutil.Background(func() (time.Duration, error) { <-x.outs[0].Done(); return elapsed(), nil }),
+		}
 		time.Sleep(after - 500*time.Millisecond)
 		if list, _ := ev.list(); len(list) > 0 {
 			t.Fatalf("events %v after less than %v", list, after)
@@ -187,6 +195,13 @@ func TestStallTimeoutAbortsTheFullestStreams(t *testing.T) {
 			t.Errorf("%d of %d bytes were freed, want half of them, and no more than that takes", freed, held)
 		}
 
+		for what, end := range ends {
+			r := <-end
+			testutil.WantErr(t, what, r.Err, nil)
+			if d := r.Value - at[0]; d < 50*time.Millisecond || d > 50*time.Millisecond+2*lazyFIN {
+				t.Errorf("%s after %v", what, d)
+			}
+		}
 		_, err := x.ins[0].Read(make([]byte, 1))
 		wantStalled(t, "Read", err)
 		_, err = x.ins[0].Write(make([]byte, 1))

@@ -209,6 +209,7 @@ func TestFlushEndsWithTheSession(t *testing.T) {
 					calls := []<-chan testutil.Result[struct{}]{flush(st), flush(st)}
 					synctest.Wait()
 					wantPending(t, "Flush", calls[0])
+					elapsed := testutil.Clock()
 					c.end(s, b)
 					check := func(err error) {
 						if c.want != nil {
@@ -223,6 +224,7 @@ func TestFlushEndsWithTheSession(t *testing.T) {
 					for _, call := range calls {
 						check((<-call).Err)
 					}
+					testutil.WantTime(t, "Flush returned", elapsed(), 0)
 					<-s.Done()
 					check(st.Flush(context.Background()))
 				})
@@ -256,8 +258,13 @@ func TestFlushSucceedsIfTheSessionsCloseDoes(t *testing.T) {
 					t.Fatal(err)
 				}
 				call := flush(a)
+				elapsed := testutil.Clock()
 				testutil.WantErr(t, name, end(c), nil)
-				testutil.WantErr(t, "Flush meanwhile", (<-call).Err, nil)
+				took, flushed := elapsed(), <-call
+				testutil.WantErr(t, "Flush meanwhile", flushed.Err, nil)
+				if tr.Bubble && flushed.After > took {
+					t.Errorf("Flush returned after %v, %s after %v", flushed.After, name, took)
+				}
 				testutil.WantErr(t, "Flush afterwards", a.Flush(context.Background()), nil)
 				if r := <-read; r.Err != nil || len(r.Value) != 100_000 {
 					t.Errorf("the peer has read %d bytes, %v", len(r.Value), r.Err)

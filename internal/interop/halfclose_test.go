@@ -61,6 +61,9 @@ func TestTheirHalfCloseLetsOurAnswerArrive(t *testing.T) {
 
 			mustWrite(t, "theirs", theirs, question)
 			mustCloseWrite(t, "theirs", theirs)
+			if n, err := theirs.Write([]byte("late")); n != 0 || err == nil {
+				t.Errorf("theirs: write after their half-close = %d, %v", n, err)
+			}
 			readAll(t, "ours", ours, question)
 
 			answered := make(chan struct{})

@@ -262,3 +262,46 @@ func TestPeersAreAsTheTableSays(t *testing.T) {
 		wantNoStreams(t, l)
 	})
 }
+
+// After our Close, their Write does what the table says for our FIN, and in version 2 it waits when the window is used up:
+// nobody reads.
+func TestTheirWriteAfterOurClose(t *testing.T) {
+	matrix(t, []setting{defaults}, func(t *testing.T, l *link) {
+		skipStandIn(t, "takes both places")
+		ours, theirs := connect(t, l.our(), l.their())
+		mustClose(t, "ours", ours)
+		for what, err := range map[string]error{"read": readErr(ours), "write": writeErr(ours)} {
+			if !errors.Is(err, net.ErrClosed) {
+				t.Errorf("ours: %s after close: %v", what, err)
+			}
+		}
+		readAll(t, "theirs", theirs, nil)
+		waits := l.version == 2 && l.peer.afterFIN == writesOn
+		if waits {
+			if err := theirs.SetWriteDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n, err := theirs.Write(make([]byte, firstWindow+100_000))
+		fails := l.peer.afterFIN == writesNothing || l.version == 2
+		if fails != (err != nil) || err != nil && timedOut(err) != waits {
+			t.Errorf("theirs: write = %d, %v; want that it fails: %v, by its deadline: %v", n, err, fails, waits)
+		}
+		if err := theirs.SetWriteDeadline(time.Time{}); err != nil {
+			t.Error(err)
+		}
+		mustClose(t, "theirs", theirs)
+		echo(t, l)
+		wantNoStreams(t, l)
+	})
+}
+
+func readErr(s muxStream) error {
+	_, err := s.Read(make([]byte, 1))
+	return err
+}
+
+func writeErr(s muxStream) error {
+	_, err := s.Write([]byte("x"))
+	return err
+}
