@@ -131,11 +131,14 @@ func (r *record) judgeClose(from, to *end) error {
 
 // judgeDoneEarly returns what is wrong if Done of an end is closed while nothing has ended its stream.
 func (p *pair) judgeDoneEarly(c *conduit) error {
-	for i, e := range c.ends {
+	c.mu.Lock()
+	ends := c.ends // a stream may be accepted meanwhile
+	c.mu.Unlock()
+	for i, e := range ends {
 		if e == nil || !e.isDone() {
 			continue
 		}
-		peer := c.ends[1-i]
+		peer := ends[1-i]
 		switch {
 		case e.closed.Load(), e.side.Err() != nil, p.broken(), p.shutdown, p.stalls, p.lingers:
 		case peer == nil: // it was refused
