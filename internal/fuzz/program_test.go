@@ -40,7 +40,7 @@ type operation struct {
 type kind []value
 
 type value struct {
-	number int
+	number int64
 	text   string
 }
 
@@ -52,7 +52,7 @@ type step struct {
 
 const maxArgs = 10
 
-func (s step) arg(i int) int { return s.args[i].number }
+func (s step) arg(i int) int { return int(s.args[i].number) }
 
 func (s step) duration(i int) time.Duration { return time.Duration(s.args[i].number) }
 
@@ -67,21 +67,21 @@ func (s step) String() string {
 // words are values with names. Their numbers count from 0.
 func words(names ...string) (k kind) {
 	for i, name := range names {
-		k = append(k, value{i, name})
+		k = append(k, value{int64(i), name})
 	}
 	return k
 }
 
 func numbers(ns ...int) (k kind) {
 	for _, n := range ns {
-		k = append(k, value{n, strconv.Itoa(n)})
+		k = append(k, value{int64(n), strconv.Itoa(n)})
 	}
 	return k
 }
 
 func durations(ds ...time.Duration) (k kind) {
 	for _, d := range ds {
-		k = append(k, value{int(d), d.String()})
+		k = append(k, value{int64(d), d.String()})
 	}
 	return k
 }
