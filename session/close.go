@@ -100,22 +100,11 @@ func (s *Session) shutdown(ctx context.Context, reason error) error {
 	}
 	s.mu.Unlock()
 	s.startDrain()
-	s.mu.Lock()
-	for s.phase == phaseShutdown && (len(s.streams) > 0 || s.drain != drainDone) {
-		if s.drained == nil {
-			s.drained = make(chan struct{})
-		}
-		drained := s.drained
-		s.mu.Unlock()
-		select {
-		case <-drained:
-		case <-s.done:
-		case <-ctx.Done():
-			return s.opError("shutdown", ctx.Err())
-		}
-		s.mu.Lock()
+	if !s.awaitDrained(ctx.Done(), func() bool {
+		return s.phase == phaseShutdown && (len(s.streams) > 0 || s.drain != drainDone)
+	}) {
+		return s.opError("shutdown", ctx.Err())
 	}
-	s.mu.Unlock()
 	err := s.close(reason)
 	if err == nil && !ended && s.wasCutShort() {
 		err = s.opError("shutdown", ErrNotFlushed)

@@ -246,12 +246,18 @@ func (d *delivery) await(done <-chan struct{}, timeout <-chan time.Time) bool {
 		return s.endWriting(done, timeout) // nothing was sent lately
 	}
 	s.out.sendOwn(ownClose)
+	return d.awaitVerdict(done, timeout, func() verdict { return d.judge(sent) })
+}
+
+// awaitVerdict waits until judge gives a verdict. It looks at each change and, for what no event tells, each
+// deliveryCheck. The rest is as for await.
+func (d *delivery) awaitVerdict(done <-chan struct{}, timeout <-chan time.Time, judge func() verdict) bool {
 	check := time.NewTicker(deliveryCheck)
 	defer check.Stop()
 	for {
-		switch d.judge(sent) {
+		switch judge() {
 		case delivered:
-			return s.endWriting(done, timeout)
+			return d.s.endWriting(done, timeout)
 		case unsure:
 			return false
 		case unproven:
@@ -260,7 +266,7 @@ func (d *delivery) await(done <-chan struct{}, timeout <-chan time.Time) bool {
 		case <-d.changed:
 		case <-check.C:
 		case <-done:
-			return d.peerClosed.Load() && !s.wasCutShort() // it would not have read any more
+			return d.peerClosed.Load() && !d.s.wasCutShort() // it would not have read any more
 		case <-timeout:
 			return d.peerClosed.Load()
 		}

@@ -123,7 +123,7 @@ type wanted struct {
 	failures uint64
 }
 
-// hasFailed reports whether a call that is to fail fast has to: a dial has failed since it began, or the pause after one
+// hasFailed reports whether a call must fail fast: a dial has failed since it began, or the pause after one
 // is not over. If another dial has succeeded since, its session has gone already, and there is no error: then the call
 // waits for the next dial. The caller holds d.mu.
 func (w *wanted) hasFailed(x *dialing) bool {
@@ -240,21 +240,11 @@ func (d *Dialer) watch(p *pooled) {
 // CloseTimeout until the peer has closed the session: if both sides close at the same time, the slower one may not
 // learn that its data has arrived.
 func (s *Session) awaitPeerShutdown() {
-	s.mu.Lock()
-	for s.peerDraining && s.phase < phaseClosing && len(s.streams) > 0 {
-		if s.drained == nil {
-			s.drained = make(chan struct{})
-		}
-		drained := s.drained
-		s.mu.Unlock()
-		select {
-		case <-drained:
-		case <-s.done:
-		}
-		s.mu.Lock()
-	}
-	yields := s.peerDraining && s.phase < phaseClosing
-	s.mu.Unlock()
+	yields := false
+	s.awaitDrained(nil, func() bool {
+		yields = s.peerDraining && s.phase < phaseClosing
+		return yields && len(s.streams) > 0
+	})
 	if yields {
 		sleep(s.closeTimeout, s.done)
 	}

@@ -127,6 +127,28 @@ func (s *Session) echoDrain() {
 	}
 }
 
+// awaitDrained waits while busy returns true, which it calls with s.mu held: first at once, then each time the last stream
+// has ended, the drain is done or the session has ended. It reports false if over is closed before that.
+func (s *Session) awaitDrained(over <-chan struct{}, busy func() bool) bool {
+	s.mu.Lock()
+	for busy() {
+		if s.drained == nil {
+			s.drained = make(chan struct{})
+		}
+		drained := s.drained
+		s.mu.Unlock()
+		select {
+		case <-drained:
+		case <-s.done:
+		case <-over:
+			return false
+		}
+		s.mu.Lock()
+	}
+	s.mu.Unlock()
+	return true
+}
+
 // wakeShutdown wakes the calls of Shutdown. The caller holds s.mu.
 func (s *Session) wakeShutdown() {
 	if s.drained != nil {

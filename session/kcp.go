@@ -38,30 +38,13 @@ func (d *delivery) awaitKCP(sent time.Duration, done <-chan struct{}, timeout <-
 	if wait, _ := d.wait(); d.answers.Load() || s.now()-sent < wait {
 		s.out.sendOwn(ownClose) // on a new session, the peer may answer although it has not done so yet
 	}
-	check := time.NewTicker(deliveryCheck)
-	defer check.Stop()
-	rtt, rto := d.kcp.GetSRTT(), d.kcp.GetRTO()
-	for since := s.now(); ; {
-		switch d.judgeKCP(sent, since) {
-		case delivered:
-			return s.endWriting(done, timeout)
-		case unsure:
-			return false
-		case unproven:
-		}
-		select {
-		case <-d.changed:
-		case <-check.C:
-		case <-done:
-			return d.peerClosed.Load() && !s.wasCutShort()
-		case <-timeout:
-			return d.peerClosed.Load()
-		}
+	rtt, rto, since := d.kcp.GetSRTT(), d.kcp.GetRTO(), s.now()
+	return d.awaitVerdict(done, timeout, func() verdict {
 		if d.kcp.GetSRTT() != rtt || d.kcp.GetRTO() != rto { // something was acknowledged
-			rtt, rto = d.kcp.GetSRTT(), d.kcp.GetRTO()
-			since = s.now()
+			rtt, rto, since = d.kcp.GetSRTT(), d.kcp.GetRTO(), s.now()
 		}
-	}
+		return d.judgeKCP(sent, since)
+	})
 }
 
 // judgeKCP returns the verdict on the data that was last sent at the given time. since is when something was last
