@@ -58,7 +58,7 @@ func TestDialerLeavesASession(t *testing.T) {
 							st := openOn(t, d)
 							echoes(t, st)
 							if s := sessionOf(t, st); s == old {
-								t.Error("a stream was opened on a session that is to be left")
+								t.Error("a stream was opened on a session that the Dialer must leave")
 							}
 						})
 					}

@@ -1,7 +1,6 @@
 package session_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -28,7 +27,7 @@ import (
 // system's queue when its listener is closed.
 func TestDialerLosesNoRequestInRollingRestarts(t *testing.T) {
 	testutil.LeakCheck(t)
-	restarts, clients := 100, 8
+	restarts := 100
 	if testing.Short() {
 		restarts = 20
 	}
@@ -69,50 +68,13 @@ func TestDialerLosesNoRequestInRollingRestarts(t *testing.T) {
 					})
 				}
 			}
-			shutdown := begin()
-			var requests, lost atomic.Int64
-			stop, answered := make(chan struct{}), make(chan struct{})
-			var load sync.WaitGroup
-			for i := range clients {
-				load.Go(func() {
-					client := &http.Client{Transport: &http.Transport{DialContext: d.DialContext, DisableKeepAlives: true}}
-					body := bytes.Repeat([]byte{byte(i)}, 20_000)
-					for {
-						select {
-						case <-stop:
-							return
-						default:
-						}
-						requests.Add(1)
-						got, err := post(client, body)
-						if err != nil || !bytes.Equal(got, body) {
-							lost.Add(1)
-							t.Errorf("%d bytes of %d, error %v", len(got), len(body), err)
-						}
-						select {
-						case answered <- struct{}{}:
-						default: // nobody waits for it
-						}
-					}
-				})
-			}
-			for range restarts {
-				for range 20 {
-					<-answered
-				}
-				next := begin()
-				shutdown()
-				shutdown = next
-			}
-			close(stop)
-			load.Wait()
-			shutdown()
+			requests, lost := rollingRestarts(t, restarts, d.DialContext, begin)
 			ending.Wait()
 			x := d.Stats()
 			if x.Dials < uint64(restarts) || x.DialErrors > 0 && x.LastError == nil && x.Dials == x.DialErrors {
 				t.Errorf("Stats: %+v", x)
 			}
-			t.Logf("%d restarts, %d requests, %d lost, %d dials", restarts, requests.Load(), lost.Load(), x.Dials)
+			t.Logf("%d restarts, %d requests, %d lost, %d dials", restarts, requests, lost, x.Dials)
 		})
 	}
 }

@@ -59,7 +59,7 @@ func (p *sessionPool) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 // another session at ErrPeerShutdown, while their servers are shut down one after the other.
 func TestDrainLosesNoRequestInRollingRestarts(t *testing.T) {
 	testutil.LeakCheck(t)
-	restarts, clients := 100, 8
+	restarts := 100
 	if testing.Short() {
 		restarts = 20
 	}
@@ -87,48 +87,57 @@ func TestDrainLosesNoRequestInRollingRestarts(t *testing.T) {
 					})
 				}
 			}
-			shutdown := begin()
-			var requests, lost atomic.Int64
-			stop, answered := make(chan struct{}), make(chan struct{})
-			var load sync.WaitGroup
-			for i := range clients {
-				load.Go(func() {
-					client := &http.Client{Transport: &http.Transport{DialContext: pool.dial, DisableKeepAlives: true}}
-					body := bytes.Repeat([]byte{byte(i)}, 20_000)
-					for {
-						select {
-						case <-stop:
-							return
-						default:
-						}
-						requests.Add(1)
-						got, err := post(client, body)
-						if err != nil || !bytes.Equal(got, body) {
-							lost.Add(1)
-							t.Errorf("%d bytes of %d, error %v", len(got), len(body), err)
-						}
-						select {
-						case answered <- struct{}{}:
-						default: // nobody waits for it
-						}
-					}
-				})
-			}
-			for range restarts {
-				for range 20 {
-					<-answered
-				}
-				next := begin()
-				shutdown()
-				shutdown = next
-			}
-			close(stop)
-			load.Wait()
-			shutdown()
+			requests, lost := rollingRestarts(t, restarts, pool.dial, begin)
 			ending.Wait()
-			t.Logf("%d restarts, %d requests, %d lost", restarts, requests.Load(), lost.Load())
+			t.Logf("%d restarts, %d requests, %d lost", restarts, requests, lost)
 		})
 	}
+}
+
+// rollingRestarts restarts servers one after the other, while 8 clients send requests through dial, each as soon as its last
+// one was answered. begin starts a server, and returns what shuts it down. A request that is lost fails the test.
+func rollingRestarts(t *testing.T, restarts int, dial func(ctx context.Context, network, address string) (net.Conn, error),
+	begin func() (shutdown func()),
+) (requests, lost int64) {
+	shutdown := begin()
+	var sent, failed atomic.Int64
+	stop, answered := make(chan struct{}), make(chan struct{})
+	var load sync.WaitGroup
+	for i := range 8 {
+		load.Go(func() {
+			client := &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
+			body := bytes.Repeat([]byte{byte(i)}, 20_000)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				sent.Add(1)
+				got, err := post(client, body)
+				if err != nil || !bytes.Equal(got, body) {
+					failed.Add(1)
+					t.Errorf("%d bytes of %d, error %v", len(got), len(body), err)
+				}
+				select {
+				case answered <- struct{}{}:
+				default: // nobody waits for it
+				}
+			}
+		})
+	}
+	for range restarts {
+		for range 20 {
+			<-answered
+		}
+		next := begin()
+		shutdown()
+		shutdown = next
+	}
+	close(stop)
+	load.Wait()
+	shutdown()
+	return sent.Load(), failed.Load()
 }
 
 // post sends a body in a request that net/http does not retry.

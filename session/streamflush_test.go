@@ -285,29 +285,29 @@ func TestFlushBesideOtherTraffic(t *testing.T) {
 		defer c.CloseNow()
 		all.Go(func() { writeUntilEnd(bulk, 100_000) })
 		all.Go(func() { _, _ = io.Copy(io.Discard, drain) })
-		for range 5 {
-			a, b := openPair(t, c, s)
-			if _, err := a.Write(make([]byte, 3000)); err != nil {
-				t.Fatal(err)
-			}
-			_ = a.Close()
-			testutil.WantErr(t, "Flush", a.Flush(context.Background()), nil)
-			if _, err := io.Copy(io.Discard, b); err != nil {
-				t.Error(err)
-			}
-			_ = b.Close()
-		}
+		flushAndCutOff(t, c, s)
+	})
+}
+
+// flushAndCutOff flushes streams one after the other. What Flush has promised arrives, also if c is cut off after the last
+// one.
+func flushAndCutOff(t *testing.T, c, s *session.Session) {
+	t.Helper()
+	for i := range 6 {
 		a, b := openPair(t, c, s)
 		if _, err := a.Write(make([]byte, 3000)); err != nil {
 			t.Fatal(err)
 		}
 		_ = a.Close()
 		testutil.WantErr(t, "Flush", a.Flush(context.Background()), nil)
-		_ = c.CloseNow()
-		if n, err := io.Copy(io.Discard, b); n != 3000 || err != nil {
-			t.Errorf("Flush has succeeded, and the peer has read %d of 3000 bytes, %v", n, err)
+		if i == 5 {
+			_ = c.CloseNow()
 		}
-	})
+		if n, err := io.Copy(io.Discard, b); n != 3000 || err != nil {
+			t.Errorf("Flush number %d has succeeded, and the peer has read %d of 3000 bytes, %v", i, n, err)
+		}
+		_ = b.Close()
+	}
 }
 
 // The same holds below TLS: a Flush beside bulk data returns, and what it has promised arrives although the session is cut
@@ -328,28 +328,7 @@ func TestFlushBelowTLS(t *testing.T) {
 		var all sync.WaitGroup
 		all.Go(func() { writeUntilEnd(bulk, 100_000) })
 		all.Go(func() { _, _ = io.Copy(io.Discard, drain) })
-		for range 5 {
-			a, b := openPair(t, c, s)
-			if _, err := a.Write(make([]byte, 3000)); err != nil {
-				t.Fatal(err)
-			}
-			_ = a.Close()
-			testutil.WantErr(t, "Flush", a.Flush(context.Background()), nil)
-			if n, err := io.Copy(io.Discard, b); n != 3000 || err != nil {
-				t.Errorf("the peer has read %d of 3000 bytes, %v", n, err)
-			}
-			_ = b.Close()
-		}
-		a, b := openPair(t, c, s)
-		if _, err := a.Write(make([]byte, 3000)); err != nil {
-			t.Fatal(err)
-		}
-		_ = a.Close()
-		testutil.WantErr(t, "Flush", a.Flush(context.Background()), nil)
-		_ = c.CloseNow()
-		if n, err := io.Copy(io.Discard, b); n != 3000 || err != nil {
-			t.Errorf("Flush has succeeded, and the peer has read %d of 3000 bytes, %v", n, err)
-		}
+		flushAndCutOff(t, c, s)
 		_ = s.Close()
 		all.Wait()
 

@@ -54,7 +54,7 @@ func eachPeer(t *testing.T, test func(t *testing.T, p *peer)) {
 	}
 }
 
-// serveAllClients serves so many clients of each kind at once, with one server.
+// serveAllClients serves clientsOfAKind clients of each kind at once, with one server.
 func serveAllClients(t *testing.T, p *peer, clientsOfAKind int) {
 	const (
 		streams = 8 // opened by each side of each session

@@ -37,7 +37,7 @@ func main() {
 		return
 	}
 	var (
-		minutes = flag.Float64("minutes", 1, "run rounds for so many minutes")
+		minutes = flag.Float64("minutes", 1, "run rounds for this many minutes")
 		seed    = flag.Uint64("seed", 0, "draw the rounds from this seed; 0 draws a seed")
 		only    = flag.Int64("round", -1, "run this round alone")
 		times   = flag.Int("times", 1, "how often to run the round of -round, or the storms of -storm")

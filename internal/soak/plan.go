@@ -44,7 +44,7 @@ type plan struct {
 	Freeze      time.Duration // when reading stops for a while and memory is measured, if not 0
 	Rates       time.Duration // the rates change so often, if not 0
 	Storm       string        // a small storm instead of everything else
-	Services    int           // if not 0, so many streams for services and relays instead of everything else
+	Services    int           // the number of streams for services and relays, which then replace everything else; 0 is none
 	Pool        string        // a Dialer and a Listener instead of everything else: see poolRound
 	Small       bool          // fewer events with Pool
 }

@@ -18,7 +18,7 @@ type Collector struct {
 
 	mu       sync.Mutex // guards the fields below. No callback of a session is running under a lock of the session
 	sessions map[*session.Session]struct{}
-	sweepAt  int // remove sessions that have ended when there are so many
+	sweepAt  int // remove sessions that have ended when there are this many
 	begun    uint64
 	ended    map[string]uint64 // sessions that have ended, by reason
 	past     session.Stats     // the counters of sessions that have ended
