@@ -342,7 +342,7 @@ func fitFrames(maxFrame, maxWrite int) int {
 	if room%size <= maxWrite/16 {
 		return maxFrame
 	}
-	return room/(room/size+1) - wire.HeaderSize
+	return max(1, room/(room/size+1)-wire.HeaderSize)
 }
 
 // isNil reports whether v holds a nil pointer.

@@ -69,3 +69,6 @@ func (t tapped) write(b *wire.Batch) (int, error) {
 
 // RoomForAnswers returns the channel on which the reader waits for room in the queue of refusals.
 func (s *Session) RoomForAnswers() <-chan struct{} { return s.out.roomForAnswers() }
+
+// FitFrames is fitFrames.
+var FitFrames = fitFrames

@@ -215,3 +215,31 @@ func TestMaxWriteSizeKeepsToSendRate(t *testing.T) {
 		})
 	}
 }
+
+// Whatever Config allows, a full frame has at least one byte of payload and at most MaxFrameSize, and fits in a write with
+// two FINs.
+func TestFramesFitEveryMaxWriteSize(t *testing.T) {
+	for limit := 64; limit <= 2000; limit++ {
+		for frame := 1; frame <= limit-3*wire.HeaderSize; frame++ {
+			if got := session.FitFrames(frame, limit); got < 1 || got > frame {
+				t.Fatalf("MaxFrameSize %d, MaxWriteSize %d: the payload of full frames has %d bytes", frame, limit, got)
+			}
+		}
+	}
+}
+
+// Data passes with the smallest frames in small writes.
+func TestSmallestFramesInSmallWrites(t *testing.T) {
+	eachVersion(t, func(t *testing.T, version int) {
+		for limit := 64; limit < 130; limit++ {
+			cfg := session.Config{Version: version, MaxFrameSize: 1, MaxWriteSize: limit, KeepAlive: off}
+			a, b := testutil.SimPair(t, simnet.Link{})
+			sizes := &writeSizes{t: t, limit: limit}
+			c, s := client(t, simnet.Messages(a, limit, sizes.note), &cfg), server(t, simnet.Messages(b, limit, nil), &cfg)
+			out, in := openPair(t, c, s)
+			sendMessage(t, out, in, 100)
+			_ = c.CloseNow()
+			_ = s.CloseNow()
+		}
+	})
+}
