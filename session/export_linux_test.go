@@ -20,7 +20,8 @@ func Starve(s *Session) (readInline, called func() bool, feed func()) {
 	return readInline, called, t.mu.Unlock
 }
 
-// ReadInlineAfter sets the time after which a sender reads inline. restore sets the old time.
+// ReadInlineAfter sets the time after which a sender reads inline, for sessions that begin later. restore sets the old
+// time.
 func ReadInlineAfter(d time.Duration) (restore func()) {
 	before := inlineAfter
 	inlineAfter = d

@@ -60,6 +60,8 @@ type latency struct {
 	oneHost   bool   // as far as is known, the transport does not leave this machine
 	gosched   func() // runtime.Gosched, but in tests
 
+	inlineAfter time.Duration // for how long nothing was read when a sender reads inline
+
 	// Guarded like the reader.
 	traffic  trafficClassifier
 	woken    *streamTraffic // the stream whose Read was woken since the last beforeRead or beforeWait
@@ -89,7 +91,7 @@ const (
 	busyFactor = 4
 )
 
-// inlineAfter is for how long nothing was read when a sender reads inline.
+// inlineAfter is the inlineAfter of new sessions.
 var inlineAfter = 15 * time.Microsecond // a variable for tests
 
 // newLatency returns nil if all of it is left out.
@@ -97,7 +99,13 @@ func newLatency(clock *activityClock, budget *flow.Account, oneHost bool) *laten
 	if !withLatency {
 		return nil
 	}
-	l := &latency{clock: clock, oneHost: oneHost, gosched: runtime.Gosched, traffic: newTrafficClassifier()}
+	l := &latency{
+		clock:       clock,
+		oneHost:     oneHost,
+		gosched:     runtime.Gosched,
+		inlineAfter: inlineAfter,
+		traffic:     newTrafficClassifier(),
+	}
 	l.windows.Account = budget
 	return l
 }
@@ -182,7 +190,7 @@ func (l *latency) afterBatch(n int) {
 	}
 	l.shortBatch = n < maxShortBatch
 	now := l.clock.lastSent()
-	if !l.inline || now-max(l.clock.lastReceived(), l.lastInline) < inlineAfter {
+	if !l.inline || now-max(l.clock.lastReceived(), l.lastInline) < l.inlineAfter {
 		return
 	}
 	l.lastInline = now

@@ -16,7 +16,7 @@ import (
 //
 // Listen panics if name is empty or longer than [MaxName], or in use.
 func (m *Mux) Listen(name string) net.Listener {
-	l := &listener{m: m, name: name}
+	l := &listener{m: m, name: name, maxQueue: maxQueue}
 	l.ready.L = &l.mu
 	m.add(name, l)
 	return l
@@ -24,8 +24,9 @@ func (m *Mux) Listen(name string) net.Listener {
 
 // A listener is what Listen returns.
 type listener struct {
-	m    *Mux
-	name string
+	m        *Mux
+	name     string
+	maxQueue int // how many streams wait to be accepted
 
 	mu     sync.Mutex // guards the fields below
 	closed bool
@@ -35,7 +36,7 @@ type listener struct {
 
 var _ target = (*listener)(nil)
 
-// maxQueue is how many streams wait to be accepted.
+// maxQueue is the maxQueue of new listeners.
 var maxQueue = 64 << 10 // a variable for tests
 
 // take adds s to the queue, or refuses it.
@@ -49,7 +50,7 @@ func (l *listener) take(s *Stream) {
 func (l *listener) push(s *Stream) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || len(l.queue) >= maxQueue {
+	if l.closed || len(l.queue) >= l.maxQueue {
 		return false
 	}
 	l.queue = append(l.queue, s)
