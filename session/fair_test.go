@@ -69,16 +69,17 @@ func total(x []float64) (s float64) {
 }
 
 // 64 bulk streams, half of which write 1 KiB and half 128 KiB at a time, get equal shares: Jain's index is at
-// least 0.99 over their first second and over a later one. The budget has to hold all windows of version 2, which
-// on a long path matter, too.
+// least 0.99 over a second, or three at the lower rate. On a busy machine some streams begin late. What the others send
+// until then, up to a buffer of the link, does not count. The budget has to hold all windows of version 2, which on a
+// long path matter, too.
 func TestStreamsOf1KiBAnd128KiBWritesGetEqualBytes(t *testing.T) {
 	for _, tt := range []struct {
 		version, streams int
 		rtt, warm        time.Duration
 		whole            float64 // of the link, for all together
 	}{
-		{1, 64, time.Millisecond, 0, 0.95},
-		{2, 64, time.Millisecond, 0, 0.95},
+		{1, 64, time.Millisecond, 100 * time.Millisecond, 0.95},
+		{2, 64, time.Millisecond, 100 * time.Millisecond, 0.95},
 		{2, 64, 10 * time.Millisecond, 200 * time.Millisecond, 0.95},
 		{1, 64, 100 * time.Millisecond, 200 * time.Millisecond, 0.95},
 		{2, 16, 100 * time.Millisecond, time.Second, 0.95},
@@ -92,8 +93,12 @@ func TestStreamsOf1KiBAnd128KiBWritesGetEqualBytes(t *testing.T) {
 					l.start([]int{testutil.KiB, 128 * testutil.KiB}[i%2])
 				}
 				time.Sleep(tt.warm)
-				got := during(time.Second, all)
-				index, whole := testutil.Jain(got), total(got)/float64(fairRate())
+				span := time.Second
+				if testutil.Race {
+					span *= 3 // so that one frame more or less matters less
+				}
+				got := during(span, all)
+				index, whole := testutil.Jain(got), total(got)/float64(fairRate())/span.Seconds()
 				t.Logf("Jain's index %.4f, least %.0f and most %.0f bytes; %.3f of the link", index, slices.Min(got), slices.Max(got), whole)
 				if index < 0.99 || whole < tt.whole {
 					t.Errorf("Jain's index is %.4f, want 0.99; all together get %.3f of the link, want %.2f", index, whole, tt.whole)
