@@ -12,6 +12,9 @@
 // Whole transfers and Session.Close also run over TLS, WebSocket and KCP (transports_test.go, kcp_test.go), toward
 // sessions of both implementations.
 //
+// What the tests find with each peer is recorded, and compared with a table of cases (columns_test.go), which
+// docs/protocol.md includes: results_test.go. With -results FILE, a run writes its own table.
+//
 // Payloads are random and differ from run to run. A failing test logs its seed; -seed runs it again with the same
 // sizes and bytes.
 //

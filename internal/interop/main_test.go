@@ -2,6 +2,7 @@ package interop
 
 import (
 	"flag"
+	"os"
 	"testing"
 )
 
@@ -19,5 +20,5 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	m.Run()
+	os.Exit(endResults(m.Run()))
 }

@@ -20,7 +20,8 @@ func TestOurEndlessWriteEndsWhenTheirReaderCloses(t *testing.T) {
 	}
 	matrix(t, settings, func(t *testing.T, l *link) {
 		if !l.setting.ours.NoHalfClose && l.version == 1 {
-			t.Skip("nothing tells")
+			ourWriteGoesOn(t, l, 3*linger)
+			return
 		}
 		openers(t, l, func(t *testing.T, opener, acceptor end) {
 			for _, chunk := range []int{100, 64 << 10} {
@@ -54,7 +55,24 @@ func TestOurEndlessWriteEndsWhenTheirReaderCloses(t *testing.T) {
 			wantNoStreams(t, l)
 			echo(t, l)
 		})
+		if !l.setting.ours.NoHalfClose {
+			l.shows(t, writesUntilLinger)
+		}
 	})
+}
+
+// ourWriteGoesOn checks that our Writes succeed for this time after they have closed the stream.
+func ourWriteGoesOn(t *testing.T, l *link, d time.Duration) {
+	ours, theirs := connect(t, l.our(), l.their())
+	mustClose(t, "theirs", theirs)
+	readAll(t, "ours", ours, nil)
+	for begin := time.Now(); time.Since(begin) < d && !t.Failed(); time.Sleep(10 * time.Millisecond) {
+		mustWrite(t, "ours", ours, make([]byte, 4<<10))
+	}
+	l.shows(t, writesForEver)
+	mustClose(t, "ours", ours)
+	wantNoStreams(t, l)
+	echo(t, l)
 }
 
 // With NoHalfClose, our CloseWrite sends nothing, so that their answer still arrives, and our Close ends their reading.

@@ -63,6 +63,7 @@ type link struct {
 	ours, theirs muxSession
 	peer         *peer
 	version      int
+	ourClient    bool
 	setting      setting
 }
 
@@ -121,6 +122,7 @@ func checkGoroutines(t *testing.T) {
 // newLink connects two sessions, and closes them when the test ends.
 func newLink(t *testing.T, p *peer, version int, ourClient bool, s setting) *link {
 	t.Helper()
+	record(t, p, version, ourClient)
 	clientConn, serverConn := tcpPair(t, s.smallBuffers)
 	ourConn, theirConn := clientConn, serverConn
 	if !ourClient {
@@ -139,7 +141,7 @@ func newLink(t *testing.T, p *peer, version int, ourClient bool, s setting) *lin
 		t.Fatalf("their session: %v", err)
 	}
 	t.Cleanup(func() { theirs.Close() })
-	return &link{ours, theirs, p, version, s}
+	return &link{ours, theirs, p, version, ourClient, s}
 }
 
 // kernelBuffer is small, but several segments of loopback TCP. With less, TCP waits for timers.

@@ -305,6 +305,7 @@ func TestKilledProcessEndsTheOtherSide(t *testing.T) {
 				for _, killed := range []string{"ours", "theirs"} {
 					t.Run(fmt.Sprintf("%s/v%d/client %v/%s is killed", p.name, version, client, killed), func(t *testing.T) {
 						t.Parallel()
+						record(t, p, version, client == (killed == "ours"))
 						dies := child{Version: version, Client: client, Peer: p.name}
 						lives := child{Version: version, Client: !client}
 						if killed == "ours" {

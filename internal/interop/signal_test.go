@@ -69,6 +69,7 @@ func TestNoFrameOfASignalChangesAnythingForThem(t *testing.T) {
 			for _, client := range []bool{true, false} {
 				t.Run(fmt.Sprintf("%s/%v/their client %v", p.name, version, client), func(t *testing.T) {
 					t.Parallel()
+					record(t, p, int(version), !client)
 					signalsChangeNothing(t, p, version, client)
 				})
 			}

@@ -37,6 +37,7 @@ func clientKinds(p *peer) []clientKind {
 // One server with Version 0 serves clients of both versions at once.
 func TestVersion0ServerServesClientsOfBothVersions(t *testing.T) {
 	eachPeer(t, func(t *testing.T, p *peer) {
+		recordServer(t, p)
 		clientsOfAKind := 1
 		if p == newest {
 			clientsOfAKind = 3
@@ -52,6 +53,12 @@ func eachPeer(t *testing.T, test func(t *testing.T, p *peer)) {
 	for _, p := range peers {
 		t.Run(p.name, func(t *testing.T) { test(t, p) })
 	}
+}
+
+// recordServer notes the outcome for our server, in both versions.
+func recordServer(t *testing.T, p *peer) {
+	record(t, p, 1, false)
+	record(t, p, 2, false)
 }
 
 // serveAllClients serves clientsOfAKind clients of each kind at once, with one server.
@@ -136,6 +143,7 @@ func TestVersion0ServerWaitsForTheVersion(t *testing.T) {
 }
 
 func serverWaitsForTheVersion(t *testing.T, p *peer) {
+	recordServer(t, p)
 	for _, version := range []int{1, 2} {
 		client, server := tcpPair(t, false)
 		theirs, err := p.start(client, true, version, theirKeepAlive(interval, never))
@@ -161,6 +169,7 @@ func TestClientOfAnotherVersionIsClosed(t *testing.T) {
 }
 
 func clientOfAnotherVersionIsClosed(t *testing.T, p *peer) {
+	recordServer(t, p)
 	for _, c := range []struct{ ours, theirs int }{{1, 2}, {2, 1}} {
 		client, server := tcpPair(t, false)
 		theirs, err := p.start(client, true, c.theirs, func(c *theirSettings) { c.KeepAliveDisabled = true })
@@ -196,30 +205,35 @@ func clientOfAnotherVersionIsClosed(t *testing.T, p *peer) {
 	}
 }
 
-// Our client with the default version says what is wrong with a server of the other one: at the first NOP, or, with a
+// Our client says what is wrong with a server of the other version: at the first NOP, or, with a
 // strict policy, at its time-out. Any other policy takes such a server over TCP for one that sends nothing when idle.
 func TestOurClientSaysThatTheServerHasAnotherVersion(t *testing.T) {
 	eachPeer(t, ourClientSaysThatTheServerHasAnotherVersion)
 }
 
 func ourClientSaysThatTheServerHasAnotherVersion(t *testing.T, p *peer) {
+	silent := func(c *theirSettings) { c.KeepAliveDisabled = true }
 	for _, c := range []struct {
-		name   string
-		theirs theirConfig
-		ours   time.Duration // the time-out of keep-alive
-		want   string
+		name    string
+		version int // of our client
+		theirs  theirConfig
+		ours    time.Duration // the time-out of keep-alive
+		want    string
 	}{
-		{"the server sends NOPs", theirKeepAlive(interval, never), never, "the frame has version 1, this session has version 2"},
-		{"the server is silent", func(c *theirSettings) { c.KeepAliveDisabled = true }, 2 * interval, "no frame was ever received: does the peer speak version 2?"},
+		{"the server of version 1 sends NOPs", 2, theirKeepAlive(interval, never), never, "the frame has version 1, this session has version 2"},
+		{"the server of version 1 is silent", 2, silent, 2 * interval, "no frame was ever received: does the peer speak version 2?"},
+		{"the server of version 2 sends NOPs", 1, theirKeepAlive(interval, never), never, "the frame has version 2, this session has version 1"},
+		{"the server of version 2 is silent", 1, silent, 2 * interval, "no frame was ever received: does the peer speak version 1?"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			record(t, p, c.version, true)
 			client, server := tcpPair(t, false)
-			theirs, err := p.start(server, false, 1, c.theirs)
+			theirs, err := p.start(server, false, 3-c.version, c.theirs)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer theirs.Close()
-			ours, err := newOurs(client, true, ourConfig{Interval: interval, Timeout: c.ours, Strict: true})
+			ours, err := newOurs(client, true, ourConfig{Version: c.version, Interval: interval, Timeout: c.ours, Strict: true})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -2,8 +2,11 @@ package interop
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,6 +25,7 @@ import (
 // A peer is one version of the original.
 type peer struct {
 	name  string
+	crate string // the version of a Rust crate
 	start startFunc
 
 	// What the tests expect of it. TestPeersAreAsTheTableSays proves it.
@@ -245,11 +249,19 @@ func TestPeersAreAsTheTableSays(t *testing.T) {
 		if arrived != want || fails != (werr != nil) {
 			t.Errorf("after our FIN their Write = %d, %v, and %d bytes arrived; want %d", n, werr, arrived, want)
 		}
+		switch {
+		case l.peer.afterFIN == writesNothing:
+			l.shows(t, emptyAnswer)
+		case fails:
+			l.shows(t, cutAnswer)
+		}
 		mustClose(t, "ours", ours)
 
 		ours, theirs = connect(t, l.our(), l.their())
 		if err := theirs.CloseWrite(); errors.Is(err, errors.ErrUnsupported) == l.peer.closeWrite {
 			t.Errorf("CloseWrite: %v", err)
+		} else if err != nil {
+			l.shows(t, noCloseWrite)
 		}
 		mustWrite(t, "ours", ours, []byte("unread"))
 		mustClose(t, "ours", ours)
@@ -257,6 +269,8 @@ func TestPeersAreAsTheTableSays(t *testing.T) {
 		unread, err := io.ReadAll(theirs)
 		if kept := string(unread) == "unread"; err != nil || kept != l.peer.keepsUnread {
 			t.Errorf("after both FINs they read %q, %v, want that it is kept: %v", unread, err, l.peer.keepsUnread)
+		} else if !kept {
+			l.shows(t, unreadLost)
 		}
 		mustClose(t, "theirs", theirs)
 		wantNoStreams(t, l)
@@ -287,6 +301,12 @@ func TestTheirWriteAfterOurClose(t *testing.T) {
 		if fails != (err != nil) || err != nil && timedOut(err) != waits {
 			t.Errorf("theirs: write = %d, %v; want that it fails: %v, by its deadline: %v", n, err, fails, waits)
 		}
+		switch {
+		case waits:
+			l.shows(t, theirWriteWaits)
+		case !fails:
+			l.shows(t, theirWriteGoesOn)
+		}
 		if err := theirs.SetWriteDeadline(time.Time{}); err != nil {
 			t.Error(err)
 		}
@@ -304,4 +324,19 @@ func readErr(s muxStream) error {
 func writeErr(s muxStream) error {
 	_, err := s.Write([]byte("x"))
 	return err
+}
+
+// The tests run with the versions that the names of the peers say.
+func TestPeersAreThoseOfGoMod(t *testing.T) {
+	mod, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range peers {
+		implementation, version, _ := strings.Cut(p.name, " ")
+		want := fmt.Sprintf("github.com/%s/smux v%s\n", implementation, version)
+		if !strings.Contains(string(mod), want) {
+			t.Errorf("go.mod has no %s", want)
+		}
+	}
 }
