@@ -16,7 +16,8 @@ import (
 //   - io.EOF comes only where the peer has closed the direction, after everything that it wrote;
 //   - every error is of a documented kind.
 //
-// In a session that nothing disturbs but Close of a Listener, and for streams that were accepted before Shutdown: an end that reads to the end
+// In a session that nothing disturbs but Close of a Listener or IdleTimeout, and for streams that were accepted before
+// Shutdown: an end that reads to the end
 // reads everything that was written, and io.EOF. A Write fails only if one of the two ends has closed the stream. As
 // many streams are never accepted as were refused, and the opener of one reads no data and stream.ErrRefused.
 //
@@ -37,7 +38,7 @@ func (r *round) check() {
 				switch {
 				case peer == nil && opened:
 					unknown++
-					if r.p.undisturbed() && e.b.readsToTheEnd() && !e.aborted() && !errors.Is(e.readErr, stream.ErrRefused) {
+					if r.p.losesNoStream() && e.b.readsToTheEnd() && !e.aborted() && !errors.Is(e.readErr, stream.ErrRefused) {
 						r.fail("session %d: stream %d was never accepted, and reading it ended with %v", x.index, id, e.readErr)
 					}
 				case peer == nil:
@@ -47,7 +48,7 @@ func (r *round) check() {
 				x.checkBytes(side, id, e, peer)
 				x.checkFlush(side, id, e, peer)
 			}
-			if r.p.undisturbed() {
+			if r.p.losesNoStream() {
 				if n := x.sessions[1-side].Stats().StreamsRefused; uint64(unknown) != n {
 					r.fail("session %d: %d streams of end %d were not accepted, and %d refused", x.index, unknown, side, n)
 				} else if told := x.sessions[side].Stats().StreamsRefusedByPeer; told > n {
@@ -67,7 +68,7 @@ func (r *round) check() {
 // orderly reports whether only the behaviours of its two ends limit a stream.
 func (x *pair) orderly(peer *end) bool {
 	d := x.r.p.Disturbance
-	return (x.r.p.undisturbed() || d == shutdown) && peer != nil
+	return (x.r.p.undisturbed() || d == shutdown || d == idles) && peer != nil
 }
 
 // aborted reports whether StallTimeout or StreamIdleTimeout has closed this end.
@@ -117,7 +118,7 @@ func (x *pair) checkCalls(side int, id uint32, e *end) {
 	// The session may end before it learns that the peer has closed the stream: Shutdown does not wait for that.
 	unwanted := func(err error) bool {
 		return peer != nil && (!peer.b.readsToTheEnd() || peer.aborted()) &&
-			(errors.Is(err, stream.ErrPeerClosed) || x.r.p.Disturbance == shutdown)
+			(errors.Is(err, stream.ErrPeerClosed) || x.r.p.Disturbance == shutdown || x.r.p.Disturbance == idles)
 	}
 	if err := e.readErr; !allowed(err) {
 		fail("reading", err)

@@ -13,10 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
-
-	"github.com/smuxkit/smuxkit/internal/simnet"
 )
 
 // A link is the transport of one session.
@@ -30,37 +27,23 @@ type link struct {
 	close func()
 }
 
-// newLink makes a transport of this kind.
-func newLink(kind string, proxied bool) (*link, error) {
-	switch kind {
-	case "pipe":
+// newLink makes the transport of a session of the plan.
+func newLink(p *plan, proxied bool) (*link, error) {
+	kind := p.Transport
+	if kind == "pipe" {
 		a, b := net.Pipe()
 		return &link{ends: [2]io.ReadWriteCloser{a, b}, close: func() {}, cut: func(d draw) {
 			_ = pick(d, a, b).Close()
 		}}, nil
-	case "sim", "bare":
-		a, b := simnet.Pair(simnet.Link{})
-		l := &link{ends: [2]io.ReadWriteCloser{a, b}}
-		if kind == "bare" {
-			l.ends = [2]io.ReadWriteCloser{simnet.Bare(a), simnet.Bare(b)}
-		}
-		l.hold = func() { a.Out().Stall(); b.Out().Stall() }
-		l.release = func() { a.Out().Unstall(); b.Out().Unstall() }
-		l.cut = func(d draw) {
-			if d.chance(0.5) {
-				a.Break(pick(d, nil, error(syscall.ECONNRESET)))
-				return
-			}
-			a.Out().Cut(simnet.Cut{
-				After: a.Out().Counters().Delivered + d.upTo(1<<20),
-				Err:   pick(d, nil, error(syscall.ECONNRESET)),
-			})
-			time.AfterFunc(100*time.Millisecond, func() { a.Break(nil) }) // if fewer bytes come
-		}
-		l.close = func() { l.release(); a.Close(); b.Close() }
-		return l, nil
 	}
+	if of := simulations[kind]; of != nil {
+		return newSimulated(of, [2]int{p.Ends[0].MaxWriteSize, p.Ends[1].MaxWriteSize}), nil
+	}
+	return newSockets(kind, proxied)
+}
 
+// newSockets makes a transport of sockets.
+func newSockets(kind string, proxied bool) (*link, error) {
 	network, address := "tcp", "127.0.0.1:0"
 	if kind == "unix" {
 		dir, err := os.MkdirTemp("", "soak")

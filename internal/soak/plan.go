@@ -68,6 +68,7 @@ type ends struct {
 	WriteTimeout     time.Duration // 0 is none
 	Stall            time.Duration // StallTimeout; 0 is never
 	Idle             time.Duration // StreamIdleTimeout; 0 is never
+	SessionIdle      time.Duration // IdleTimeout; 0 is never
 	Probe, GiveUp    time.Duration // of keep-alive; 0 is off
 	SendRate         flow.Rate
 	ReceiveRate      flow.Rate
@@ -93,6 +94,7 @@ const (
 	calm     disturbance = "none"
 	draining disturbance = "draining" // Close of a Listener, which ends nothing
 	shutdown disturbance = "Shutdown"
+	idles    disturbance = "idle" // IdleTimeout of one end or both, which may pass at any time
 	closing  disturbance = "Close"
 	closeNow disturbance = "CloseNow" // also while Shutdown waits
 	cut      disturbance = "cut"      // the transport breaks
@@ -102,13 +104,16 @@ const (
 // undisturbed reports whether nothing ends the sessions before their streams.
 func (p *plan) undisturbed() bool { return p.Disturbance == calm || p.Disturbance == draining }
 
+// losesNoStream reports whether each stream that is opened is accepted, or refused at a limit.
+func (p *plan) losesNoStream() bool { return p.undisturbed() || p.Disturbance == idles }
+
 // stormShare is the part of the rounds that are storms, servicesShare the part with services and relays.
 const (
 	stormShare    = 0.05
 	servicesShare = 0.1
 )
 
-var transports = []string{"tcp", "tls", "unix", "portable", "pipe", "sim", "bare"}
+var transports = []string{"tcp", "tls", "unix", "portable", "pipe", "sim", "bare", "forgetful", "messages", "forgetful messages"}
 
 // socket reports whether the transport consists of sockets, which can have a proxy between them.
 func socket(transport string) bool {
@@ -139,7 +144,7 @@ func drawPlan(seed, number uint64, small bool) *plan {
 	p.Proxy = socket(p.Transport) && d.chance(0.3)
 	p.Sessions = pick(d, 1, 1, 1, 2, 3, 8)
 
-	p.Disturbance = pick(d, calm, calm, calm, draining, shutdown, closing, closeNow, cut, vanish)
+	p.Disturbance = pick(d, calm, calm, calm, draining, shutdown, idles, closing, closeNow, cut, vanish)
 	p.By = d.IntN(2)
 	p.NoHalfClose, p.Pings = d.chance(0.15), d.chance(0.3)
 	p.Traced = [2]tracing{pick(d, untraced, traced, tracedFrames), pick(d, untraced, traced, tracedFrames)}
@@ -150,7 +155,7 @@ func drawPlan(seed, number uint64, small bool) *plan {
 	if p.Transport == "pipe" && p.Disturbance == vanish {
 		p.Disturbance = cut // a pipe cannot be held
 	}
-	if d.chance(0.2) && (p.Proxy || p.Transport == "sim" || p.Transport == "bare") {
+	if d.chance(0.2) && (p.Proxy || simulations[p.Transport] != nil) {
 		p.Hold = time.Duration(1+d.upTo(400)) * time.Millisecond
 	}
 
@@ -202,6 +207,12 @@ func drawPlan(seed, number uint64, small bool) *plan {
 	if d.chance(0.15) {
 		p.Rates = time.Duration(1+d.upTo(100)) * time.Millisecond
 	}
+	p.drawIdle(d)
+	if forgets(p.Transport) && (p.Disturbance == closing || p.Disturbance == closeNow) {
+		for i := range p.Ends { // nothing else may tell the other end
+			p.Ends[i].Probe, p.Ends[i].GiveUp = 100*time.Millisecond, 3*time.Second
+		}
+	}
 	if p.Disturbance == vanish {
 		for i := range p.Ends {
 			p.Ends[i].Probe, p.Ends[i].GiveUp = 100*time.Millisecond, time.Second
@@ -229,7 +240,7 @@ func (e *ends) draw(d draw, p *plan, streams int) {
 	default:
 		e.MaxFrameSize = 1 + int(d.upTo(wire.MaxPayload))
 	}
-	if d.chance(0.2) {
+	if d.chance(0.2) || p.Transport == "messages" || p.Transport == "forgetful messages" {
 		e.MaxWriteSize = max(wire.MinBatchLimit, e.MaxFrameSize+wire.HeaderSize) + int(d.upTo(64<<10))
 	}
 	e.MaxReceiveBuffer = session.DefaultMaxReceiveBuffer
@@ -256,7 +267,7 @@ func (e *ends) draw(d draw, p *plan, streams int) {
 	}
 	e.CloseTimeout = time.Minute
 	waits := p.Transport == "portable" && p.Disturbance == closing // until the peer has read everything
-	if !p.undisturbed() && p.Disturbance != shutdown && !waits {
+	if !p.undisturbed() && p.Disturbance != shutdown && p.Disturbance != idles && !waits {
 		e.CloseTimeout = time.Duration(50+d.upTo(5000)) * time.Millisecond
 	}
 	if d.chance(0.1) {
@@ -327,7 +338,7 @@ func (p *plan) config(end int, shared []*flow.Budget) *session.Config {
 		c.MaxReceiveBuffer, c.Budget = 0, shared[0]
 		c.MaxSendBuffer, c.SendBudget = 0, shared[1]
 	}
-	c.StallTimeout, c.StreamIdleTimeout = e.Stall, e.Idle
+	c.StallTimeout, c.StreamIdleTimeout, c.IdleTimeout = e.Stall, e.Idle, e.SessionIdle
 	if e.Probe > 0 {
 		// Strict: the other end may vanish before it has sent a NOP or answered a ping.
 		c.KeepAlive = keepalive.Periodic{Interval: e.Probe, Timeout: e.GiveUp, Strict: true}

@@ -25,6 +25,7 @@ type round struct {
 	readers  gate         // shut while reading is stopped
 	held     atomic.Int64 // bytes of the buffers of all ends of streams
 	baseHeap uint64
+	begun    time.Time
 	opening  sync.WaitGroup
 	running  sync.WaitGroup // ends of streams
 
@@ -40,8 +41,9 @@ type pair struct {
 	sessions [2]*session.Session // client and server
 	watchers [2]*watcher         // nil if the end is not traced
 	accepts  sync.WaitGroup
-	answered [2]atomic.Bool // the peer of each end has answered a ping
-	flushing atomic.Int64   // ends that will call Flush, or wait in it
+	answered [2]atomic.Bool  // the peer of each end has answered a ping
+	flushing atomic.Int64    // ends that will call Flush, or wait in it
+	lastOpen [2]atomic.Int64 // when each end last had a stream that it had opened, after the round's begin
 
 	mu   sync.Mutex
 	ends [2]map[uint32]*end // those that this side knows, by id
@@ -57,7 +59,7 @@ type debt struct {
 	fin     bool
 }
 
-func newRound(p *plan) *round { return &round{p: p} }
+func newRound(p *plan) *round { return &round{p: p, begun: time.Now()} }
 
 // fail records an error.
 func (r *round) fail(format string, args ...any) {
@@ -122,7 +124,7 @@ func (r *round) start() error {
 		}
 	}
 	for i := range p.Sessions {
-		l, err := newLink(p.Transport, p.Proxy)
+		l, err := newLink(p, p.Proxy)
 		if err != nil {
 			return err
 		}
@@ -252,6 +254,9 @@ func (x *pair) handle(side int, st *stream.Stream, opened bool, done func()) {
 	if e.b.Flush {
 		x.flushing.Add(1)
 	}
+	if opened {
+		x.noteOpen(side)
+	}
 	x.mu.Lock()
 	known := x.ends[side][st.ID()]
 	x.ends[side][st.ID()] = e
@@ -287,7 +292,7 @@ func (x *pair) act(d draw) {
 	p := x.r.p
 	s := x.sessions[p.By]
 	switch p.Disturbance {
-	case calm:
+	case calm, idles:
 	case draining:
 		if err := s.Listener().Close(); err != nil {
 			x.r.fail("session %d: Close of a Listener: %v", x.index, err)
@@ -356,6 +361,7 @@ func (x *pair) finish() {
 	}
 	for i, s := range x.sessions {
 		<-s.Done()
+		x.checkIdleEnd(i)
 		if err := s.Close(); err != nil {
 			x.r.fail("session %d: end %d: Close after the end: %v", x.index, i, err)
 		}

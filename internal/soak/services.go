@@ -39,6 +39,9 @@ func (p *plan) drawServices(d draw, small bool) {
 	p.Disturbance = pick(d, calm, calm, closing, closeNow, cut)
 	for i := range p.Ends {
 		p.Ends[i].CloseTimeout = time.Second
+		if forgets(p.Transport) {
+			p.Ends[i].Probe, p.Ends[i].GiveUp = 100*time.Millisecond, 3*time.Second
+		}
 		p.Ends[i].MaxFrameSize = pick(d, session.DefaultMaxFrameSize, 1000)
 		p.Ends[i].MaxReceiveBuffer = pick(d, session.DefaultMaxReceiveBuffer, 1<<20)
 		p.Ends[i].MaxSendBuffer = pick(d, session.DefaultMaxSendBuffer, 1<<10)
@@ -94,7 +97,7 @@ func (x *serviceRound) start() (err error) {
 		return err
 	}
 	for i := range x.links {
-		if x.links[i], err = newLink(x.r.p.Transport, false); err != nil {
+		if x.links[i], err = newLink(x.r.p, false); err != nil {
 			return err
 		}
 		ends := x.links[i].ends

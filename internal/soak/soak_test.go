@@ -41,6 +41,29 @@ func TestPlanFollowsFromItsSeed(t *testing.T) {
 	}
 }
 
+// A round of each transport passes, and so does one in which IdleTimeout ends the sessions.
+func TestSoakPassesARoundOfEachTransport(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes several seconds")
+	}
+	runs := func(what string, is func(*plan) bool) {
+		for k := uint64(0); ; k++ {
+			p := drawPlan(5, k, true)
+			if p.Pool != "" || p.Storm != "" || p.Services > 0 || p.Freeze > 0 || !is(p) {
+				continue
+			}
+			if failures := newRound(p).run(); len(failures) > 0 {
+				t.Errorf("%s: round %d: %v\n%v", what, k, failures, p)
+			}
+			return
+		}
+	}
+	for _, transport := range transports {
+		runs(transport, func(p *plan) bool { return p.Transport == transport && p.undisturbed() })
+	}
+	runs("IdleTimeout", func(p *plan) bool { return p.Disturbance == idles })
+}
+
 // A round of each kind with a Dialer and a Listener passes.
 func TestSoakPassesPoolRounds(t *testing.T) {
 	for _, kind := range poolKinds {

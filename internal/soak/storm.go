@@ -89,7 +89,7 @@ func smallStorm(p *plan) error {
 func runStorm(p *plan, st storm, size int) error {
 	defer hung(3*time.Minute, p)()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(p.Procs))
-	l, err := newLink(p.Transport, false)
+	l, err := newLink(p, false)
 	if err != nil {
 		return err
 	}
