@@ -106,6 +106,9 @@ func (w *writer) appendTurn(t *turn, o *outgoing) {
 	if t.sent > 0 && (t.c == shaper.Data || !st.core.IsOpened()) {
 		o.streams = append(o.streams, st)
 	}
+	if w.s.shared.WriteThrough && t.sent > 0 && t.c == shaper.Data {
+		o.given = append(o.given, st)
+	}
 	if !w.inline {
 		w.s.delivery().noteGiven(st.core.Stream().ID(), int(t.sent))
 	}

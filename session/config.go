@@ -202,6 +202,18 @@ type Config struct {
 	// sends two FINs.
 	NoHalfClose bool
 
+	// WriteThrough makes Write and ReadFrom of a stream return when the transport has taken all of their data. By default
+	// a short Write returns when its data was copied. So with WriteThrough, a Write fails if the transport has failed, and
+	// after a Write the program may exit, or close the transport itself, as far as the transport allows that after a
+	// Write of its own. CloseWrite and Close of a stream wait, too: until the transport has taken the FIN, for at most
+	// LingerTimeout.
+	//
+	// A Write that ends early, at its deadline for instance, returns how many bytes the session has taken: those will be
+	// sent, and no others. With WriteThrough no data is copied to wait: MaxSendBuffer and MaxStreamSendBuffer have no
+	// effect, and WriteLazily of a stream takes nothing. Small Writes cost more, as the session sends each alone. Use
+	// [stream.Stream.Flush] instead to learn that data has arrived.
+	WriteThrough bool
+
 	// WriteTimeout ends the session with [ErrWriteTimeout] if data waits and the transport has taken no byte for
 	// that long. On sockets each byte counts. On any other transport each Write, of up to 64 KiB, must return
 	// in that time. It is off by default: the peer may stop reading for as long as it likes.

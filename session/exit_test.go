@@ -26,8 +26,8 @@ import (
 // end, transport, and the server's certificate or "-".
 const exitEnv = "SMUXKIT_TEST_EXIT"
 
-// A program that calls Flush, Session.Close or Shutdown before it exits loses nothing that it has written, nor the end of
-// the stream. The program is a process of its own, which exits with no further ado.
+// A program that calls Flush, Session.Close or Shutdown before it exits, or sets WriteThrough, loses nothing that it has
+// written, nor the end of the stream. The program is a process of its own, which exits with no further ado.
 func TestProgramThatFlushesLosesNothing(t *testing.T) {
 	if os.Getenv(exitEnv) != "" {
 		exitingProgram()
@@ -40,7 +40,7 @@ func TestProgramThatFlushesLosesNothing(t *testing.T) {
 		runs = 1
 	}
 	for _, transport := range []string{"tcp", "tls", "unix", "portable"} {
-		for i, way := range []string{"flush", "close", "shutdown"} {
+		for i, way := range []string{"flush", "close", "shutdown", "through"} {
 			t.Run(transport+"/"+way, func(t *testing.T) {
 				for n := range runs {
 					role := []string{"client", "server"}[(n+i)%2]
@@ -148,7 +148,7 @@ func exitingProgram() {
 	exitIf(err)
 	conn, err := net.Dial(network, address)
 	exitIf(err)
-	cfg := &session.Config{Version: version, Portable: transport == "portable"}
+	cfg := &session.Config{Version: version, Portable: transport == "portable", WriteThrough: way == "through"}
 	var rwc io.ReadWriteCloser = conn
 	if certificate != "-" {
 		der, err := hex.DecodeString(certificate)

@@ -197,6 +197,7 @@ func newSession(conn io.ReadWriteCloser, config *Config, client bool) *Session {
 		SendBudget:    s.sendBudget,
 		Linger:        config.LingerTimeout,
 		NoHalfClose:   config.NoHalfClose,
+		WriteThrough:  config.WriteThrough,
 		IdleTimeout:   config.StreamIdleTimeout,
 		LocalAddr:     local,
 		RemoteAddr:    remote,

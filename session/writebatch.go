@@ -18,6 +18,8 @@ type outgoing struct {
 	throttle *throttle
 	// streams are those with data, SYN or FIN in batch. Some may be in it more than once.
 	streams []*sessionStream
+	// given are the streams with data or FIN in batch or in rest, with Config.WriteThrough. See noteTaken.
+	given []*sessionStream
 }
 
 var (
@@ -44,6 +46,7 @@ func (w *writer) freeOutgoing(o *outgoing) {
 	o.rest = o.rest[:0]
 	o.throttle = nil
 	o.dropStreams()
+	o.dropGiven()
 	w.pool().Put(o)
 }
 
@@ -58,6 +61,22 @@ func (o *outgoing) noteActive(now time.Duration) {
 func (o *outgoing) dropStreams() {
 	clear(o.streams)
 	o.streams = o.streams[:0]
+}
+
+// noteTaken tells the streams, with Config.WriteThrough, that the transport has taken the batch and the rest.
+func (o *outgoing) noteTaken() {
+	if len(o.given) == 0 || len(o.rest) > 0 {
+		return
+	}
+	for _, st := range o.given {
+		st.core.HandleTaken()
+	}
+	o.dropGiven()
+}
+
+func (o *outgoing) dropGiven() {
+	clear(o.given)
+	o.given = o.given[:0]
 }
 
 // write writes the batch. What a full socket does not take becomes o.rest.

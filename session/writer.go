@@ -232,6 +232,7 @@ func (w *writer) run(o *outgoing, limit int) (largest int) {
 			w.fail(o, err)
 			return largest
 		}
+		o.noteTaken()
 		if o.throttle != nil {
 			o.throttle = w.throttle.wait()
 		}
@@ -253,6 +254,7 @@ func (w *writer) run(o *outgoing, limit int) (largest int) {
 			return largest
 		}
 		o.noteActive(w.s.clock.lastSent())
+		o.noteTaken()
 		w.s.latency.afterBatch(n)
 	}
 }

@@ -17,6 +17,10 @@ import (
 //
 // If some of the accepted data was thrown away instead, Close returns the reason: that of the session's end,
 // [ErrPeerClosed] or [ErrRefused]. A second Close does nothing and returns nil.
+//
+// With WriteThrough of the session's Config, Close waits until the transport has taken the FIN, for at most
+// LingerTimeout. Then it returns os.ErrDeadlineExceeded, and the FIN is sent later. If the session ends before, Close
+// returns the reason.
 func (s *Stream) Close() error {
 	now := s.lock()
 	defer s.unlock()
@@ -24,10 +28,10 @@ func (s *Stream) Close() error {
 		return nil
 	}
 	s.close(closedByUser, now)
-	if !s.send.lost {
-		return nil
+	if s.send.lost {
+		return s.opError("close", s.lostErr())
 	}
-	return s.opError("close", s.lostErr())
+	return s.opError("close", s.awaitTaken())
 }
 
 // close closes both directions of a stream that is not closed. The caller holds s.mu.
@@ -99,6 +103,8 @@ func (s *Stream) closedErr() error {
 // CloseWrite closes the sending direction. It does not block. Write fails with [net.ErrClosed], and the peer reads
 // io.EOF after the data that was written. Reading goes on. CloseWrite returns nil; a second call does nothing.
 //
+// With WriteThrough of the session's Config, CloseWrite waits and fails as Close does.
+//
 // With NoHalfClose of the session's Config, CloseWrite changes nothing and returns errors.ErrUnsupported, because the peer could not
 // answer any more.
 func (s *Stream) CloseWrite() error {
@@ -107,11 +113,12 @@ func (s *Stream) CloseWrite() error {
 	}
 	s.mu.Lock()
 	defer s.unlock()
-	if s.send.state == sendOpen {
-		s.closeSending()
-		s.noteDone()
+	if s.send.state != sendOpen {
+		return nil
 	}
-	return nil
+	s.closeSending()
+	s.noteDone()
+	return s.opError("close", s.awaitTaken())
 }
 
 // CloseRead closes the receiving direction. It does not block. Read fails with [net.ErrClosed], and unread data and

@@ -30,6 +30,9 @@ type Shared struct {
 	// NoHalfClose says that the peer has no half-close: its FIN ends both directions of a stream. Write then fails
 	// with [ErrPeerClosed]. CloseWrite always fails with errors.ErrUnsupported.
 	NoHalfClose bool
+	// WriteThrough makes Write, ReadFrom, CloseWrite and Close wait until the transport has taken what they send. The
+	// session calls [Core.HandleTaken].
+	WriteThrough bool
 	// MaxFrameSize is the largest payload of the frames that this side sends, in bytes, from 1 to [wire.MaxPayload].
 	MaxFrameSize int
 	// Budget is charged for unread data. It must not be nil.
@@ -50,7 +53,7 @@ type Shared struct {
 	// directions: its FIN has arrived, and no window update after that. Then the stream throws the data away, and
 	// Write fails with [ErrPeerClosed]. Toward another peer, a stream that was closed on this side keeps the data for
 	// longer, unless all closed streams together keep more than half of SendBudget, or 16 MiB without one. The
-	// default is 5 s, and the least is 10 ms.
+	// default is 5 s, and the least is 10 ms. With WriteThrough, Linger also limits how long CloseWrite and Close wait.
 	Linger time.Duration
 	// IdleTimeout is after what time an idle stream is closed, if the session calls [Core.CloseIdle]. 0 means never.
 	// [Stream.SetIdleTimeout] replaces it for one stream.

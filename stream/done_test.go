@@ -20,21 +20,28 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// Done is closed by each ending of the stream, and not by less, whether it was called before or is called after.
+// Done is closed by each ending of the stream, and not by less, whether it was called before or is called after. Ended is
+// closed by the same endings, except by the peer's close alone.
 func TestDoneIsClosedByEachEnding(t *testing.T) {
 	reset := errors.New("reset")
 	for name, tt := range map[string]struct {
 		end  func(f *fake)
 		want bool
 	}{
-		"nothing":                {func(*fake) {}, false},
-		"a FIN":                  {func(f *fake) { f.core.HandleFIN() }, false},
-		"a FIN, read":            {func(f *fake) { f.core.HandleFIN(); _, _ = io.ReadAll(f.stream()) }, false},
-		"a second FIN":           {func(f *fake) { f.core.HandleFIN(); f.core.HandleFIN() }, true},
-		"CloseRead":              {func(f *fake) { _ = f.stream().CloseRead() }, false},
-		"CloseRead, a FIN":       {func(f *fake) { _ = f.stream().CloseRead(); f.core.HandleFIN() }, false},
-		"CloseWrite":             {func(f *fake) { _ = f.stream().CloseWrite(); f.take(1000) }, false},
-		"CloseWrite, a FIN":      {func(f *fake) { _ = f.stream().CloseWrite(); f.take(1000); f.core.HandleFIN() }, true},
+		"nothing":           {func(*fake) {}, false},
+		"a FIN":             {func(f *fake) { f.core.HandleFIN() }, false},
+		"a FIN, read":       {func(f *fake) { f.core.HandleFIN(); _, _ = io.ReadAll(f.stream()) }, false},
+		"a second FIN":      {func(f *fake) { f.core.HandleFIN(); f.core.HandleFIN() }, true},
+		"CloseRead":         {func(f *fake) { _ = f.stream().CloseRead() }, false},
+		"CloseRead, a FIN":  {func(f *fake) { _ = f.stream().CloseRead(); f.core.HandleFIN() }, false},
+		"CloseWrite":        {func(f *fake) { _ = f.stream().CloseWrite(); f.take(1000) }, false},
+		"CloseWrite, a FIN": {func(f *fake) { _ = f.stream().CloseWrite(); f.take(1000); f.core.HandleFIN() }, true},
+		"FINs, CloseWrite": {func(f *fake) {
+			f.core.HandleFIN()
+			f.core.HandleFIN()
+			_ = f.stream().CloseWrite()
+			f.take(1000)
+		}, true},
 		"a FIN, CloseWrite":      {func(f *fake) { f.core.HandleFIN(); _ = f.stream().CloseWrite(); f.take(1000) }, true},
 		"a FIN and one to send":  {func(f *fake) { f.core.HandleFIN(); _ = f.stream().CloseWrite() }, false},
 		"Close":                  {func(f *fake) { _ = f.stream().Close() }, true},
@@ -67,14 +74,21 @@ func TestDoneIsClosedByEachEnding(t *testing.T) {
 				both(t, func(t *testing.T, v wire.Version) {
 					f := newFake(t, v, false)
 					f.deliver([]byte("unread"))
-					var first <-chan struct{}
+					var first, firstEnded <-chan struct{}
 					if before {
-						first = f.stream().Done()
-						if isClosed(first) {
-							t.Fatal("Done is closed at once")
+						first, firstEnded = f.stream().Done(), f.stream().Ended()
+						if isClosed(first) || isClosed(firstEnded) {
+							t.Fatal("Done or Ended is closed at once")
 						}
 					}
 					tt.end(f)
+					ended := f.stream().Ended()
+					if before && firstEnded != ended {
+						t.Error("Ended returns another channel")
+					}
+					if got, want := isClosed(ended), tt.want && name != "a second FIN"; got != want {
+						t.Errorf("Ended is closed: %v, want %v", got, want)
+					}
 					done := f.stream().Done()
 					if before && first != done {
 						t.Error("Done returns another channel")
@@ -85,6 +99,9 @@ func TestDoneIsClosedByEachEnding(t *testing.T) {
 					f.core.Abort(reset, stream.AbortBoth)
 					if !isClosed(done) {
 						t.Error("the session has ended, and Done is open")
+					}
+					if !isClosed(ended) {
+						t.Error("the session has ended, and Ended is open")
 					}
 				})
 			})

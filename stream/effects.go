@@ -55,13 +55,13 @@ func (s *Stream) settle() {
 	s.unlock()
 }
 
-// isFinished reports whether the stream needs the session no more. Either it has sent its FIN and will read no more
-// data, and waits for no second FIN of a refusal; or it was closed and the session sends nothing any more.
+// isFinished reports whether the stream needs the session no more. Either it has sent its FIN, which the transport has
+// taken if WriteThrough is set, and will read no more data, and waits for no second FIN of a refusal; or it was closed and the session sends nothing any more.
 func (s *Stream) isFinished() bool {
 	if s.closed != notClosed && !s.session.sends() {
 		return true
 	}
-	if !s.send.isOver() {
+	if !s.send.isOver() || s.isGiven() {
 		return false
 	}
 	return s.closed != notClosed || s.recv.hasFIN() && s.recv.unread == 0 && s.recv.refusal != refusalLikely

@@ -25,7 +25,7 @@ func (s *Stream) writeLazily(p []byte) (n int, err error) {
 	if err := s.writeErr(); err != nil {
 		return 0, err
 	}
-	if room := s.shared.maxPending() - int(h.unsent); !h.writing && room > 0 && s.limiter() == nil {
+	if room := s.shared.maxPending() - int(h.unsent); !s.shared.WriteThrough && !h.writing && room > 0 && s.limiter() == nil {
 		n = s.copyIn(p[:min(room, len(p))])
 		urgency := SendLazily
 		if h.wroteSinceRead {

@@ -150,12 +150,15 @@ func (s *Stream) appendUpdate(b *wire.Batch, now time.Duration) {
 // then, another frame takes it. A FIN that is due follows the last byte. Until b is released, it may refer to memory of
 // the stream and to the buffer of a Write, which waits for that.
 //
+// With WriteThrough, [Core.HandleTaken] follows each call that has added something.
+//
 // AppendData reports whether there is more to send now. If not, the stream is not queued for data, until the next
 // SendData.
 func (c *Core) AppendData(b *wire.Batch, n int) (more bool) {
 	s := &c.s
 	s.mu.Lock()
 	defer s.unlock()
+	before := b.Len()
 	s.appendSYN(b)
 	s.appendFrame(b, n)
 	if rest := s.send.waiting(); rest > 0 && rest <= maxShortRest && !b.Full() && !s.isHeldBack() {
@@ -163,6 +166,9 @@ func (c *Core) AppendData(b *wire.Batch, n int) (more bool) {
 	}
 	if s.finDue() {
 		s.appendFIN(b)
+	}
+	if s.shared.WriteThrough && b.Len() > before {
+		s.ensureExtras().given++
 	}
 	more = s.canSend()
 	if !more {

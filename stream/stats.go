@@ -123,7 +123,7 @@ const (
 
 // blockCause returns what a Write has to wait for.
 func (s *Stream) blockCause() blockCause {
-	if s.send.borrows == 0 && s.isWindowed() && s.send.window.Available() <= 0 {
+	if s.send.borrows == 0 && !s.isGiven() && s.isWindowed() && s.send.window.Available() <= 0 {
 		return blockedOnWindow
 	}
 	return blockedOnTransport

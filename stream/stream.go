@@ -87,10 +87,11 @@ type extras struct {
 	limiter                     *flow.Limiter // of SetSendRate; nil: no limit
 	bulk                        bulk
 	linger                      *time.Timer   // of startLinger, while it runs
-	done                        chan struct{} // of Done; nil until that is called
+	done, ended                 chan struct{} // of Done and Ended; nil until those are called
 	idle                        *idleTimeout  // nil until CloseIdle or SetIdleTimeout is called
 	secondFIN                   *time.Timer   // runs endSecondFIN; nil: it does not run
 	flushing                    flushing
+	given                       int32      // see HandleTaken
 	blocked                     waitTimes  // of Writes
 	blockedOn                   blockCause // what a Write waits for
 	sentWraps, receivedWraps    uint32     // how often the 32 bits of the windows' counters were exceeded

@@ -53,7 +53,7 @@ func (s *Stream) write(p []byte, isRest bool) (n int, err error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if s.limiter() == nil && !isRest && len(p) < minBulkWrite && len(p) <= s.shared.maxPending()-int(h.unsent) {
+	if !s.shared.WriteThrough && s.limiter() == nil && !isRest && len(p) < minBulkWrite && len(p) <= s.shared.maxPending()-int(h.unsent) {
 		switch {
 		case h.wroteSinceRead:
 			s.endBulk()
@@ -108,6 +108,10 @@ func (s *Stream) endWrite() {
 // none before.
 func (s *Stream) writePart(p []byte, isRest bool) (n int, err error) {
 	h := &s.send
+	if s.shared.WriteThrough {
+		h.wroteSinceRead = true
+		return s.writeBorrowed(p)
+	}
 	isBulk := s.noteBulk(len(p), isRest)
 	if !h.wroteSinceRead {
 		h.wroteSinceRead = true
@@ -195,7 +199,7 @@ func (s *Stream) writeCopied(p []byte, u Urgency) (n int, err error) {
 }
 
 // writeBorrowed makes the session send p from the caller's buffer. It waits until that is done, or until a rate limit is
-// set and there was none before.
+// set and there was none before. With WriteThrough, it also waits until the transport has taken p.
 func (s *Stream) writeBorrowed(p []byte) (n int, err error) {
 	h := &s.send
 	unlimited := s.limiter() == nil
@@ -206,8 +210,10 @@ func (s *Stream) writeBorrowed(p []byte) (n int, err error) {
 		switch err := s.writeErr(); {
 		case h.borrows > 0:
 			// A batch refers to p. It is being written, which does not wait for the peer's window.
-		case len(h.borrowed) == 0:
+		case len(h.borrowed) == 0 && !s.isGiven():
 			return len(p), nil
+		case len(h.borrowed) == 0 && err == nil:
+			// The transport takes p, or its last part.
 		case err != nil || unlimited && s.limiter() != nil:
 			n = len(p) - len(h.borrowed)
 			h.borrowed = nil

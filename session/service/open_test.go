@@ -67,7 +67,7 @@ func TestStreamsOfServicesPassNettest(t *testing.T) {
 // answer.
 func TestStreamMethodsKnowHeaderAndAnswer(t *testing.T) {
 	harmless := []string{
-		"Close", "CloseRead", "CloseWrite", "Done", "Flush", "ID", "LocalAddr", "LogValue", "RemoteAddr", "SetSendRate",
+		"Close", "CloseRead", "CloseWrite", "Done", "Ended", "Flush", "ID", "LocalAddr", "LogValue", "RemoteAddr", "SetSendRate",
 		"SetWeight", "SetWriteDeadline", "Stats", "String", "SetIdleTimeout",
 	}
 	own := []string{"Read", "Write", "ReadFrom", "WriteTo", "WriteLazily", "SetDeadline", "SetReadDeadline"}
