@@ -43,7 +43,8 @@ type pingRound struct {
 // Ping waits for the first frame.
 //
 // The time includes what the question and its answer waited for on the way: data in front of them in the
-// transport, and a session that does not read because Config.MaxReceiveBuffer is used up. One question at a time is on
+// transport, and a session that does not read because Config.MaxReceiveBuffer is used up. It is at least a nanosecond,
+// also where the system's clock is coarser than the round trip, as it is on Windows. One question at a time is on
 // its way, also of the keep-alive: calls that begin meanwhile share the next question, which follows the answer. A nil
 // ctx panics and changes nothing.
 func (s *Session) Ping(ctx context.Context) (time.Duration, error) {
@@ -123,7 +124,8 @@ func (p *pinger) echo(now time.Duration) (begins bool) {
 		return false // nobody asked
 	}
 	p.lastEcho = max(1, now)
-	p.rtt = max(0, now-time.Duration(sent-1)) // an echo that nobody asked for may have been read before
+	// At least 1: 0 means unknown. An echo that nobody asked for may have been read before, and some clocks are coarse.
+	p.rtt = max(1, now-time.Duration(sent-1))
 	p.current.rtt = p.rtt
 	if p.current.echoed != nil {
 		close(p.current.echoed)

@@ -187,6 +187,21 @@ func TestPingMeasuresTheRoundTrip(t *testing.T) {
 	})
 }
 
+// A round trip that is shorter than the clock's step is a nanosecond, and so known.
+func TestPingIsNeverZero(t *testing.T) {
+	eachVersion(t, func(t *testing.T, version int) {
+		a, b := testutil.SimPair(t, simnet.Link{})
+		cfg := &session.Config{Version: version, KeepAlive: off}
+		c, _ := client(t, a, cfg), server(t, b, cfg)
+		if rtt, err := c.Ping(context.Background()); err != nil || rtt != 1 {
+			t.Errorf("Ping = %v, %v, want 1ns", rtt, err)
+		}
+		if got := c.Stats().RTT; got != 1 {
+			t.Errorf("Stats.RTT = %v, want 1ns", got)
+		}
+	})
+}
+
 // Calls at the same time share a ping; one that comes later gets one of its own. So two pings at most
 // are on their way or due.
 func TestPingsAtTheSameTimeShareOne(t *testing.T) {

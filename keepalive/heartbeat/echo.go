@@ -116,7 +116,7 @@ func (e *echoes) handleAnswer(number uint64) bool {
 	if e.current == nil || number != e.number {
 		return false
 	}
-	e.current.rtt = time.Since(e.sentAt)
+	e.current.rtt = max(1, time.Since(e.sentAt)) // 0 would mean unknown; some systems' clocks are coarse
 	close(e.current.answered)
 	e.current, e.next = e.next, nil
 	if e.current != nil {

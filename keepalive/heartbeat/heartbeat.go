@@ -237,7 +237,8 @@ func (s *Stats) note(rtt time.Duration) {
 	s.SmoothedRTT += (rtt - s.SmoothedRTT) / 8
 }
 
-// Beat sends a beat now, or as soon as the one that is on its way was answered, and returns its round-trip time. It waits
+// Beat sends a beat now, or as soon as the one that is on its way was answered, and returns its round-trip time, which is
+// at least a nanosecond unless a [Pinger] says otherwise. Beat waits
 // until ctx ends: Config.Tolerance does not matter, and OnBeat is not called. It also ends with the Heartbeat, with
 // the reason for that. A nil ctx panics.
 func (h *Heartbeat) Beat(ctx context.Context) (time.Duration, error) {

@@ -110,7 +110,7 @@ func TestDefaultsAre10And20Seconds(t *testing.T) {
 		time.Sleep(15 * s)
 		conn.In().Stall()
 		time.Sleep(30 * s)
-		l.want(t, "0s: 0s", "10s: 0s", "40s: heartbeat: no answer within 20s")
+		l.want(t, "0s: 1ns", "10s: 1ns", "40s: heartbeat: no answer within 20s")
 	})
 }
 
@@ -170,7 +170,7 @@ func TestIntervalAndToleranceChangeWhileItRuns(t *testing.T) {
 		time.Sleep(100 * ms) // 5.1 s
 		set(h.SetInterval, 0)
 		time.Sleep(10 * s) // 15.1 s
-		l.want(t, "0s: 0s", "4s: 0s", "5s: 0s", "15s: 0s")
+		l.want(t, "0s: 1ns", "4s: 1ns", "5s: 1ns", "15s: 1ns")
 
 		conn.In().Stall()
 		time.Sleep(14 * s) // 29.1 s: the beat of 25 s has 0.9 s left
@@ -217,6 +217,19 @@ func TestBeatMeasuresOnDemand(t *testing.T) {
 	})
 }
 
+// A round trip that is shorter than the clock's step is a nanosecond, and so known.
+func TestBeatIsNeverZero(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h, _ := started(t, simnet.Link{}, heartbeat.Config{Interval: 10 * s})
+		if rtt, err := h.Beat(t.Context()); err != nil || rtt != 1 {
+			t.Errorf("Beat = %v, %v, want 1ns", rtt, err)
+		}
+		if got := h.Stats().RTT; got != 1 {
+			t.Errorf("Stats.RTT = %v, want 1ns", got)
+		}
+	})
+}
+
 // Beats at the same time share one: of 1,000 calls, two beats go out.
 func TestBeatsAtTheSameTimeShareOne(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -258,7 +271,7 @@ func TestCloseEndsTheHeartbeat(t *testing.T) {
 		conn.In().Stall()
 		beat := testutil.Background(func() (time.Duration, error) { return h.Beat(context.Background()) })
 		time.Sleep(s) // another beat is on its way, too
-		l.want(t, "0s: 0s", "1s: 0s")
+		l.want(t, "0s: 1ns", "1s: 1ns")
 		for range 2 {
 			if err := h.Close(); err != nil {
 				t.Errorf("Close: %v", err)
