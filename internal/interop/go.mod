@@ -4,6 +4,7 @@ go 1.26.2
 
 require (
 	github.com/coder/websocket v1.8.15
+	github.com/quic-go/quic-go v0.65.0
 	github.com/smuxkit/smuxkit v0.0.0
 	github.com/xtaci/kcp-go/v5 v5.7.5
 	github.com/xtaci/smux v1.5.58

@@ -37,6 +37,8 @@ type ourConfig struct {
 	MaxFrameSize     int
 	MaxReceiveBuffer int
 	MaxStreamWindow  int
+	MaxWriteSize     int
+	Portable         bool
 
 	CloseTimeout      time.Duration
 	LingerTimeout     time.Duration

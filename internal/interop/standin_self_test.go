@@ -2,14 +2,14 @@
 
 package interop
 
-import "net"
+import "io"
 
 // standIn reports whether the original takes our place.
 const standIn = true
 
 // newOurs starts a session of the original with the settings of ours.
-func newOurs(conn net.Conn, client bool, cfg ourConfig) (muxSession, error) {
-	return newest.start(conn, client, max(cfg.Version, 1), func(c *theirSettings) {
+func newOurs(conn io.ReadWriteCloser, client bool, cfg ourConfig) (muxSession, error) {
+	return newest.start(asNetConn(conn), client, max(cfg.Version, 1), func(c *theirSettings) {
 		c.KeepAliveDisabled = cfg.NoKeepAlive
 		if cfg.MaxFrameSize != 0 {
 			c.MaxFrameSize = cfg.MaxFrameSize
@@ -30,7 +30,7 @@ func newOurs(conn net.Conn, client bool, cfg ourConfig) (muxSession, error) {
 // peerClosed has no counterpart in the original.
 var peerClosed error
 
-var errNotFlushed error
+var errNotFlushed, errKeepAlive error
 
 // runChild does nothing: no process is killed.
 func runChild() {}

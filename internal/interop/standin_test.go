@@ -4,7 +4,7 @@ package interop
 
 import (
 	"context"
-	"net"
+	"io"
 
 	"github.com/smuxkit/smuxkit/keepalive"
 	"github.com/smuxkit/smuxkit/session"
@@ -15,7 +15,7 @@ import (
 const standIn = false
 
 // newOurs starts a session of ours.
-func newOurs(conn net.Conn, client bool, cfg ourConfig) (muxSession, error) {
+func newOurs(conn io.ReadWriteCloser, client bool, cfg ourConfig) (muxSession, error) {
 	c := &session.Config{
 		Version:          cfg.Version,
 		MaxFrameSize:     cfg.MaxFrameSize,
@@ -24,6 +24,8 @@ func newOurs(conn net.Conn, client bool, cfg ourConfig) (muxSession, error) {
 		CloseTimeout:     cfg.CloseTimeout,
 		LingerTimeout:    cfg.LingerTimeout,
 		NoHalfClose:      cfg.NoHalfClose,
+		MaxWriteSize:     cfg.MaxWriteSize,
+		Portable:         cfg.Portable,
 	}
 	switch {
 	case cfg.NoKeepAlive:
@@ -65,3 +67,6 @@ var peerClosed = stream.ErrPeerClosed
 
 // errNotFlushed is what Close returns if some data may not have arrived.
 var errNotFlushed = session.ErrNotFlushed
+
+// errKeepAlive is the error of all calls when the peer has vanished.
+var errKeepAlive = session.ErrKeepAlive
