@@ -177,12 +177,28 @@ func inBytes(n int64) string {
 	return strconv.FormatInt(n, 10) + " B"
 }
 
-// hung ends the program after d. The function that it returns cancels that.
-func hung(d time.Duration, what fmt.Stringer) (cancel func() bool) {
-	return time.AfterFunc(d, func() {
-		stacks := make([]byte, 64<<20)
-		stacks = stacks[:runtime.Stack(stacks, true)]
-		fmt.Fprintf(os.Stderr, "%s\n\nsoak: FAILED: not done after %v, see the goroutines above\n%v\n", stacks, d, what)
-		os.Exit(1)
-	}).Stop
+// hung ends the program after d, in which the program has run: a machine that gives it no processor does not count. The
+// function that it returns cancels that.
+func hung(d time.Duration, what fmt.Stringer) (cancel func()) {
+	over := make(chan struct{})
+	time.AfterFunc(hungStep, func() { awaitHang(d-hungStep, what, over) })
+	return func() { close(over) }
+}
+
+// hungStep is a part of the time of hung. A program that has stood still notices one step at most.
+const hungStep = time.Second
+
+// awaitHang waits for the rest of the time, and ends the program unless over is closed before.
+func awaitHang(d time.Duration, what fmt.Stringer, over chan struct{}) {
+	for ran := time.Duration(0); ran < d; ran += hungStep {
+		select {
+		case <-over:
+			return
+		case <-time.After(hungStep):
+		}
+	}
+	stacks := make([]byte, 64<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	fmt.Fprintf(os.Stderr, "%s\n\nsoak: FAILED: not done after %v, see the goroutines above\n%v\n", stacks, d, what)
+	os.Exit(1)
 }
