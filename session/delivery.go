@@ -243,10 +243,24 @@ func (d *delivery) await(done <-chan struct{}, timeout <-chan time.Time) bool {
 		return d.awaitKCP(sent, done, timeout)
 	}
 	if d.judge(sent) != unproven {
-		return s.endWriting(done, timeout) // nothing was sent lately
+		d.finish(done) // nothing was sent lately
+		return true
 	}
 	s.out.sendOwn(ownClose)
 	return d.awaitVerdict(done, timeout, func() verdict { return d.judge(sent) })
+}
+
+// finish lets the writer send what is due. That is no data any more, but an echo for which the peer may wait. It does not wait for
+// long: the transport may take nothing because the peer is gone.
+func (d *delivery) finish(done <-chan struct{}) {
+	s := d.s
+	wait, _ := d.wait()
+	s.mu.Lock()
+	left := s.closeBy - s.now()
+	s.mu.Unlock()
+	limit := time.NewTimer(min(wait, left))
+	defer limit.Stop()
+	s.endWriting(done, limit.C)
 }
 
 // awaitVerdict waits until judge gives a verdict. It looks at each change and, for what no event tells, each
@@ -257,7 +271,8 @@ func (d *delivery) awaitVerdict(done <-chan struct{}, timeout <-chan time.Time, 
 	for {
 		switch judge() {
 		case delivered:
-			return d.s.endWriting(done, timeout)
+			d.finish(done)
+			return true
 		case unsure:
 			return false
 		case unproven:

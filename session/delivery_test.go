@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -388,6 +389,7 @@ type kcp struct {
 	net.Conn
 	estimating
 	conn *simnet.Conn
+	rto  uint32 // GetRTO, if not 0
 
 	mu       sync.Mutex // guards the fields below
 	window   int
@@ -397,6 +399,7 @@ type kcp struct {
 func (k *kcp) Read(p []byte) (int, error)    { return k.Conn.Read(p) }
 func (k *kcp) Close() error                  { return k.Conn.Close() }
 func (k *kcp) GetConv() uint32               { return 1 }
+func (k *kcp) GetRTO() uint32                { return cmp.Or(k.rto, k.estimating.GetRTO()) }
 func (k *kcp) SetDeadline(t time.Time) error { return k.SetWriteDeadline(t) }
 func (k *kcp) SetWindowSize(sndwnd, rcvwnd int) {
 	k.mu.Lock()

@@ -48,15 +48,16 @@ func (d *delivery) awaitKCP(sent time.Duration, done <-chan struct{}, timeout <-
 }
 
 // judgeKCP returns the verdict on the data that was last sent at the given time. since is when something was last
-// acknowledged, or when Close began to wait.
+// acknowledged, or when Close began to wait. If the peer has closed, it may have got our echo and be gone, so that none of
+// its own comes: then its host's acknowledgements tell that nothing is left to send, our echo included.
 func (d *delivery) judgeKCP(sent, since time.Duration) verdict {
 	if d.isProven(sent) {
 		return delivered
 	}
 	wait, known := d.wait()
 	late := known && d.s.now()-since >= wait
-	if d.peerClosed.Load() || d.answers.Load() && !late {
-		return unproven
+	if d.answers.Load() && !late && !d.peerClosed.Load() {
+		return unproven // the echo comes soon
 	}
 	acknowledged := false
 	asked := d.s.out.pause(func() { acknowledged = d.isAcknowledged() })

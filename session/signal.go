@@ -31,11 +31,15 @@ func signalID(signal uint32, client bool) uint32 {
 }
 
 // handleSignal acts on a FIN of a stream that is not open, if it is a signal. A session that is closing drops signals:
-// echoes would hold up Close, which waits until the peer's host has acknowledged everything. If Close waits for an
-// echo instead, the peer may wait for one, too, and gets it.
+// echoes would hold up Close, which waits until the peer's host has acknowledged everything. If the transport cannot tell
+// that, Close does not wait for it, and pings are answered: the peer's Flush waits for the echo. If Close waits for an echo
+// itself, the peer may wait for any of them, too, and gets it.
 func (s *Session) handleSignal(h wire.Header) {
 	d := s.delivery()
 	if d == nil && s.closing() {
+		if t, ok := s.transport.(*portable); ok && t.below == nil && h.StreamID == signalID(pingSignal, !s.client) {
+			s.out.sendOwn(ownPingEcho)
+		}
 		return
 	}
 	switch h.StreamID {
