@@ -28,20 +28,33 @@ func NewLimiter(r Rate) *Limiter {
 }
 
 // Replace returns a Limiter of rate r to use from now on instead of l, which it does not
-// change. As many bytes may pass at once as with l, but at most the new Burst. So a limit
-// that is replaced again and again allows no more bytes. A nil l, which is no limit, is
-// replaced by a full bucket. Replace returns nil in the same cases as [NewLimiter].
+// change. As many bytes may pass at once as with l, but at most the new Burst. If more
+// bytes were taken from l than it allows by now, the new rate has to make up for all of
+// them first. So a limit that is replaced again and again allows no more bytes. Bytes for
+// which a call of [Limiter.Wait] still waits, or for which [Limiter.Reserve] has returned
+// a wait, pass when l has said, and count for the new Limiter.
+//
+// A nil l, which is no limit, is replaced by a full bucket. Replace returns nil in the
+// same cases as [NewLimiter].
 func (l *Limiter) Replace(r Rate, now time.Time) *Limiter {
 	next := NewLimiter(r)
 	if l == nil || next == nil {
 		return next
 	}
 	burst := next.bucket.Burst()
-	if missing := float64(burst) - max(0, l.bucket.TokensAt(now)); missing > 0 {
-		next.bucket.ReserveN(now, min(int(math.Ceil(missing)), burst))
+	missing := math.Ceil(float64(burst) - l.bucket.TokensAt(now))
+	next.bucket.SetBurstAt(now, maxTaken) // the bucket stays as full as it is
+	for missing > 0 {
+		n := min(missing, maxTaken)
+		next.bucket.ReserveN(now, int(n))
+		missing -= n
 	}
+	next.bucket.SetBurstAt(now, burst)
 	return next
 }
+
+// maxTaken is how much Replace takes from a bucket at once: the greatest power of two that is an int.
+const maxTaken = math.MaxInt>>1 + 1
 
 // Burst returns how many bytes may pass at once, or [math.MaxInt] if there is no limit. A
 // sender whose writes are at most Burst bytes stays within the limit in every interval.
