@@ -8,7 +8,7 @@ import (
 
 // SetSendRate limits the rate of the data that is written, without headers, to r. The zero Rate is no limit, which is the
 // default. Writes that are blocked go on at the new rate. What the rate before would allow at once counts for the new
-// one, up to its Burst.
+// one, up to its Burst, and what was sent beyond it counts, too.
 func (s *Stream) SetSendRate(r flow.Rate) {
 	s.mu.Lock()
 	defer s.unlock()

@@ -87,23 +87,32 @@ func (e *echoes) send() {
 	e.sentAt = time.Now()
 	beat := binary.BigEndian.AppendUint64(nil, e.number)
 	go func() {
-		if _, err := e.conn.Write(beat); err != nil {
-			e.fail(err)
-		}
+		err := errGone // if Write ends this goroutine
+		defer func() {
+			if err != nil {
+				e.fail(err)
+			}
+		}()
+		_, err = e.conn.Write(beat)
 	}()
 }
 
 // read reads the answers until conn fails.
 func (e *echoes) read() {
+	err := errGone // if Read ends this goroutine
+	defer func() { e.fail(err) }()
+	err = e.readAnswers()
+}
+
+// readAnswers is read without its end.
+func (e *echoes) readAnswers() error {
 	var b [beatSize]byte
 	for {
 		if _, err := io.ReadFull(e.conn, b[:]); err != nil {
-			e.fail(err)
-			return
+			return err
 		}
 		if !e.handleAnswer(binary.BigEndian.Uint64(b[:])) {
-			e.fail(ErrProtocol)
-			return
+			return ErrProtocol
 		}
 	}
 }

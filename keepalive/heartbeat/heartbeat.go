@@ -19,6 +19,18 @@ const (
 	MinInterval = time.Millisecond
 )
 
+// errClosed is the error of a Heartbeat that Close has ended.
+var errClosed error = closedError{}
+
+type closedError struct{}
+
+func (closedError) Error() string { return "heartbeat: closed by this side" }
+func (closedError) Unwrap() error { return net.ErrClosed }
+
+// errGone is what has happened if a callback of the application did not return: the callback has called runtime.Goexit,
+// as FailNow of a test does. (After a panic, the program ends.)
+var errGone = errors.New("heartbeat: a callback has ended its goroutine (runtime.Goexit) and did not return")
+
 // ErrUnanswered says that no answer came within Config.Tolerance. It is a net.Error with Timeout() true. The heartbeat
 // goes on.
 var ErrUnanswered error = timeoutError("heartbeat: no answer")
@@ -42,7 +54,7 @@ type Config struct {
 	// that no answer came within Tolerance. Any other error is the reason for the heartbeat's end, and the last call.
 	//
 	// One goroutine at a time calls OnBeat, and no beat is sent meanwhile. OnBeat may call anything on the
-	// Heartbeat, Close included.
+	// Heartbeat, Close included. If it calls runtime.Goexit, as FailNow of a test does, the heartbeat ends.
 	OnBeat func(rtt time.Duration, err error)
 }
 
@@ -151,6 +163,7 @@ func orDefault(d, def time.Duration) time.Duration {
 // run is the goroutine of a Heartbeat.
 func (h *Heartbeat) run() {
 	defer close(h.done)
+	defer func() { _ = h.end(errGone) }() // if a callback ends this goroutine; otherwise the heartbeat has ended
 	for {
 		rtt, err := h.beat()
 		if h.ctx.Err() != nil {
@@ -305,7 +318,7 @@ func (h *Heartbeat) Stats() Stats {
 // Done returns a channel that is closed when the heartbeat has ended and OnBeat has returned for the last time.
 func (h *Heartbeat) Done() <-chan struct{} { return h.done }
 
-// Err returns nil until the heartbeat has ended, and then the reason: net.ErrClosed after Close, or the error of the
+// Err returns nil until the heartbeat has ended, and then the reason: one that matches net.ErrClosed after Close, or the error of the
 // connection or the Pinger.
 func (h *Heartbeat) Err() error {
 	h.mu.Lock()
@@ -315,7 +328,7 @@ func (h *Heartbeat) Err() error {
 
 // Close ends the heartbeat, and closes the conn of [Start]. It waits for the conn's Close method, and not for a call
 // of OnBeat that is under way: no other one follows. A second Close does nothing and returns nil.
-func (h *Heartbeat) Close() error { return h.end(net.ErrClosed) }
+func (h *Heartbeat) Close() error { return h.end(errClosed) }
 
 // end ends the heartbeat for the given reason, unless it has ended.
 func (h *Heartbeat) end(reason error) error {
@@ -326,7 +339,7 @@ func (h *Heartbeat) end(reason error) error {
 	}
 	h.err = reason
 	h.mu.Unlock()
-	if reason == net.ErrClosed {
+	if reason == errClosed {
 		h.cancel()
 	} else {
 		defer h.cancel()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -281,12 +282,76 @@ func TestCloseEndsTheHeartbeat(t *testing.T) {
 		testutil.WantErr(t, "Beat", (<-beat).Err, net.ErrClosed)
 		_, err := h.Beat(t.Context())
 		testutil.WantErr(t, "Beat after Close", err, net.ErrClosed)
+		if want := "heartbeat: closed by this side"; err.Error() != want {
+			t.Errorf("the error is %q, want %q", err, want)
+		}
 		testutil.WantErr(t, "Err", h.Err(), net.ErrClosed)
 		_, err = conn.Write([]byte("x"))
 		testutil.WantErr(t, "Write to the conn", err, net.ErrClosed)
 		time.Sleep(time.Hour)
 		l.want(t)
 	})
+}
+
+// A heartbeat whose callback, Pinger or conn ends its goroutine, as FailNow of a test does, ends, and closes its conn.
+func TestHeartbeatEndsIfACallbackIsGone(t *testing.T) {
+	const want = "heartbeat: a callback has ended its goroutine (runtime.Goexit) and did not return"
+	for _, where := range []string{"OnBeat", "Ping", "Read", "Write"} {
+		bubble(t, func(t *testing.T) {
+			ours, theirs := testutil.SimPair(t, simnet.Link{})
+			gone := func(now string) {
+				if now == where {
+					runtime.Goexit()
+				}
+			}
+			cfg := heartbeat.Config{Interval: s, OnBeat: func(time.Duration, error) { gone("OnBeat") }}
+			var h *heartbeat.Heartbeat
+			var err error
+			if where == "Ping" {
+				h, err = heartbeat.StartPinger(gonePinger(func() { gone("Ping") }), cfg)
+			} else {
+				go heartbeat.Serve(theirs)
+				h, err = heartbeat.Start(&goneConn{ours, gone}, cfg)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			<-h.Done()
+			if err := h.Err(); err == nil || err.Error() != want {
+				t.Errorf("%s: Err = %v", where, err)
+			}
+			if _, err := h.Beat(t.Context()); err == nil || err.Error() != want {
+				t.Errorf("%s: Beat = %v", where, err)
+			}
+			if where != "Ping" {
+				_, err = ours.Write([]byte("x"))
+				testutil.WantErr(t, "Write to the conn", err, net.ErrClosed)
+			}
+		})
+	}
+}
+
+type gonePinger func()
+
+func (p gonePinger) Ping(context.Context) (time.Duration, error) {
+	p()
+	return 0, nil
+}
+
+type goneConn struct {
+	net.Conn
+	gone func(method string)
+}
+
+func (c *goneConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.gone("Read")
+	return n, err
+}
+
+func (c *goneConn) Write(p []byte) (int, error) {
+	c.gone("Write")
+	return c.Conn.Write(p)
 }
 
 // The end of the conn is reported at once, also between two beats, and OnBeat is not called again.

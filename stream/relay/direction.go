@@ -40,12 +40,18 @@ const (
 
 // run copies until src has ended or a call fails.
 func (d *direction) run() {
-	d.how, d.err = d.copy()
-	if d.how == endTold && !d.tell() {
-		d.how = endUntold
+	d.how, d.err = endRead, errGone // if a conn ends this goroutine
+	defer func() { d.j.ended <- d }()
+	how, err := d.copy()
+	if how == endTold && !d.tell() {
+		how = endUntold
 	}
-	d.j.ended <- d
+	d.how, d.err = how, err
 }
+
+// errGone is what has happened if a method of a conn did not return: it has called runtime.Goexit, as FailNow of a test
+// does. (After a panic, the program ends.)
+var errGone = errors.New("relay: a conn has ended its goroutine (runtime.Goexit) and did not return")
 
 // tell tells dst that src has ended, and reports whether it could.
 func (d *direction) tell() bool {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -100,6 +101,9 @@ func (timeoutError) Temporary() bool { return false }
 // It clears the deadlines of the conns when it begins, and may set them later. Their peers see a normal end in all
 // cases: Join resets no connection.
 //
+// If a or b is nil, or opts is not valid, Join closes the other conn, or both, and returns an error that says so. A nil
+// ctx panics.
+//
 // # How data is copied
 //
 // Between a *net.TCPConn and another socket, package net moves the data within the kernel where the system can do that.
@@ -107,7 +111,10 @@ func (timeoutError) Temporary() bool { return false }
 // passed on without a further copy. Otherwise a buffer of 32 KiB is used for each direction; 512 bytes while a socket has
 // sent nothing for two seconds.
 func Join(ctx context.Context, a, b net.Conn, opts *Options) (Result, error) {
-	if err := opts.Validate(); err != nil {
+	if ctx == nil {
+		panic("relay: nil context")
+	}
+	if err := errors.Join(checkConn("a", a), checkConn("b", b), opts.Validate()); err != nil {
 		closeBoth(a, b)
 		return Result{}, err
 	}
@@ -121,6 +128,19 @@ func Join(ctx context.Context, a, b net.Conn, opts *Options) (Result, error) {
 	}
 	j.run(ctx)
 	return Result{AToB: j.ab.moved, BToA: j.ba.moved}, j.err
+}
+
+// checkConn returns an error if c, which is the argument of that name, is nil or holds a nil pointer.
+func checkConn(name string, c net.Conn) error {
+	if isNil(c) {
+		return fmt.Errorf("relay: %s is nil, must be a net.Conn", name)
+	}
+	return nil
+}
+
+func isNil(c net.Conn) bool {
+	v := reflect.ValueOf(c)
+	return c == nil || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // A join is a call of Join. Its fields belong to the goroutine of the call, except those of the clock.
@@ -319,7 +339,7 @@ func doneOf(c net.Conn) <-chan struct{} {
 func closeBoth(a, b net.Conn) {
 	var wg sync.WaitGroup
 	for _, c := range []net.Conn{a, b} {
-		if c != nil {
+		if !isNil(c) {
 			wg.Go(func() { _ = c.Close() })
 		}
 	}

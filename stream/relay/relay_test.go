@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -457,6 +458,67 @@ func TestJoinThatFailsAtOnceClosesBoth(t *testing.T) {
 		}
 	}
 	wantClosed(t, a, b)
+}
+
+// Join of a conn that is nil closes the other one, and says which is nil.
+func TestJoinOfNilClosesTheOther(t *testing.T) {
+	for _, none := range []net.Conn{nil, (*net.TCPConn)(nil), (*stream.Stream)(nil)} {
+		a, _ := testutil.PipePair(t)
+		_, err := relay.Join(t.Context(), a, none, nil)
+		if err == nil || err.Error() != "relay: b is nil, must be a net.Conn" {
+			t.Errorf("Join returned %v", err)
+		}
+		wantClosed(t, a)
+		b, _ := testutil.PipePair(t)
+		_, err = relay.Join(t.Context(), none, b, nil)
+		if err == nil || err.Error() != "relay: a is nil, must be a net.Conn" {
+			t.Errorf("Join returned %v", err)
+		}
+		wantClosed(t, b)
+		if _, err = relay.Join(t.Context(), none, none, nil); err == nil {
+			t.Error("Join of nothing returns no error")
+		}
+	}
+}
+
+// A goneConn is a conn whose Read or Write ends its goroutine.
+type goneConn struct {
+	net.Conn
+	method string
+}
+
+func (c goneConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.method == "Read" {
+		runtime.Goexit()
+	}
+	return n, err
+}
+
+func (c goneConn) Write(p []byte) (int, error) {
+	if c.method == "Write" {
+		runtime.Goexit()
+	}
+	return c.Conn.Write(p)
+}
+
+// If a conn ends the goroutine of Join that calls it, as FailNow of a test does, Join ends both, and says so.
+func TestJoinEndsIfAConnIsGone(t *testing.T) {
+	for _, method := range []string{"Read", "Write"} {
+		a, theirs := testutil.PipePair(t)
+		b, other := testutil.PipePair(t)
+		joined := join(t.Context(), goneConn{a, method}, b, nil)
+		if method == "Read" {
+			write(t, theirs, "x")
+		} else {
+			write(t, other, "x")
+		}
+		r := <-joined
+		if r.Err == nil || !strings.Contains(r.Err.Error(), "runtime.Goexit") {
+			t.Errorf("%s: Join returned %v", method, r.Err)
+		}
+		wantClosed(t, a, b)
+	}
 }
 
 // When the peer of a stream has closed it, Join ends at once, also if the other conn sends nothing: Done tells it.
