@@ -15,8 +15,11 @@ import (
 // closeTimeout is how long the end after Ctrl-C may take if the peer reads nothing.
 const closeTimeout = time.Second
 
+// drainTimeout is how long the server waits for open streams after Ctrl-C.
+const drainTimeout = time.Second
+
 // serve echoes on all streams of all connections that l accepts. When ctx ends, it
-// closes them and returns nil.
+// drains and returns nil.
 func serve(ctx context.Context, l net.Listener, version int, log *log.Logger) error {
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
@@ -56,9 +59,16 @@ func serveClient(ctx context.Context, conn net.Conn, version int) error {
 	var streams sync.WaitGroup
 	defer streams.Wait()
 	defer sess.Close() // ends the calls on its streams
+	stop := context.AfterFunc(ctx, func() {
+		drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
+		defer cancel()
+		sess.Shutdown(drain) // the client opens no more streams; those that are open go on
+		sess.Close()
+	})
+	defer stop()
 
 	for {
-		s, err := sess.AcceptStream(ctx)
+		s, err := sess.AcceptStream(context.Background())
 		if err != nil {
 			return err
 		}

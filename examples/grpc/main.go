@@ -18,6 +18,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -31,36 +32,43 @@ func main() {
 	// The first Ctrl-C ends the program cleanly; a second one kills it.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	context.AfterFunc(ctx, stop)
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "grpc:", err)
-		os.Exit(1)
-	}
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run runs the program until it is done, or ctx ends.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+// run runs the program until it is done, or ctx ends. It returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("grpc", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	listen := flags.String("listen", "", "serve on this `address`")
 	connect := flags.String("connect", "", "call the server at this `address`")
 	calls := flags.Int("calls", 100, "make this `number` of calls")
-	if err := flags.Parse(args); err != nil {
-		return err
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return 0
+	} else if err != nil {
+		return 2
 	}
+	var err error
 	switch {
 	case (*listen == "") == (*connect == "") || flags.NArg() > 0:
-		return errors.New("give either -listen or -connect")
-	case *connect != "":
-		answered, err := call(ctx, *connect, *calls)
+		fmt.Fprintln(stderr, "grpc: give either -listen or -connect")
+		return 2
+	case *listen != "":
+		var l net.Listener
+		if l, err = net.Listen("tcp", *listen); err == nil {
+			fmt.Fprintf(stdout, "serving on %v, Ctrl-C stops\n", l.Addr())
+			err = serve(ctx, l)
+		}
+	default:
+		fmt.Fprintf(stdout, "making %d calls to %s\n", *calls, *connect)
+		var answered int
+		answered, err = call(ctx, *connect, *calls)
 		fmt.Fprintf(stdout, "%d of %d calls were answered\n", answered, *calls)
-		return err
 	}
-	l, err := net.Listen("tcp", *listen)
 	if err != nil {
-		return err
+		fmt.Fprintln(stderr, "grpc:", err)
+		return 1
 	}
-	fmt.Fprintf(stdout, "serving on %v, Ctrl-C stops\n", l.Addr())
-	return serve(ctx, l)
+	return 0
 }
 
 // serve serves the streams of all connections that l accepts, until ctx ends. Then it stops gracefully.
@@ -69,10 +77,16 @@ func serve(ctx context.Context, l net.Listener) error {
 	grpc_health_v1.RegisterHealthServer(server, health.NewServer())
 	streams := &session.Listener{Listener: l}
 	defer streams.CloseNow()
-	stop := context.AfterFunc(ctx, server.GracefulStop) // tells clients to go, and waits for the calls in flight
+	stop := context.AfterFunc(ctx, func() {
+		defer time.AfterFunc(drainTimeout, server.Stop).Stop()
+		server.GracefulStop() // tells clients to go, and waits for the calls in flight
+	})
 	defer stop()
 	return server.Serve(streams) // returns when GracefulStop is done
 }
+
+// drainTimeout is how long a stop waits for the calls in flight.
+const drainTimeout = 10 * time.Second
 
 // call makes n calls to the server at address, and returns how many were answered. It ends early with ctx.
 func call(ctx context.Context, address string, n int) (answered int, err error) {

@@ -55,17 +55,20 @@ func TestServerRestartsLoseNoCall(t *testing.T) {
 
 // The flags are explained, and bad ones are refused.
 func TestRunExplainsItsFlags(t *testing.T) {
-	for args, want := range map[string]string{
-		"-h":                   "-connect address",
-		"":                     "give either -listen or -connect",
-		"-listen x -connect y": "give either -listen or -connect",
-		"-x":                   "not defined",
-		"-listen 127.0.0.1:-1": "invalid port",
+	for _, c := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"-h", 0, "-connect address"},
+		{"", 2, "give either -listen or -connect"},
+		{"-listen x -connect y", 2, "give either -listen or -connect"},
+		{"-x", 2, "not defined"},
+		{"-listen 127.0.0.1:-1", 1, "invalid port"},
 	} {
 		var out bytes.Buffer
-		err := run(context.Background(), strings.Fields(args), &out, &out)
-		if got := fmt.Sprint(out.String(), err); err == nil || !strings.Contains(got, want) {
-			t.Errorf("grpc %s: %s", args, got)
+		if code := run(context.Background(), strings.Fields(c.args), &out, &out); code != c.code || !strings.Contains(out.String(), c.want) {
+			t.Errorf("grpc %s: code %d, %s", c.args, code, out.String())
 		}
 	}
 }

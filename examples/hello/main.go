@@ -1,8 +1,11 @@
-// Hello runs the client and the server of README.md in one program.
+// Hello runs the client and the server of README.md in one program:
+//
+//	go run ./examples/hello
 package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"log"
@@ -12,10 +15,12 @@ import (
 )
 
 func main() {
+	flag.Parse() // it has no flags
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)
 	}
+	fmt.Println("saying hello to a server on", l.Addr())
 	go server(l)
 	answer, err := client(l.Addr().String())
 	if err != nil {

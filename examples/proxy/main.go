@@ -4,13 +4,15 @@
 //	go run ./examples/proxy -serve :7000 -target 127.0.0.1:80
 //	go run ./examples/proxy -listen 127.0.0.1:8080 -via far.example:7000
 //
-// A program that connects to 127.0.0.1:8080 then talks to the target. The connection between
-// the two ends is neither encrypted nor authenticated. Use crypto/tls before it leaves your
-// machine: a session takes a *tls.Conn as well.
+// A program that connects to 127.0.0.1:8080 then talks to the target. Ctrl-C ends either end,
+// once its connections are done or 10 s have passed. The connection between the two ends is
+// neither encrypted nor authenticated. Use crypto/tls before it leaves your machine: a session
+// takes a *tls.Conn as well.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -18,10 +20,10 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"sync"
 	"time"
 
 	"github.com/smuxkit/smuxkit/session"
-	"github.com/smuxkit/smuxkit/stream"
 	"github.com/smuxkit/smuxkit/stream/relay"
 )
 
@@ -31,95 +33,121 @@ import (
 // is xtaci/smux or a fork of it, and does not half-close, set NoHalfClose: otherwise aborted downloads go on.
 var config = &session.Config{Version: 2}
 
-const dialTimeout = 10 * time.Second
+// timeout is how long a dial may take, and how long Ctrl-C waits for open connections.
+const timeout = 10 * time.Second
 
 func main() {
-	serve := flag.String("serve", "", "far end: `address` where the near end connects")
-	target := flag.String("target", "", "far end: `address` to forward to")
-	listen := flag.String("listen", "", "near end: `address` to forward from")
-	via := flag.String("via", "", "near end: `address` of the far end")
-	flag.Parse()
-	isFar, isNear := *serve != "" && *target != "", *listen != "" && *via != ""
-	if isFar == isNear || flag.NFlag() != 2 || flag.NArg() != 0 {
-		fail("give either -serve and -target, or -listen and -via")
-	}
-	l, err := net.Listen("tcp", *serve+*listen) // one of them is empty
-	if err != nil {
-		fail(err)
-	}
+	// The first Ctrl-C ends the program cleanly; a second one kills it.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	context.AfterFunc(ctx, func() { l.Close() })
-	if isFar {
-		far(ctx, l, *target)
-	} else {
-		near(ctx, l, *via)
-	}
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-func fail(why any) {
-	fmt.Fprintln(os.Stderr, "proxy:", why)
-	os.Exit(1)
+// run runs the program until ctx ends. It returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("proxy", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	serve := flags.String("serve", "", "far end: `address` where the near end connects")
+	target := flags.String("target", "", "far end: `address` to forward to")
+	listen := flags.String("listen", "", "near end: `address` to forward from")
+	via := flags.String("via", "", "near end: `address` of the far end")
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return 0
+	} else if err != nil {
+		return 2
+	}
+	isFar, isNear := *serve != "" && *target != "", *listen != "" && *via != ""
+	if isFar == isNear || flags.NFlag() != 2 || flags.NArg() > 0 {
+		fmt.Fprintln(stderr, "proxy: give either -serve and -target, or -listen and -via")
+		return 2
+	}
+	l, err := net.Listen("tcp", *serve+*listen) // one of them is empty
+	if err == nil {
+		fmt.Fprintf(stdout, "forwarding from %v to %s%s, Ctrl-C ends\n", l.Addr(), *target, *via)
+		if isFar {
+			err = far(ctx, l, *target)
+		} else {
+			err = near(ctx, l, *via)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "proxy:", err)
+		return 1
+	}
+	return 0
 }
 
 // near forwards each connection that l accepts over a stream. It dials when there is no session, or when the one that
-// there was has ended. It returns when l is closed.
-func near(ctx context.Context, l net.Listener, via string) {
+// there was has ended. When ctx ends, it drains.
+func near(ctx context.Context, l net.Listener, via string) error {
 	dialer := &session.Dialer{
-		Config: config,
-		Dial: func(ctx context.Context) (io.ReadWriteCloser, error) {
-			return new(net.Dialer).DialContext(ctx, "tcp", via)
-		},
+		Config:      config,
+		Dial:        func(ctx context.Context) (io.ReadWriteCloser, error) { return dial(ctx, via) },
 		MaxSessions: 1,
-		WaitTimeout: dialTimeout,
+		WaitTimeout: timeout,
 	}
-	defer dialer.Close()
+	var joined sync.WaitGroup
+	defer joined.Wait()
+	defer dialer.Close() // ends what has not ended by then
+	defer context.AfterFunc(ctx, func() { l.Close() })()
 	for {
 		conn, err := l.Accept()
-		if err != nil {
-			return
+		if ctx.Err() != nil {
+			drain, cancel := context.WithTimeout(context.Background(), timeout)
+			defer cancel()
+			return dialer.Shutdown(drain) // waits for the open streams
+		} else if err != nil {
+			return err
 		}
-		go func() {
+		joined.Go(func() {
 			st, err := dialer.OpenStream(ctx)
-			if err != nil {
-				log.Printf("%v: %v", conn.RemoteAddr(), err)
-				conn.Close()
-				return
-			}
-			join(ctx, conn, st)
-		}()
+			join(conn, st, err)
+		})
 	}
 }
 
-// far connects the streams of all sessions over connections that l accepts to target. It returns when ctx ends or l is
-// closed, and ends the sessions.
-func far(ctx context.Context, l net.Listener, target string) {
+// far connects the streams of all sessions over connections that l accepts to target. When ctx ends, it drains.
+func far(ctx context.Context, l net.Listener, target string) error {
 	sessions := &session.Listener{Listener: l, Config: config}
-	defer sessions.CloseNow()
+	var joined sync.WaitGroup
+	defer joined.Wait()
+	drained := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(drained)
+		drain, cancel := context.WithTimeout(context.Background(), timeout)
+		defer cancel()
+		sessions.Shutdown(drain) // near ends open no more streams; those that are open go on
+		sessions.CloseNow()
+	})
 	for {
-		st, err := sessions.AcceptStream(ctx)
-		if err != nil {
-			return
+		st, err := sessions.Accept() // fails when the drain is done
+		if err != nil && stop() {
+			sessions.CloseNow()
+			return err
+		} else if err != nil {
+			<-drained
+			return nil
 		}
-		go connect(ctx, st, target)
+		joined.Go(func() {
+			conn, err := dial(context.Background(), target)
+			join(st, conn, err)
+		})
 	}
 }
 
-// connect connects one stream to target.
-func connect(ctx context.Context, st *stream.Stream, target string) {
-	conn, err := net.DialTimeout("tcp", target, dialTimeout)
+func dial(ctx context.Context, address string) (net.Conn, error) {
+	return (&net.Dialer{Timeout: timeout}).DialContext(ctx, "tcp", address)
+}
+
+// join copies data between a and b in both directions until both have ended, and closes them. err is why there is no b.
+// smux has no reset, so the other end of a stream sees a normal end also after an error.
+func join(a, b net.Conn, err error) {
 	if err != nil {
-		log.Print(err)
-		st.Close()
-		return
+		a.Close()
+	} else {
+		_, err = relay.Join(context.Background(), a, b, nil)
 	}
-	join(ctx, st, conn)
-}
-
-// join copies data between a and b in both directions until both have ended, and closes them. smux has no reset, so that
-// the other end of a stream sees a normal end also after an error.
-func join(ctx context.Context, a, b net.Conn) {
-	if _, err := relay.Join(ctx, a, b, nil); err != nil && ctx.Err() == nil {
-		log.Printf("%v - %v: %v", a.RemoteAddr(), b.RemoteAddr(), err)
+	if err != nil {
+		log.Printf("%v: %v", a.RemoteAddr(), err)
 	}
 }

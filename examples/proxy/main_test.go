@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 
@@ -218,4 +219,75 @@ func TestAbortedDownloadsEndAtTheTarget(t *testing.T) {
 		c.Close()
 	}
 	writing.Wait()
+}
+
+// The flags are explained, and bad ones are refused.
+func TestRunExplainsItsFlags(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"-h", 0, "-target address"},
+		{"", 2, "give either -serve and -target"},
+		{"-serve x -via y", 2, "give either -serve and -target"},
+		{"-x", 2, "not defined"},
+		{"-serve x:-1 -target x", 1, "invalid port"},
+	} {
+		var out bytes.Buffer
+		if code := run(context.Background(), strings.Fields(c.args), &out, &out); code != c.code || !strings.Contains(out.String(), c.want) {
+			t.Errorf("proxy %s: code %d, %s", c.args, code, out.String())
+		}
+	}
+}
+
+// Ctrl-C at either end lets open connections finish, and takes no new ones.
+func TestCtrlCLetsOpenConnectionsFinish(t *testing.T) {
+	testutil.LeakCheck(t)
+	for _, end := range []string{"far", "near"} {
+		target, lf, ln := listen(t), listen(t), listen(t)
+		go func() {
+			for {
+				c, err := target.Accept()
+				if err != nil {
+					return
+				}
+				go answerWhole(c.(*net.TCPConn))
+			}
+		}()
+		farCtx, stopFar := context.WithCancel(t.Context())
+		farEnded := testutil.BackgroundErr(func() error { return far(farCtx, lf, target.Addr().String()) })
+		nearCtx, stopNear := context.WithCancel(t.Context())
+		nearEnded := testutil.BackgroundErr(func() error { return near(nearCtx, ln, lf.Addr().String()) })
+		p := path{ln.Addr().String(), lf}
+		c := p.dial(t)
+		if _, err := c.Write([]byte("before")); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.question(t, []byte("q")); string(got) != "q" { // now the session is there, and c's stream
+			t.Errorf("got %q", got)
+		}
+		if end == "far" {
+			stopFar()
+		} else {
+			stopNear()
+			if n, err := net.Dial("tcp", p.addr); err == nil {
+				io.ReadAll(n) // it was in the listener's queue
+				n.Close()
+			}
+		}
+		if _, err := c.Write([]byte(" and after")); err != nil {
+			t.Error(err)
+		}
+		c.CloseWrite()
+		if got, err := io.ReadAll(c); string(got) != "before and after" || err != nil {
+			t.Errorf("%s: got %q, %v", end, got, err)
+		}
+		c.Close()
+		stopNear()
+		testutil.WantErr(t, "near", (<-nearEnded).Err, nil)
+		stopFar()
+		testutil.WantErr(t, "far", (<-farEnded).Err, nil)
+		target.Close()
+	}
 }

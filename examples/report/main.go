@@ -3,12 +3,14 @@
 //	go run ./examples/report -listen 127.0.0.1:7000
 //	df -h | go run ./examples/report -connect 127.0.0.1:7000
 //
-// The exit code of the second one is 0 if the collector's machine has everything, and 1 if that is not known. The
-// connection is neither encrypted nor authenticated: see Example_tls of package session.
+// The exit code of the second one is 0 if the collector's machine has everything, and 1 if that is not known. Ctrl-C ends
+// the collector, once the reports that are on their way have arrived or 10 s have passed. The connection is neither
+// encrypted nor authenticated: see Example_tls of package session.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -20,39 +22,59 @@ import (
 	"time"
 
 	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
 )
 
-// timeout limits how long the program waits for the collector after it has read everything.
-const timeout = 30 * time.Second
+const (
+	// timeout limits how long the program waits for the collector after it has read everything.
+	timeout = 30 * time.Second
+	// drainTimeout is how long the collector waits for reports that are on their way.
+	drainTimeout = 10 * time.Second
+)
 
 func main() {
-	log.SetFlags(0)
-	log.SetPrefix("report: ")
-	listen := flag.String("listen", "", "collect reports at this `address`")
-	connect := flag.String("connect", "", "send a report to the collector at this `address`")
-	flag.Parse()
-	if (*listen == "") == (*connect == "") || flag.NArg() != 0 {
-		log.Fatal("give either -listen or -connect")
-	}
-	if *connect != "" {
-		if err := send(*connect, os.Stdin); err != nil {
-			log.Fatal(err)
-		}
-		return
-	}
-	l, err := net.Listen("tcp", *listen)
-	if err != nil {
-		log.Fatal(err)
-	}
+	// The first Ctrl-C ends the program cleanly; a second one kills it.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	fmt.Println("listening on", l.Addr())
-	collect(ctx, l, os.Stdout)
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run runs the program until it is done, or ctx ends. It returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("report", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	listen := flags.String("listen", "", "collect reports at this `address`")
+	connect := flags.String("connect", "", "send a report to the collector at this `address`")
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return 0
+	} else if err != nil {
+		return 2
+	}
+	var err error
+	switch {
+	case (*listen == "") == (*connect == "") || flags.NArg() > 0:
+		fmt.Fprintln(stderr, "report: give either -listen or -connect")
+		return 2
+	case *listen != "":
+		var l net.Listener
+		if l, err = net.Listen("tcp", *listen); err == nil {
+			fmt.Fprintf(stderr, "collecting reports on %v, Ctrl-C ends\n", l.Addr()) // stdout is for the reports
+			err = collect(ctx, l, stdout)
+		}
+	default:
+		fmt.Fprintf(stderr, "sending what stdin says to %s\n", *connect)
+		err = send(ctx, *connect, stdin)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "report:", err)
+		return 1
+	}
+	return 0
 }
 
 // send sends a report, and waits until it has arrived.
-func send(addr string, report io.Reader) error {
-	conn, err := net.Dial("tcp", addr)
+func send(ctx context.Context, addr string, report io.Reader) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return err
 	}
@@ -62,11 +84,21 @@ func send(addr string, report io.Reader) error {
 		return err
 	}
 	defer s.CloseNow() // sends nothing more; after Flush, there is nothing
-	st, err := s.OpenStream(context.Background())
+	st, err := s.OpenStream(ctx)
 	if err != nil {
 		return err
 	}
-	if _, err := io.Copy(st, report); err != nil {
+	copied := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(st, report)
+		copied <- err
+	}()
+	select {
+	case err = <-copied:
+	case <-ctx.Done(): // report may not end, but the collector reads no io.EOF
+		err = context.Cause(ctx)
+	}
+	if err != nil {
 		return err
 	}
 	if err := st.Close(); err != nil { // the collector reads io.EOF; Close does not wait for that
@@ -74,45 +106,41 @@ func send(addr string, report io.Reader) error {
 	}
 	// Without Flush, the program would exit before all was sent. A program that has many streams to wait
 	// for, and needs the session no more, calls s.Close instead.
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	return st.Flush(ctx)
 }
 
-// collect writes reports to w until ctx ends. A report whose program failed before its end is not written.
-func collect(ctx context.Context, l net.Listener, w io.Writer) {
-	defer context.AfterFunc(ctx, func() { l.Close() })()
+// collect writes reports to w. A report whose program failed before its end is not written. When ctx ends, it drains.
+func collect(ctx context.Context, l net.Listener, w io.Writer) error {
+	sessions := &session.Listener{Listener: l}
+	var collecting sync.WaitGroup
+	defer collecting.Wait()
+	defer sessions.CloseNow()
+	defer context.AfterFunc(ctx, func() { sessions.Close() })()
 	var mu sync.Mutex // guards w
 	for {
-		conn, err := l.Accept()
-		if err != nil {
-			return
+		st, err := sessions.AcceptStream(context.Background())
+		if ctx.Err() != nil && err != nil {
+			drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
+			defer cancel()
+			return sessions.Shutdown(drain) // waits for the open streams
+		} else if err != nil {
+			return err
 		}
-		s, err := session.Server(conn, nil)
-		if err != nil {
-			conn.Close()
-			log.Print(err)
-			continue
-		}
-		stop := context.AfterFunc(ctx, func() { s.Close() })
-		go func() {
-			defer stop()
-			defer s.Close()
-			for {
-				st, err := s.AcceptStream(ctx)
-				if err != nil {
-					return
-				}
-				report, err := io.ReadAll(st)
-				st.Close()
-				if err != nil {
-					log.Printf("a report from %v is not complete: %v", st.RemoteAddr(), err)
-					continue
-				}
-				mu.Lock()
-				w.Write(report)
-				mu.Unlock()
-			}
-		}()
+		collecting.Go(func() { collectOne(st, &mu, w) })
 	}
+}
+
+// collectOne writes the report of one stream to w.
+func collectOne(st *stream.Stream, mu *sync.Mutex, w io.Writer) {
+	defer st.Close()
+	report, err := io.ReadAll(st)
+	if err != nil {
+		log.Printf("a report from %v is not complete: %v", st.RemoteAddr(), err)
+		return
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	w.Write(report)
 }

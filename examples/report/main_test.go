@@ -50,7 +50,11 @@ func TestReportsOfProgramsThatExitArrive(t *testing.T) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	defer cancel()
-	all.Go(func() { collect(ctx, l, got) })
+	all.Go(func() {
+		if err := collect(ctx, l, got); err != nil {
+			t.Errorf("collect: %v", err)
+		}
+	})
 
 	report := strings.Repeat("all is well\n", 20_000)
 	for range programs {
@@ -80,7 +84,7 @@ func TestReportToNobodyFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Close()
-	if err := send(l.Addr().String(), strings.NewReader("help")); err == nil {
+	if err := send(t.Context(), l.Addr().String(), strings.NewReader("help")); err == nil {
 		t.Error("no error")
 	}
 }
@@ -93,7 +97,7 @@ func TestReportThatDoesNotArriveFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	sent := testutil.BackgroundErr(func() error { return send(l.Addr().String(), bytes.NewReader(make([]byte, 20<<20))) })
+	sent := testutil.BackgroundErr(func() error { return send(t.Context(), l.Addr().String(), bytes.NewReader(make([]byte, 20<<20))) })
 	conn, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -101,5 +105,25 @@ func TestReportThatDoesNotArriveFails(t *testing.T) {
 	conn.Close()
 	if r := <-sent; r.Err == nil {
 		t.Error("no error")
+	}
+}
+
+// The flags are explained, and bad ones are refused.
+func TestRunExplainsItsFlags(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"-h", 0, "-connect address"},
+		{"", 2, "give either -listen or -connect"},
+		{"-listen x -connect y", 2, "give either -listen or -connect"},
+		{"-x", 2, "not defined"},
+		{"-listen x:-1", 1, "invalid port"},
+	} {
+		var out bytes.Buffer
+		if code := run(context.Background(), strings.Fields(c.args), nil, &out, &out); code != c.code || !strings.Contains(out.String(), c.want) {
+			t.Errorf("report %s: code %d, %s", c.args, code, out.String())
+		}
 	}
 }

@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log"
 	"net"
@@ -34,6 +35,8 @@ func (Office) Job(worker string, job *string) error {
 }
 
 func main() {
+	flag.Parse() // it has no flags
+	fmt.Println("a worker and its office call each other over one connection")
 	atOffice, atWorker := net.Pipe() // in place of the two ends of a TCP connection
 	job, result, err := run(atOffice, atWorker)
 	if err != nil {

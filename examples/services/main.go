@@ -2,15 +2,20 @@
 // measures the round trip meanwhile.
 //
 //	go run ./examples/services
+//
+// Ctrl-C ends it earlier.
 package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
 	"time"
 
 	"github.com/smuxkit/smuxkit/keepalive/heartbeat"
@@ -19,18 +24,23 @@ import (
 )
 
 func main() {
+	flag.Parse() // it has no flags
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)
 	}
+	fmt.Println("using two services and a heartbeat on one session with", l.Addr())
 	go server(l)
-	ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
-	defer stop()
 	beat := func(rtt time.Duration, err error) { fmt.Println("round trip:", rtt, err) }
 	if err := client(ctx, l.Addr().String(), beat); err != nil {
 		log.Fatal(err)
 	}
 }
+
+// timeout limits how long the client takes.
+const timeout = 10 * time.Second
 
 // server serves clients until l is closed.
 func server(l net.Listener) {
@@ -56,6 +66,8 @@ func server(l net.Listener) {
 
 // client uses the services of the server at addr. It calls beat with each round trip, until it returns.
 func client(ctx context.Context, addr string, beat func(time.Duration, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return err

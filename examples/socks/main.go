@@ -5,9 +5,9 @@
 //	go run ./examples/socks -listen 127.0.0.1:1080 -via far.example:7000
 //	curl --socks5-hostname 127.0.0.1:1080 http://example.org
 //
-// The near end speaks SOCKS5, and opens a stream for the service "connect" for each connection. The far end dials the
-// target before it accepts the stream; if it cannot, it refuses the stream. The connection between the two ends is
-// neither encrypted nor authenticated: use crypto/tls before it leaves your machine.
+// The near end opens a stream for the service "connect" for each connection. The far end dials the target before it
+// accepts the stream; if it cannot, it refuses the stream. Ctrl-C ends either end, once its connections are done or 10 s
+// have passed. Nothing is encrypted or authenticated: use crypto/tls before it leaves your machine.
 package main
 
 import (
@@ -21,6 +21,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"sync"
 	"time"
 
 	"github.com/smuxkit/smuxkit/session"
@@ -28,72 +29,95 @@ import (
 	"github.com/smuxkit/smuxkit/stream/relay"
 )
 
-const (
-	timeout         = 10 * time.Second
-	codeUnreachable = 64 // of a refusal: the target cannot be dialed
-)
+const timeout = 10 * time.Second
+
+// codeUnreachable is the code of a refusal: the target cannot be dialed.
+const codeUnreachable = 64
 
 func main() {
-	serve := flag.String("serve", "", "far end: `address` where near ends connect")
-	listen := flag.String("listen", "", "near end: `address` of the SOCKS5 server")
-	via := flag.String("via", "", "near end: `address` of the far end")
-	flag.Parse()
-	if (*serve == "") == (*listen == "") || (*listen == "") != (*via == "") || flag.NArg() != 0 {
-		log.Fatal("give either -serve, or -listen and -via")
-	}
+	// The first Ctrl-C ends the program cleanly; a second one kills it.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	l, err := net.Listen("tcp", *serve+*listen) // one of them is empty
-	if err != nil {
-		log.Fatal(err)
-	}
-	if *serve != "" {
-		far(ctx, l)
-		return
-	}
-	near(ctx, l, *via)
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// far serves near ends until ctx ends.
+// run runs the program until ctx ends. It returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("socks", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	serve := flags.String("serve", "", "far end: `address` where near ends connect")
+	listen := flags.String("listen", "", "near end: `address` of the SOCKS5 server")
+	via := flags.String("via", "", "near end: `address` of the far end")
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return 0
+	} else if err != nil {
+		return 2
+	}
+	if (*serve == "") == (*listen == "") || (*listen == "") != (*via == "") || flags.NArg() > 0 {
+		fmt.Fprintln(stderr, "socks: give either -serve, or -listen and -via")
+		return 2
+	}
+	l, err := net.Listen("tcp", *serve+*listen) // one of them is empty
+	if err != nil {
+		fmt.Fprintln(stderr, "socks:", err)
+		return 1
+	}
+	fmt.Fprintf(stdout, "listening on %v, Ctrl-C ends\n", l.Addr())
+	if *serve != "" {
+		far(ctx, l)
+	} else {
+		near(ctx, l, *via)
+	}
+	return 0
+}
+
+// far serves near ends. When ctx ends, it drains.
 func far(ctx context.Context, l net.Listener) {
 	mux := new(service.Mux)
-	mux.Handle("connect", func(st *service.Stream) { connect(ctx, st) })
+	mux.Handle("connect", connect)
 	sessions := &session.Listener{Listener: l}
 	defer sessions.CloseNow()
-	if err := mux.Serve(ctx, sessions); ctx.Err() == nil {
-		log.Print(err)
-	}
+	go mux.Serve(context.Background(), sessions)
+	<-ctx.Done()
+	drain, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	sessions.Shutdown(drain) // near ends open no more streams; those that are open go on
 }
 
 // connect connects one stream to its target.
-func connect(ctx context.Context, st *service.Stream) {
+func connect(st *service.Stream) {
 	conn, err := net.DialTimeout("tcp", st.Metadata()["address"], timeout)
 	if err != nil {
 		st.Refuse(codeUnreachable, err.Error())
 		return
 	}
 	st.Accept() // tells the near end before any data comes
-	relay.Join(ctx, st, conn, nil)
+	relay.Join(context.Background(), st, conn, nil)
 }
 
-// near serves SOCKS5 until ctx ends. It dials the far end when a connection needs it.
+// near serves SOCKS5. It dials the far end when a connection needs it. When ctx ends, it drains.
 func near(ctx context.Context, l net.Listener, via string) {
 	context.AfterFunc(ctx, func() { l.Close() })
 	dialer := &session.Dialer{Dial: func(ctx context.Context) (io.ReadWriteCloser, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", via)
 	}}
-	defer dialer.Close()
+	var open sync.WaitGroup
 	for {
 		conn, err := l.Accept()
 		if err != nil {
-			return
+			break
 		}
-		go forward(ctx, dialer, conn)
+		open.Go(func() { forward(dialer, conn) })
 	}
+	drain, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	dialer.Shutdown(drain) // waits for the open streams
+	dialer.Close()         // ends what has not ended by then
+	open.Wait()
 }
 
 // forward handles one connection of a program.
-func forward(ctx context.Context, o service.Opener, conn net.Conn) {
+func forward(o service.Opener, conn net.Conn) {
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(2 * timeout))
 	address, err := readRequest(conn)
@@ -101,7 +125,7 @@ func forward(ctx context.Context, o service.Opener, conn net.Conn) {
 		log.Printf("%v: %v", conn.RemoteAddr(), err)
 		return
 	}
-	dialing, cancel := context.WithTimeout(ctx, 2*timeout)
+	dialing, cancel := context.WithTimeout(context.Background(), 2*timeout)
 	defer cancel()
 	st, err := service.Open(dialing, o, "connect", map[string]string{"address": address})
 	if err == nil {
@@ -116,9 +140,11 @@ func forward(ctx context.Context, o service.Opener, conn net.Conn) {
 	}
 	conn.Write(reply)
 	if err == nil {
-		_, err = relay.Join(ctx, conn, st, nil)
+		_, err = relay.Join(context.Background(), conn, st, nil)
 	}
-	log.Printf("%v to %s: %v", conn.RemoteAddr(), address, err)
+	if err != nil {
+		log.Printf("%v to %s: %v", conn.RemoteAddr(), address, err)
+	}
 }
 
 // readRequest does the SOCKS5 handshake (RFC 1928), without authentication, up to the reply. It returns the target.

@@ -126,3 +126,23 @@ func TestOtherProtocolsEndTheirConnection(t *testing.T) {
 		t.Errorf("reply %d", reply)
 	}
 }
+
+// The flags are explained, and bad ones are refused.
+func TestRunExplainsItsFlags(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"-h", 0, "-via address"},
+		{"", 2, "give either -serve, or"},
+		{"-serve x -via y", 2, "give either -serve, or"},
+		{"-x", 2, "not defined"},
+		{"-serve x:-1", 1, "invalid port"},
+	} {
+		var out bytes.Buffer
+		if code := run(context.Background(), strings.Fields(c.args), &out, &out); code != c.code || !strings.Contains(out.String(), c.want) {
+			t.Errorf("socks %s: code %d, %s", c.args, code, out.String())
+		}
+	}
+}

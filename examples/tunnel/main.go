@@ -35,37 +35,52 @@ func main() {
 	// The first Ctrl-C ends the program cleanly; a second one kills it.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	context.AfterFunc(ctx, stop)
-	if err := run(ctx, os.Args[1:], os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "tunnel:", err)
-		os.Exit(1)
-	}
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run runs the program until ctx ends.
-func run(ctx context.Context, args []string, stderr io.Writer) error {
+// run runs the program until ctx ends. It returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("tunnel", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	agents := flags.String("agents", "", "relay: `address` where agents connect")
 	public := flags.String("public", "", "relay: `address` of the public port")
 	via := flags.String("relay", "", "agent: `address` of the relay")
 	target := flags.String("target", "", "agent: `address` of the server")
-	if err := flags.Parse(args); err != nil {
-		return err
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return 0
+	} else if err != nil {
+		return 2
 	}
-	switch isRelay, isAgent := *agents != "" && *public != "", *via != "" && *target != ""; {
-	case isRelay == isAgent, flags.NFlag() != 2, flags.NArg() > 0:
-		return errors.New("give either -agents and -public, or -relay and -target")
-	case isAgent:
-		return agent(ctx, *via, *target)
+	isRelay, isAgent := *agents != "" && *public != "", *via != "" && *target != ""
+	if isRelay == isAgent || flags.NFlag() != 2 || flags.NArg() > 0 {
+		fmt.Fprintln(stderr, "tunnel: give either -agents and -public, or -relay and -target")
+		return 2
 	}
-	l, err := net.Listen("tcp", *agents)
+	var err error
+	if isAgent {
+		fmt.Fprintf(stdout, "passing connections of %s to %s, Ctrl-C ends\n", *via, *target)
+		err = agent(ctx, *via, *target)
+	} else {
+		err = listen(ctx, *agents, *public, stdout)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "tunnel:", err)
+		return 1
+	}
+	return 0
+}
+
+// listen begins to listen for agents and for the public, and serves them.
+func listen(ctx context.Context, agents, public string, stdout io.Writer) error {
+	l, err := net.Listen("tcp", agents)
 	if err != nil {
 		return err
 	}
-	p, err := net.Listen("tcp", *public)
+	p, err := net.Listen("tcp", public)
 	if err != nil {
 		return err
 	}
+	fmt.Fprintf(stdout, "passing connections of %v to the agents that connect to %v, Ctrl-C ends\n", p.Addr(), l.Addr())
 	return serve(ctx, l, p)
 }
 
@@ -81,13 +96,15 @@ func serve(ctx context.Context, l, public net.Listener) error {
 		if err != nil {
 			break
 		}
-		st, err := open(ctx, agents)
-		if err != nil {
-			log.Printf("%v: %v", conn.RemoteAddr(), err)
-			conn.Close()
-			continue
-		}
-		joined.Go(func() { relay.Join(context.Background(), conn, st, nil) })
+		joined.Go(func() {
+			st, err := open(ctx, agents)
+			if err != nil {
+				log.Printf("%v: %v", conn.RemoteAddr(), err)
+				conn.Close()
+				return
+			}
+			relay.Join(context.Background(), conn, st, nil)
+		})
 	}
 	drain, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()

@@ -155,17 +155,20 @@ func TestConnectionsWithoutATargetAreClosed(t *testing.T) {
 
 // The flags are explained, and bad ones are refused.
 func TestRunExplainsItsFlags(t *testing.T) {
-	for args, want := range map[string]string{
-		"-h":                     "-target address",
-		"":                       "give either -agents and -public",
-		"-agents x -target y":    "give either -agents and -public",
-		"-x":                     "not defined",
-		"-agents x:-1 -public x": "invalid port",
+	for _, c := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"-h", 0, "-target address"},
+		{"", 2, "give either -agents and -public"},
+		{"-agents x -target y", 2, "give either -agents and -public"},
+		{"-x", 2, "not defined"},
+		{"-agents x:-1 -public x", 1, "invalid port"},
 	} {
 		var out bytes.Buffer
-		err := run(context.Background(), strings.Fields(args), &out)
-		if got := fmt.Sprint(out.String(), err); err == nil || !strings.Contains(got, want) {
-			t.Errorf("tunnel %s: %s", args, got)
+		if code := run(context.Background(), strings.Fields(c.args), &out, &out); code != c.code || !strings.Contains(out.String(), c.want) {
+			t.Errorf("tunnel %s: code %d, %s", c.args, code, out.String())
 		}
 	}
 }

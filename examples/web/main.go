@@ -54,6 +54,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			err = serve(ctx, l)
 		}
 	default:
+		fmt.Fprintf(stdout, "making %d requests to %s\n", *requests, *connect)
 		var answered int
 		answered, err = get(ctx, *connect, *requests)
 		fmt.Fprintf(stdout, "%d of %d requests were answered\n", answered, *requests)
