@@ -16,10 +16,8 @@ type Policy interface {
 	// Next returns what to do now, and the time until the session should call
 	// Next again; 0 means never. A session calls Next from one goroutine at a
 	// time: at first when it begins to use the policy, and then whenever that
-	// time is over, or earlier. If more than eight times in a row are shorter
-	// than 1 ms, the session waits longer, up to 1 s. Next must not block. It
-	// may call the session. If it ends its goroutine (runtime.Goexit), the
-	// session ends.
+	// time is over, or earlier. Next must not block. It may call the session. If
+	// it ends its goroutine (runtime.Goexit), the session ends.
 	Next(a Activity) (Action, time.Duration)
 }
 

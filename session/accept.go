@@ -27,7 +27,9 @@ func (s *Session) AcceptStream(ctx context.Context) (*stream.Stream, error) {
 		st, err = s.accept()
 		return st != nil || err != nil
 	})
-	s.tracer.flush()
+	if s.tracer != nil {
+		s.tell(st, false)
+	}
 	switch {
 	case ctxErr != nil:
 		return nil, s.opError("accept", ctxErr)

@@ -84,7 +84,8 @@ func (s *Session) close(reason error) error {
 // CloseTimeout.
 //
 // If ctx ends first, Shutdown returns its error and leaves the session in this state; Close or [Session.CloseNow] ends
-// it. A nil ctx panics and changes nothing.
+// it. If ctx ends while Shutdown closes the session, Shutdown returns ctx's error, and the session ends within
+// Config.CloseTimeout. A nil ctx panics and changes nothing.
 func (s *Session) Shutdown(ctx context.Context) error {
 	needContext(ctx)
 	return s.shutdown(ctx, net.ErrClosed)
@@ -105,11 +106,31 @@ func (s *Session) shutdown(ctx context.Context, reason error) error {
 	}) {
 		return s.opError("shutdown", ctx.Err())
 	}
-	err := s.close(reason)
+	err := s.closeWithin(ctx, reason)
 	if err == nil && !ended && s.wasCutShort() {
 		err = s.opError("shutdown", ErrNotFlushed)
 	}
 	return err
+}
+
+// closeWithin is close, but it returns ctx's error when ctx ends. Then the close goes on.
+func (s *Session) closeWithin(ctx context.Context, reason error) error {
+	if ctx.Done() == nil {
+		return s.close(reason)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- s.close(reason) }()
+	select {
+	case err := <-closed:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-closed:
+		return err
+	default:
+		return s.opError("shutdown", ctx.Err())
+	}
 }
 
 // flush sends the data of the streams, and waits until it counts as sent (see Close), for at most CloseTimeout.

@@ -37,9 +37,13 @@ import (
 // # When dialing fails
 //
 // After a dial that has failed, the Dialer waits before the next one: MinBackoff at first, then twice as long each
-// time, up to MaxBackoff, less a random part of up to a half. A session that ends within its first second, before the
-// peer has opened a stream or sent data or a window update, counts as a dial that has failed. The next dial begins when
-// a call needs it.
+// time, up to MaxBackoff, less a random part of up to a half. The next dial begins when a call needs it. These count as
+// dials that have failed, too:
+//
+//   - a session that takes no streams when OnSession returns, for instance because OnSession has closed it;
+//   - a session that ends, or whose peer drains, within its first second, before the peer has opened a stream or sent data
+//     or a window update (if the peer drains, until the open streams have ended);
+//   - a Dial or OnSession that ends its goroutine (runtime.Goexit), as FailNow of a test does.
 //
 // Calls that need a session wait meanwhile, as [Dialer.OpenStream] describes. If there is a session, no call waits
 // for a dial that follows a failed one, or takes more than a second: then the sessions get more than
@@ -84,7 +88,7 @@ type Dialer struct {
 
 	// OnSession, if not nil, is called with each new session before any other call gets it: to authenticate over a
 	// stream, or to serve the streams that the peer opens. If it returns an error, the session is closed and the dial has
-	// failed with that error. When ctx ends, DialTimeout has passed or the Dialer was closed, and the session is
+	// failed with that error; what OnSession has written is sent. When ctx ends, DialTimeout has passed or the Dialer was closed, and the session is
 	// closed as by CloseNow. OnSession may call anything but this Dialer's OpenStream, DialContext and Session, which
 	// would wait for it.
 	//
@@ -97,10 +101,11 @@ type Dialer struct {
 	mu       sync.Mutex
 	phase    dialerPhase
 	set      dialerSettings
-	sessions []*pooled            // those that take streams
-	retired  map[*pooled]struct{} // those that end
-	changed  chan struct{}        // if not nil, closed when calls that wait have to look again
-	waiting  int                  // calls that wait
+	sessions []*pooled             // those that take streams
+	retired  map[*pooled]struct{}  // those that end
+	outside  map[*Session]struct{} // those in OnSession, and those that were rejected and have not ended
+	changed  chan struct{}         // if not nil, closed when calls that wait have to look again
+	waiting  int                   // calls that wait
 	dialing  dialing
 	counts   dialerCounts
 }
@@ -138,7 +143,9 @@ func (d *Dialer) OpenStream(ctx context.Context) (*stream.Stream, error) {
 			return nil, err
 		}
 		if c.opened != nil {
-			c.s.tracer.flush()
+			if c.s.tracer != nil {
+				c.s.tell(c.opened, true)
+			}
 			c.opened.core.Start()
 			return c.opened.core.Stream(), nil
 		}

@@ -83,25 +83,38 @@ func (d *Dialer) afterPause(pause time.Duration, f func()) {
 // runDial is the goroutine of a dial.
 func (d *Dialer) runDial(ctx context.Context, cancel context.CancelFunc) {
 	defer cancel()
-	s, err := d.dialSession(ctx)
+	var s *Session
+	err := errGone // if a callback ends this goroutine
+	defer func() { d.endDial(s, err) }()
+	s, err = d.dialSession(ctx)
+}
+
+// endDial handles the result of a dial. s is nil if err is not.
+func (d *Dialer) endDial(s *Session, err error) {
+	if err == nil {
+		if _, err = s.openState(); err != nil { // OnSession may have closed it, and the peer may drain already
+			err = fmt.Errorf("session: the new session takes no streams: %w", err)
+			d.reject(s)
+		}
+	}
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.dialing.stopTimer()
 	d.dialing.cancel = nil
 	d.dialing.state = dialNone
 	switch {
 	case d.phase != dialerOpen:
+		if err == nil { // the Dialer was closed meanwhile
+			d.reject(s)
+		}
 	case err != nil:
 		d.counts.dialErrors++
 		d.dialFailed(err)
 	default:
 		d.dialing.err = nil
+		delete(d.outside, s)
 		d.add(s)
-		s = nil
 		d.wake()
-	}
-	d.mu.Unlock()
-	if s != nil {
-		_ = s.CloseNow() // the Dialer was closed meanwhile
 	}
 }
 
@@ -111,42 +124,77 @@ func (d *Dialer) dialSession(ctx context.Context) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := Client(conn, d.Config)
+	s, err := startOwned(conn, func() (*Session, error) { return Client(conn, d.Config) })
 	if err != nil {
-		closeUnused(conn)
 		return nil, err
 	}
-	if err := introduce(ctx, s, d.OnSession); err != nil {
+	d.hold(s)
+	if err := introduce(ctx, s, d.OnSession, d.reject); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// introduce calls onSession, unless that is nil. If it fails, or ctx ends meanwhile, introduce closes s and
-// returns the reason. It does not wait for that.
-func introduce(ctx context.Context, s *Session, onSession func(context.Context, *Session) error) error {
+// startOwned starts a session over conn, which belongs to it: unless start returns a session, startOwned closes conn. conn
+// may be nil.
+func startOwned(conn io.Closer, start func() (*Session, error)) (s *Session, err error) {
+	defer func() {
+		if s == nil && conn != nil && !isNil(conn) {
+			_ = conn.Close()
+		}
+	}()
+	return start()
+}
+
+// introduce calls onSession, unless that is nil. If ctx ends meanwhile, it closes s as CloseNow does. If onSession fails,
+// does not return, or returns too late, introduce calls reject, and returns the reason.
+func introduce(ctx context.Context, s *Session, onSession func(context.Context, *Session) error, reject func(*Session)) error {
 	if onSession == nil {
 		return nil
 	}
 	stop := context.AfterFunc(ctx, func() { _ = s.CloseNow() })
-	err := onSession(ctx, s)
-	if !stop() {
-		if err == nil || errors.Is(err, ctx.Err()) {
-			return ctx.Err()
+	err := errGone
+	defer func() {
+		if err != nil {
+			stop()
+			reject(s)
 		}
-		return fmt.Errorf("%w: %w", ctx.Err(), err) // err may come from the end of the session
-	}
-	if err != nil {
-		go func() { _ = s.Close() }() // what onSession has written is sent: it may tell the peer why
+	}()
+	err = onSession(ctx, s)
+	switch {
+	case stop():
+	case err == nil || errors.Is(err, ctx.Err()):
+		err = ctx.Err()
+	default:
+		err = fmt.Errorf("%w: %w", ctx.Err(), err) // err may come from the end of the session
 	}
 	return err
 }
 
-// closeUnused closes a transport that has no session. conn may be nil.
-func closeUnused(conn io.Closer) {
-	if conn != nil && !isNil(conn) {
-		_ = conn.Close()
+// hold notes that s exists, and is not in the pool. Close and Shutdown end it, too.
+func (d *Dialer) hold(s *Session) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.outside == nil {
+		d.outside = make(map[*Session]struct{})
 	}
+	d.outside[s] = struct{}{}
+}
+
+// reject closes a session that does not get into the pool, without waiting for that. What OnSession has written is sent,
+// because it may tell the peer why.
+func (d *Dialer) reject(s *Session) {
+	go func() {
+		defer d.release(s)
+		_ = s.Close()
+	}()
+}
+
+// release undoes hold.
+func (d *Dialer) release(s *Session) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.outside, s)
 }
 
 // add adds a session to the pool. The caller holds d.mu.

@@ -3,6 +3,8 @@ package session
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 )
 
@@ -15,18 +17,33 @@ import (
 func (d *Dialer) Shutdown(ctx context.Context) error {
 	needContext(ctx)
 	d.stop(dialerShutdown)
-	return endAll(d.list(), func(s *Session) error { return s.Shutdown(ctx) })
+	return d.endSessions(func(s *Session) error { return s.Shutdown(ctx) })
 }
 
 // Close closes the Dialer and all its sessions, also those that are retired, as [Session.Close] does: what was
 // written is sent, for at most Config.CloseTimeout. Calls that wait, and all later ones, fail with [net.ErrClosed]. A
-// dial that is under way is given up. Close does not wait for Dialer.Dial and Dialer.OnSession to return: if Dial
-// returns a transport later, that is closed.
+// dial that is under way is given up. Close also waits for the end of sessions that OnSession has rejected, and of one that
+// it is called for. Close does not wait for Dialer.Dial and Dialer.OnSession to return: if Dial returns a transport
+// later, that is closed.
 //
 // Close returns the errors of the sessions, joined. It may be called more than once, and while Shutdown waits.
 func (d *Dialer) Close() error {
 	d.stop(dialerClosed)
-	return endAll(d.list(), (*Session).Close)
+	return d.endSessions((*Session).Close)
+}
+
+// endSessions ends all sessions at the same time, and returns the errors of those in the pool, joined. The others have
+// no user.
+func (d *Dialer) endSessions(end func(*Session) error) error {
+	d.mu.Lock()
+	pool := d.listLocked()
+	outside := slices.Collect(maps.Keys(d.outside))
+	d.mu.Unlock()
+	var ending sync.WaitGroup
+	ending.Go(func() { _ = endAll(outside, end) })
+	err := endAll(pool, end)
+	ending.Wait()
+	return err
 }
 
 // stop gives up the dial and the calls that wait. The Dialer is in this phase from now on, or in a later one.

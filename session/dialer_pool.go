@@ -22,6 +22,9 @@ type pooled struct {
 	begun    time.Time
 	expires  time.Time     // because of MaxAge; zero: never
 	retiring chan struct{} // closed by retire
+	// drainedEarly says that the peer drained before the session had worked. Whether that counts as a dial that has failed
+	// is known when its streams have ended. Dialer.mu guards it.
+	drainedEarly bool
 }
 
 // earlyEnd is how long a session must live to count as one that has worked, if its peer has used no stream.
@@ -55,6 +58,9 @@ type choice struct {
 
 // choose returns the session with the fewest streams, and opens one on it if open is set. It waits for a session.
 func (d *Dialer) choose(ctx context.Context, open bool) (choice, error) {
+	if err := d.begin(); err != nil {
+		return choice{}, err
+	}
 	var timeout <-chan time.Time
 	w := wanted{stream: open}
 	for {
@@ -150,17 +156,34 @@ func (d *Dialer) wake() {
 	}
 }
 
-// ready returns nil if d may open streams. It checks the fields of d first. The caller holds d.mu.
-func (d *Dialer) ready() error {
-	switch d.phase {
-	case dialerNew:
-		if err := d.Validate(); err != nil {
-			return err
-		}
+// begin checks the fields of d at its first use.
+func (d *Dialer) begin() error {
+	if d.currentPhase() != dialerNew {
+		return nil
+	}
+	if err := d.Validate(); err != nil { // without the lock, because it may call a policy of the application
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.phase == dialerNew {
 		d.set = d.settings()
 		d.retired = make(map[*pooled]struct{})
 		d.phase = dialerOpen
-	case dialerOpen:
+	}
+	return nil
+}
+
+func (d *Dialer) currentPhase() dialerPhase {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.phase
+}
+
+// ready returns nil if d may open streams. begin has returned nil. The caller holds d.mu.
+func (d *Dialer) ready() error {
+	switch d.phase {
+	case dialerNew, dialerOpen:
 	case dialerShutdown:
 		return dialerError(ErrShutdown)
 	case dialerClosed:
@@ -202,6 +225,25 @@ func (d *Dialer) retire(p *pooled) {
 		d.dialing.noteWorked(p)
 	case p.endedEarly():
 		d.dialFailed(p.s.Err())
+	case p.s.isPeerDraining() && time.Since(p.begun) < earlyEnd:
+		p.drainedEarly = true
+		if p.s.NumStreams() == 0 {
+			d.settleEarly(p)
+		}
+	}
+}
+
+// settleEarly decides whether a session whose peer drained early counts as a dial that has failed. Its streams have
+// ended. The caller holds d.mu.
+func (d *Dialer) settleEarly(p *pooled) {
+	if !p.drainedEarly {
+		return
+	}
+	p.drainedEarly = false
+	if p.worked() {
+		d.dialing.noteWorked(p)
+	} else {
+		d.dialFailed(ErrPeerShutdown)
 	}
 }
 
@@ -227,27 +269,44 @@ func (d *Dialer) watch(p *pooled) {
 	d.mu.Lock()
 	d.retire(p)
 	d.mu.Unlock()
-	p.s.awaitPeerShutdown()
+	defer d.forget(p) // deferred, because a function of Config.Trace may end this goroutine
+	p.s.awaitPeerShutdown(func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.settleEarly(p)
+	})
 	_ = p.s.Shutdown(context.Background()) // its error is for nobody: the calls on the streams have theirs
+}
+
+// forget forgets a session that has ended.
+func (d *Dialer) forget(p *pooled) {
 	stats := p.s.Stats()
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.settleEarly(p)
 	delete(d.retired, p)
 	d.counts.ended.addCounters(stats)
 }
 
 // awaitPeerShutdown returns at once, unless the peer drains. Then it waits until no stream is open, and for up to
 // CloseTimeout until the peer has closed the session: if both sides close at the same time, the slower one may not
-// learn that its data has arrived.
-func (s *Session) awaitPeerShutdown() {
+// learn that its data has arrived. It calls empty between the two.
+func (s *Session) awaitPeerShutdown(empty func()) {
 	yields := false
 	s.awaitDrained(nil, func() bool {
 		yields = s.peerDraining && s.phase < phaseClosing
 		return yields && len(s.streams) > 0
 	})
 	if yields {
+		empty()
 		sleep(s.closeTimeout, s.done)
 	}
+}
+
+func (s *Session) isPeerDraining() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.peerDraining
 }
 
 // An openState says how well a session can take one more stream.

@@ -16,6 +16,9 @@ func TestDialerFailFastHasAnError(t *testing.T) {
 		return nil, ctx.Err()
 	}}
 	defer d.Close()
+	if err := d.begin(); err != nil {
+		t.Fatal(err)
+	}
 	w := wanted{stream: true}
 	if _, changed, err := d.tryChoose(&w); changed == nil {
 		t.Fatalf("the first dial is not waited for: %v", err)

@@ -101,7 +101,7 @@ func (s *Session) explain(err error) error {
 	if s.stats.framesReceived.Load() > 0 || s.stats.streamsOpened.Load() == 0 {
 		return err
 	}
-	if err == net.ErrClosed || err == errScheduler {
+	if err == net.ErrClosed || err == errScheduler || err == errGone {
 		return err
 	}
 	var explained silenceError

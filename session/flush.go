@@ -92,11 +92,11 @@ func (s *Session) awaitDelivered(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-ended: // the transport's Write may never return
-		return s.flushErr(nil)
+		return s.flushErr(ctx, nil)
 	}
 	switch {
 	case h.lost != nil:
-		return s.flushErr(h.lost)
+		return s.flushErr(ctx, h.lost)
 	case known:
 		return s.awaitAcknowledged(ctx, d, h.offset)
 	}
@@ -113,13 +113,28 @@ func (s *Session) ensureFlushes() *flushes {
 }
 
 // flushErr returns nil if Close has delivered everything, and otherwise why the session has ended, or sends no more. If
-// it has not noted that yet, the reason is lost.
-func (s *Session) flushErr(lost error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for s.closeResult == closePending {
-		s.opening.wait(&s.mu) // not for long: the session sends no more
+// it has not noted that yet, the reason is lost. A Close that is under way may take CloseTimeout to find out: flushErr
+// waits for it until ctx ends, and then returns ctx's error.
+func (s *Session) flushErr(ctx context.Context, lost error) error {
+	var result error
+	known := func() bool {
+		result = s.flushResult(lost)
+		return s.closeResult != closePending
 	}
+	s.mu.Lock()
+	ok := known()
+	s.mu.Unlock()
+	if ok {
+		return result
+	}
+	if err := s.await(ctx, &s.opening, known); err != nil {
+		return err
+	}
+	return result
+}
+
+// flushResult is flushErr once Close is not under way. The caller holds s.mu.
+func (s *Session) flushResult(lost error) error {
 	err := lost
 	switch {
 	case s.closeResult == closeFlushed:
@@ -191,7 +206,7 @@ func (s *Session) awaitAcknowledged(ctx context.Context, d *flushes, offset uint
 	case <-w.done:
 		return nil
 	default:
-		return s.flushErr(nil)
+		return s.flushErr(ctx, nil)
 	}
 }
 
@@ -302,7 +317,7 @@ func (s *Session) awaitEcho(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.done:
-			return s.flushErr(nil)
+			return s.flushErr(ctx, nil)
 		}
 	}
 }
@@ -311,7 +326,7 @@ func (s *Session) awaitEcho(ctx context.Context) error {
 func (s *Session) awaitClose(ctx context.Context) error {
 	select {
 	case <-s.done:
-		return s.flushErr(nil)
+		return s.flushErr(ctx, nil)
 	case <-ctx.Done():
 		return ctx.Err()
 	}

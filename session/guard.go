@@ -9,6 +9,10 @@ import (
 // errScheduler is the reason for a session's end if its scheduler panics.
 var errScheduler = errors.New("session: the scheduler panicked")
 
+// errGone is what has happened if a callback of the application did not return: the callback has called runtime.Goexit,
+// as FailNow of a test does. (After a panic, the program ends.)
+var errGone = errors.New("session: a callback has ended its goroutine (runtime.Goexit) and did not return")
+
 // guard wraps sched so that a panic in it ends the session, because the state of the scheduler is unknown after that.
 // The callers of the scheduler hold w.mu and release it by defer. This module's scheduler needs no guard.
 func guard(w *writer, sched shaper.Scheduler) shaper.Batcher {

@@ -16,7 +16,8 @@ import (
 //
 // The session calls Next of the new policy soon, from a goroutine of its own, and then whenever the policy wants. If
 // Next of the old policy is being called, its result is ignored; after that, the session does not call the old policy
-// any more. [keepalive.Periodic] gives the peer its whole Timeout, counted from SetKeepAlive.
+// any more. [keepalive.Periodic] gives the peer its whole Timeout, counted from SetKeepAlive. A policy that calls
+// SetKeepAlive in each Next is asked at once nine times, and then after pauses that grow from 1 ms to 1 s.
 //
 // SetKeepAlive waits for nothing. Next of a policy may call it. After the end of the session it does nothing.
 func (s *Session) SetKeepAlive(policy keepalive.Policy) error {
@@ -52,6 +53,7 @@ type keepaliveTimer struct {
 
 	mu     sync.Mutex // guards the fields below
 	state  keepaliveState
+	hasty  uint8 // how many calls of Next in a row have called SetKeepAlive
 	policy keepalive.Policy
 	began  time.Duration // when policy was set
 	due    time.Duration // when to ask next; 0: not by the timer
@@ -62,8 +64,8 @@ type keepaliveTimer struct {
 // A keepaliveState says whether the policy is being asked:
 //
 //	idle --(the timer fires)--> asking --(Next has returned)--> idle, and the timer is set
-//	asking --(SetKeepAlive)--> replaced --(Next has returned)--> idle, and the new policy is asked at once
-//	any --(the session ends)--> stopped
+//	asking --(SetKeepAlive)--> replaced --(Next has returned)--> idle, and the timer is set to ask the new policy now
+//	any --(the session ends, or Next does not return)--> stopped
 //
 // So one goroutine at a time calls Next, whatever policy it is.
 type keepaliveState uint8
@@ -80,14 +82,50 @@ const (
 // The application may have implemented the policy. So ask holds no lock while it calls Next, which may call the
 // session, and may panic.
 func (t *keepaliveTimer) ask() {
-	for policy := t.begin(); policy != nil; policy = t.begin() {
-		activity := t.activity()
-		action, wait := policy.Next(activity)
-		if t.finish(activity.Now, action, wait) {
-			t.act(action)
-			return
-		}
+	policy := t.begin()
+	if policy == nil {
+		return
 	}
+	activity := t.activity()
+	action, wait := policy.Next(activity)
+	if t.finish(activity.Now, action, wait) {
+		t.act(action)
+	}
+}
+
+// handleTimer is what the timer calls. It ends the session if Next does not return, because then nothing would find out
+// that the peer is gone.
+func (t *keepaliveTimer) handleTimer() {
+	returned := false
+	defer func() {
+		if !returned {
+			go t.s.end(errGone)
+		}
+	}()
+	t.ask()
+	returned = true
+}
+
+const (
+	// If Next calls SetKeepAlive, the new policy is asked at once. After maxHasty such calls in a row there are pauses,
+	// from minHastyPause to maxHastyPause, so that a policy which always does that takes no processor.
+	maxHasty      = 8
+	minHastyPause = time.Millisecond
+	maxHastyPause = time.Second
+)
+
+// pause returns how long to wait before the policy is asked that was set by Next of another. The caller holds t.mu.
+func (t *keepaliveTimer) pause() time.Duration {
+	if t.hasty < maxHasty {
+		t.hasty++
+		return 0
+	}
+	pause := minHastyPause << (t.hasty - maxHasty)
+	if pause >= maxHastyPause {
+		return maxHastyPause
+	}
+	t.hasty++
+	return pause
 }
 
 // begin returns the policy to ask, or nil if it is being asked or the session has ended.
@@ -111,11 +149,12 @@ func (t *keepaliveTimer) finish(now time.Duration, action keepalive.Action, wait
 		t.state = keepaliveIdle
 	case keepaliveReplaced:
 		t.state = keepaliveIdle
+		t.setTimer(t.pause())
 		return false
 	default:
 		return false
 	}
-	t.due = 0
+	t.due, t.hasty = 0, 0
 	if action != keepalive.GiveUp && wait > 0 {
 		t.due = now + wait
 		t.setTimer(wait)
@@ -126,7 +165,7 @@ func (t *keepaliveTimer) finish(now time.Duration, action keepalive.Action, wait
 // setTimer sets the timer. The caller holds t.mu.
 func (t *keepaliveTimer) setTimer(wait time.Duration) {
 	if t.timer == nil {
-		t.timer = time.AfterFunc(wait, t.ask)
+		t.timer = time.AfterFunc(wait, t.handleTimer)
 	} else {
 		t.timer.Reset(wait)
 	}

@@ -23,7 +23,9 @@ func (s *Session) OpenStream(ctx context.Context) (*stream.Stream, error) {
 		st, err = s.open()
 		return st != nil || err != nil
 	})
-	s.tracer.flush()
+	if s.tracer != nil {
+		s.tell(st, true)
+	}
 	switch {
 	case ctxErr != nil:
 		return nil, s.opError("open", ctxErr)
@@ -32,6 +34,23 @@ func (s *Session) OpenStream(ctx context.Context) (*stream.Stream, error) {
 	}
 	st.core.Start()
 	return st.core.Stream(), nil
+}
+
+// tell has the functions of Config.Trace called before a call returns st, which may be nil. If one of them panics, nobody
+// gets st, so tell closes it. opened says that this side has opened st, and that it was not started.
+func (s *Session) tell(st *sessionStream, opened bool) {
+	returned := false
+	defer func() {
+		if returned || st == nil {
+			return
+		}
+		if opened {
+			st.core.Start()
+		}
+		_ = st.core.Stream().Close()
+	}()
+	s.tracer.flush()
+	returned = true
 }
 
 // Open is [Session.OpenStream] without a context, for interfaces that have such a method.

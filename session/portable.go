@@ -80,7 +80,14 @@ func (t *portable) inline() bool { return false }
 func (t *portable) write(b *wire.Batch) (n int, err error) { return t.writeSome(b.Bytes()) }
 
 func (t *portable) writeSome(p []byte) (n int, err error) {
+	returned := false
+	defer func() {
+		if !returned { // Write has ended this goroutine
+			go t.r.s.end(errGone)
+		}
+	}()
 	n, err = t.conn.Write(p)
+	returned = true
 	if n < 0 || n > len(p) {
 		return 0, fmt.Errorf("session: the transport's Write returned %d for %d bytes", n, len(p))
 	}

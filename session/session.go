@@ -255,9 +255,21 @@ func (s *Session) begin() {
 
 // read is the session's one goroutine.
 func (s *Session) read() {
-	err := s.in.run()
-	s.end(s.in.cause(err))
-	s.in.close()
+	returned := false
+	defer func() {
+		if !returned { // Read of the transport has ended this goroutine
+			go s.endReading(errGone)
+		}
+	}()
+	err := s.in.cause(s.in.run())
+	returned = true
+	s.endReading(err)
+}
+
+// endReading ends the session, because its goroutine reads no more.
+func (s *Session) endReading(err error) {
+	defer s.in.close() // deferred, because a function of Config.Trace may end this goroutine
+	s.end(err)
 }
 
 // version returns the version of the protocol, or 0 if a server does not know it yet.

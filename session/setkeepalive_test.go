@@ -214,3 +214,63 @@ func TestSetKeepAliveFromManyGoroutines(t *testing.T) {
 		_ = s.CloseNow()
 	}, "sim", "tcp")
 }
+
+// A policy that calls SetKeepAlive in each Next is called with pauses: it takes no processor, and Client returns. The
+// session does what the policy wants once Next leaves it in its place.
+func TestPolicyThatAlwaysReplacesItselfIsPaced(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var s atomic.Pointer[session.Session]
+		var calls atomic.Int64
+		var calm atomic.Bool
+		var hasty policy
+		hasty = func(ka.Activity) (ka.Action, time.Duration) {
+			calls.Add(1)
+			if calm.Load() {
+				return ka.GiveUp, 0
+			}
+			_ = s.Load().SetKeepAlive(hasty)
+			return ka.None, time.Hour
+		}
+		trace := &session.Trace{SessionBegin: func(began *session.Session) { s.Store(began) }}
+		a, b := testutil.SimPair(t, simnet.Link{})
+		c := client(t, a, &session.Config{KeepAlive: hasty, Trace: trace})
+		read(t, testutil.NewPeer(t, b))
+		time.Sleep(time.Minute)
+		// Nine at once, then ten with pauses of 1, 2, 4 … 512 ms, and then one in a second.
+		if n := calls.Load(); n < 60 || n > 90 {
+			t.Errorf("Next was called %d times in a minute", n)
+		}
+		calm.Store(true)
+		elapsed := testutil.Clock()
+		wantEnded(t, c, session.ErrKeepAlive)
+		if took := elapsed(); took > time.Second {
+			t.Errorf("it ended after %v", took)
+		}
+	})
+}
+
+// A policy may replace itself by another one, which then is asked at once, several times in a row.
+func TestPolicyThatReplacesItselfIsFollowedAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var s *session.Session
+		last := policy(func(ka.Activity) (ka.Action, time.Duration) { return ka.GiveUp, 0 })
+		var chain func(n int) policy
+		chain = func(n int) policy {
+			return func(ka.Activity) (ka.Action, time.Duration) {
+				next := ka.Policy(last)
+				if n > 0 {
+					next = chain(n - 1)
+				}
+				_ = s.SetKeepAlive(next)
+				return ka.None, time.Hour
+			}
+		}
+		a, _ := testutil.SimPair(t, simnet.Link{})
+		elapsed := testutil.Clock()
+		c := client(t, a, &session.Config{KeepAlive: chain(5), Trace: &session.Trace{
+			SessionBegin: func(began *session.Session) { s = began },
+		}})
+		wantEnded(t, c, session.ErrKeepAlive)
+		testutil.WantTime(t, "it ended", elapsed(), 0)
+	})
+}

@@ -14,8 +14,9 @@ import (
 // waits for the new one, or goes on at once if there is none. A write to the transport that has begun ends first; without
 // a limit before, it has up to 65,400 bytes.
 //
-// Data that the old rate allows, and that was not sent, counts for the new one, up to its Burst: setting a rate again
-// and again allows no more data. After no limit, a whole Burst may be sent at once.
+// Data that the old rate allows, and that was not sent, counts for the new one, up to its Burst. If more was sent than
+// the old rate allows, the new one makes up for it. So setting a rate again and again allows no more data. After no limit, a whole
+// Burst may be sent at once.
 //
 // SetSendRate does not block. It fails only if r is bad, as [Config.Validate] would, and then changes nothing. It may be
 // called at any time, also after the session has ended.

@@ -13,7 +13,7 @@ import (
 // that, or one that holds nothing and has an event itself.
 //
 //	idle --(add)--> running: a goroutine was started
-//	idle --(call)--> running: the caller, for maxCalled events at most
+//	idle --(flush)--> running: the caller, for maxCalled events at most
 //	running: the caller --(maxCalled events)--> running: a goroutine was started
 //	running --(the queue is empty)--> idle
 //
@@ -74,11 +74,8 @@ func (t *tracer) kick() {
 	}
 }
 
-// call adds an event and calls its function, if no other goroutine is calling one. The caller holds no lock.
-func (t *tracer) call(f func()) {
-	t.push(traced{call: f})
-	t.flush()
-}
+// event adds an event. The goroutine of its caller has more to do, so f is never called there: f may end the goroutine.
+func (t *tracer) event(f func()) { t.add(traced{call: f}) }
 
 // flush calls the functions of the events that were pushed, if no other goroutine is calling one. The caller holds no
 // lock.
@@ -214,7 +211,7 @@ func (t *tracer) unbound() {
 	}
 }
 
-// The methods below make the events. In those that call, the caller holds no lock.
+// The methods below make the events.
 
 func (t *tracer) sessionBegin() {
 	if t != nil && t.hooks.SessionBegin != nil {
@@ -290,13 +287,13 @@ func (t *tracer) pushClosed(st *sessionStream) {
 
 func (t *tracer) streamStalled(st *sessionStream, unread int) {
 	if t != nil && t.hooks.StreamStalled != nil {
-		t.call(func() { t.hooks.StreamStalled(t.s, st.core.Stream(), unread) })
+		t.event(func() { t.hooks.StreamStalled(t.s, st.core.Stream(), unread) })
 	}
 }
 
 func (t *tracer) dataDropped(streams int) {
 	if t != nil && t.hooks.DataDropped != nil {
-		t.call(func() { t.hooks.DataDropped(t.s, streams) })
+		t.event(func() { t.hooks.DataDropped(t.s, streams) })
 	}
 }
 
@@ -320,19 +317,19 @@ func (t *tracer) readPaused(why Pause) (resumed func()) {
 
 func (t *tracer) keepAliveProbe(silent time.Duration) {
 	if t != nil && t.hooks.KeepAliveProbe != nil {
-		t.call(func() { t.hooks.KeepAliveProbe(t.s, silent) })
+		t.event(func() { t.hooks.KeepAliveProbe(t.s, silent) })
 	}
 }
 
 func (t *tracer) keepAliveGiveUp(silent time.Duration) {
 	if t != nil && t.hooks.KeepAliveGiveUp != nil {
-		t.call(func() { t.hooks.KeepAliveGiveUp(t.s, silent) })
+		t.event(func() { t.hooks.KeepAliveGiveUp(t.s, silent) })
 	}
 }
 
 func (t *tracer) drainBegin() {
 	if t != nil && t.hooks.DrainBegin != nil {
-		t.call(func() { t.hooks.DrainBegin(t.s) })
+		t.event(func() { t.hooks.DrainBegin(t.s) })
 	}
 }
 

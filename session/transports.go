@@ -40,8 +40,9 @@ type Listener struct {
 
 	// OnSession, if not nil, is called for each new session before its streams can be accepted: to look at the peer's
 	// certificate ([Session.Transport]), or to authenticate over a stream. If it returns an error, the session is
-	// closed. When HandshakeTimeout has passed, ctx ends, and the session is closed as by CloseNow. OnSession is
-	// called for several sessions at the same time, each in its own goroutine.
+	// closed, and what OnSession has written is sent. The same holds if OnSession ends its goroutine (runtime.Goexit), as
+	// FailNow of a test does. When HandshakeTimeout has passed, ctx ends, and the session is closed as by CloseNow.
+	// OnSession is called for several sessions at the same time, each in its own goroutine.
 	OnSession func(ctx context.Context, s *Session) error
 
 	// OnError, if not nil, is called for each transport that becomes no session, and for each error of
@@ -109,7 +110,9 @@ func (l *Listener) AcceptStream(ctx context.Context) (*stream.Stream, error) {
 		}
 		st, more, err := p.s.takeStream()
 		p.endTurn(more, err != nil)
-		p.s.tracer.flush()
+		if p.s.tracer != nil {
+			p.s.tell(st, false)
+		}
 		if st != nil {
 			return st.core.Stream(), nil
 		}

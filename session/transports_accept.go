@@ -11,17 +11,19 @@ import (
 
 // begin starts the Listener, if it has not started.
 func (l *Listener) begin() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.phase != listenerNew {
+	if l.currentPhase() != listenerNew {
 		return nil
 	}
-	if err := l.Validate(); err != nil {
+	if err := l.Validate(); err != nil { // without the lock, because it may call a policy of the application
 		return err
 	}
-	l.init()
-	l.phase = listenerOpen
-	go l.run()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.phase == listenerNew {
+		l.init()
+		l.phase = listenerOpen
+		go l.run(0)
+	}
 	return nil
 }
 
@@ -33,14 +35,10 @@ func (l *Listener) init() {
 	l.room.L = &l.mu
 }
 
-// run is the goroutine that accepts transports.
-func (l *Listener) run() {
-	var pause time.Duration
-	for l.awaitRoom() {
-		conn, err := l.Listener.Accept()
-		if err == nil && (conn == nil || isNil(conn)) {
-			err = errNoTransport
-		}
+// run is the goroutine that accepts transports. It begins with a pause.
+func (l *Listener) run(pause time.Duration) {
+	for l.pause(pause) && l.awaitRoom() {
+		conn, err := l.acceptTransport()
 		if err == nil {
 			pause = 0
 			if p := l.add(conn); p != nil {
@@ -54,10 +52,41 @@ func (l *Listener) run() {
 			}
 			return
 		}
-		l.report(err)
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-		sleep(pause, l.stopping)
+		if !l.reportFrom(err, func() { l.run(pause) }) {
+			return
+		}
 	}
+}
+
+// pause waits for d, and reports whether l still accepts transports.
+func (l *Listener) pause(d time.Duration) bool { return d == 0 || sleep(d, l.stopping) }
+
+// acceptTransport accepts a transport.
+func (l *Listener) acceptTransport() (net.Conn, error) {
+	returned := false
+	defer func() {
+		if !returned && l.stop(endError{errGone}) {
+			_ = l.Listener.Close()
+		}
+	}()
+	conn, err := l.Listener.Accept()
+	returned = true
+	if err == nil && (conn == nil || isNil(conn)) {
+		err = errNoTransport
+	}
+	return conn, err
+}
+
+// reportFrom calls OnError for a goroutine that goes on. If OnError does not return, another goroutine calls goOn.
+func (l *Listener) reportFrom(err error, goOn func()) (returned bool) {
+	defer func() {
+		if !returned {
+			go goOn()
+		}
+	}()
+	l.report(err)
+	return true
 }
 
 // errNoTransport is why a Listener ends if its net.Listener breaks its contract.
@@ -112,25 +141,46 @@ func (l *Listener) report(err error) {
 
 // handshake is the goroutine of a transport. It ends when the session's streams can be accepted.
 func (p *place) handshake(conn net.Conn) {
-	defer p.cancel()
-	l := p.l
-	s, err := p.startSession(conn)
-	if err != nil {
-		if s != nil {
-			p.awaitEnd(s)
+	var s *Session
+	err := errGone // if a callback ends this goroutine
+	defer func() {
+		if err != nil {
+			go p.failed(conn, err) // in a goroutine of its own, because a panic must not wait for it
+			return
 		}
-		p.fail()
-		l.report(&net.OpError{Op: "handshake", Net: "smux", Source: conn.LocalAddr(), Addr: conn.RemoteAddr(), Err: err})
-		return
-	}
+		p.cancel()
+		p.begin(s)
+	}()
+	s, err = p.startSession(conn)
+}
+
+// begin makes the streams of a session acceptable.
+func (p *place) begin(s *Session) {
 	s.attach(p)
-	switch l.currentPhase() {
+	switch p.l.currentPhase() {
 	case listenerClosed:
 		s.stopAccepting()
 	case listenerClosedNow: // CloseNow may have been too early to find the session
 		_ = s.CloseNow()
 	case listenerNew, listenerOpen:
 	}
+}
+
+// failed ends a place whose handshake has failed. If there is a session, it waits for the end of that.
+func (p *place) failed(conn net.Conn, err error) {
+	if s := p.rejected; s != nil {
+		p.awaitEnd(s)
+	}
+	p.cancel()
+	p.fail()
+	p.l.report(&net.OpError{Op: "handshake", Net: "smux", Source: conn.LocalAddr(), Addr: conn.RemoteAddr(), Err: err})
+}
+
+// reject begins to close a session that OnSession has rejected. What OnSession has written is sent, because it may tell
+// the peer why.
+func (p *place) reject(s *Session) {
+	p.rejected = s
+	go s.Close()
 }
 
 // awaitEnd waits for the end of a session that OnSession has rejected: until then it counts against MaxSessions.
@@ -142,18 +192,18 @@ func (p *place) awaitEnd(s *Session) {
 }
 
 // startSession does the TLS handshake, starts the session and calls OnSession. If it fails, it closes conn, or begins to
-// close the session, which it returns then.
+// close the session.
 func (p *place) startSession(conn net.Conn) (*Session, error) {
-	if err := shakeHands(p.ctx, conn); err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	s, err := Server(conn, p.l.Config)
+	s, err := startOwned(conn, func() (*Session, error) {
+		if err := shakeHands(p.ctx, conn); err != nil {
+			return nil, err
+		}
+		return Server(conn, p.l.Config)
+	})
 	if err != nil {
-		_ = conn.Close()
 		return nil, err
 	}
-	return s, introduce(p.ctx, s, p.l.OnSession)
+	return s, introduce(p.ctx, s, p.l.OnSession, p.reject)
 }
 
 // shakeHands does the handshake of a transport that has one, as a *tls.Conn does.

@@ -21,6 +21,8 @@ type place struct {
 	ctx    context.Context // of the handshake
 	cancel context.CancelFunc
 
+	rejected *Session // by OnSession; it belongs to the goroutine of the handshake
+
 	// The fields below are guarded by l.mu.
 	s      *Session // nil in placeHandshake
 	state  placeState

@@ -54,7 +54,7 @@ func (h handler) take(s *Stream) {
 }
 
 // Handle makes h the handler of the service with that name. Each stream is handled in a goroutine of its own, and closed
-// when h returns. If h panics, the program ends as after any panic.
+// when h returns, or ends its goroutine (runtime.Goexit). If h panics, the program ends as after any panic.
 //
 // Handle panics if name is empty or longer than [MaxName], if h is nil, or if the name is in use.
 func (m *Mux) Handle(name string, h func(*Stream)) {

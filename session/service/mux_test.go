@@ -519,3 +519,27 @@ func TestHTTPRunsOverAService(t *testing.T) {
 	testutil.WantErr(t, "Serve", (<-ended).Err, http.ErrServerClosed)
 	s.Close()
 }
+
+// A handler that ends its goroutine, as FailNow of a test does, has its stream closed. The Mux goes on.
+func TestHandlerThatIsGoneHasItsStreamClosed(t *testing.T) {
+	eachVersion(t, func(t *testing.T, version int) {
+		m := new(service.Mux)
+		m.Handle("gone", func(*service.Stream) { runtime.Goexit() })
+		m.Fallback = func(*service.Stream) { runtime.Goexit() }
+		c, s := serve(t, m, session.Config{Version: version})
+		for _, name := range []string{"gone", "other", "gone"} {
+			st := open(t, c, name, nil)
+			if got, err := io.ReadAll(st); len(got) > 0 || err != nil {
+				t.Errorf("read %q, %v", got, err)
+			}
+			_ = st.Close()
+		}
+		time.Sleep(time.Second)
+		if n := s.NumStreams(); n != 0 {
+			t.Errorf("%d streams are open", n)
+		}
+		if x := m.Stats(); x.Served != 3 || x.Waiting != 0 {
+			t.Errorf("Stats: %+v", x)
+		}
+	})
+}
