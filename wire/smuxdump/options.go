@@ -93,6 +93,10 @@ A line is the time, the number of the connection, the direction and the frame:
 "room" is how much of the window of version 2 is left for the stream's data in that direction. "PROBLEM" stands
 before what the peers must not do, and before what the capture lacks. Data is shown with -data alone.
 
+With -json, each line is an object: time, event (begin, frame, note, problem, stall or end), conn, from, to; of a
+frame offset, version, command, stream, length, consumed, window, room, missing (bytes of its data), took (seconds),
+meaning, problem and data (base64); and text. With -summary, it is an object for each connection.
+
 The exit code is 0; 1 if there was a problem or no frame at all; 2 if the flags are wrong; 130 after Ctrl-C,
 except for a proxy, which it ends.
 

@@ -17,7 +17,7 @@ type JSON struct {
 	Err error
 }
 
-// An object is a line of JSON. Its names are documented by -help: they stay as they are.
+// An object is a line of JSON. -help lists its names.
 type object struct {
 	Time    string  `json:"time,omitempty"` // RFC 3339, UTC
 	Event   string  `json:"event"`
