@@ -16,9 +16,14 @@ storms: ## streams as fast as they can come, TIMES in a row (20), beside busy pr
 	@TIMES=$(TIMES) .ci/storms
 vuln: ## known vulnerabilities; fetches their database from the network
 	@.ci/vuln
-bench: ## all peers side by side, under ten minutes; writes docs/performance.md
-	@cd internal/bench && go run .
-bench-quick: ## the same in about a minute; prints only
+bench: ## all peers side by side, under ten minutes; writes docs/performance.md and the chart
+	@cd internal/bench && go run . -save
+	@go run ./internal/plot -only comparison
+bench-long: ## the rows that take longer: links, KCP, thousands of sessions; writes the same
+	@cd internal/bench && go run . -long -save
+	@go run ./internal/plot -only comparison
+bench-all: bench bench-long ## both
+bench-quick: ## one short round in two minutes; prints only
 	@cd internal/bench && go run . -quick
 help:
 	@sed -n 's/^\([a-z-]*\): ## /  make \1	/p' Makefile
@@ -26,4 +31,4 @@ help:
 MINUTES ?= 1
 TIMES ?= 20
 
-.PHONY: test lint portable interop fuzz soak storms vuln bench bench-quick help
+.PHONY: test lint portable interop fuzz soak storms vuln bench bench-long bench-all bench-quick help

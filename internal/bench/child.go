@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -101,6 +103,9 @@ func merge(all ...figures) figures {
 			sum[name] = value
 		}
 	}
+	if send, ok := sum["send CPU-s/GB"]; ok && len(all) > 1 {
+		sum["CPU-s/GB"] = send + sum["receive CPU-s/GB"]
+	}
 	return sum
 }
 
@@ -113,7 +118,8 @@ func measure(ctx context.Context, cpus []int, r *row, p *peer, o order) (figures
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("hung: no result after %v", limit))
 	defer cancel()
 
-	if r.path == farLink {
+	way := r.way()
+	if way.relayed {
 		l, err := newLink()
 		if err != nil {
 			return nil, err
@@ -121,9 +127,18 @@ func measure(ctx context.Context, cpus []int, r *row, p *peer, o order) (figures
 		defer l.Close()
 		o.Link = l.Addr().String()
 	}
+	var spaces [2]*os.File
+	if way.netem != nil {
+		w, err := way.netem.open()
+		if err != nil {
+			return nil, err
+		}
+		defer w.Close()
+		spaces = w.files
+	}
 	if r.processes == 1 {
 		o.Ends = bothEnds
-		return newChild(ctx, p, o, 2).run(cpus)
+		return newChild(ctx, p, o, 2).run(cpus, nil)
 	}
 
 	fromDial, toAccept, err := os.Pipe()
@@ -134,6 +149,12 @@ func measure(ctx context.Context, cpus []int, r *row, p *peer, o order) (figures
 	if err != nil {
 		return nil, err
 	}
+	pinned := func(end int) []int {
+		if way.netem != nil || way.relayed {
+			return cpus // the parent has work to do, too
+		}
+		return cpus[end : end+1]
+	}
 	var children [2]struct {
 		figures figures
 		err     error
@@ -142,12 +163,12 @@ func measure(ctx context.Context, cpus []int, r *row, p *peer, o order) (figures
 	done.Go(func() {
 		o := o
 		o.Ends = dialEnd
-		children[0].figures, children[0].err = newChild(ctx, p, o, 1, fromAccept, toAccept).run(cpus[:1])
+		children[0].figures, children[0].err = newChild(ctx, p, o, 1, fromAccept, toAccept).run(pinned(0), spaces[0])
 	})
 	done.Go(func() {
 		o := o
 		o.Ends = acceptEnd
-		children[1].figures, children[1].err = newChild(ctx, p, o, 1, fromDial, toDial).run(cpus[1:2])
+		children[1].figures, children[1].err = newChild(ctx, p, o, 1, fromDial, toDial).run(pinned(1), spaces[1])
 	})
 	done.Wait()
 	if err := clearer(children[0].err, children[1].err); err != nil {
@@ -185,10 +206,14 @@ func newChild(ctx context.Context, p *peer, o order, procs int, files ...*os.Fil
 	if err != nil {
 		self = os.Args[0]
 	}
+	var args []string
 	if p != nil && p.program != "" {
-		self = p.program
+		self, args = p.program, p.args
+		if args != nil {
+			args = append(slices.Clip(args), fmt.Sprint(cmp.Or(o.Size, churnStreams)))
+		}
 	}
-	c := &child{ctx: ctx, cmd: exec.CommandContext(ctx, self)}
+	c := &child{ctx: ctx, cmd: exec.CommandContext(ctx, self, args...)}
 	c.cmd.Env = append(os.Environ(), orderVar+"="+string(text), fmt.Sprintf("GOMAXPROCS=%d", procs))
 	c.cmd.Stdout = &c.stdout
 	c.cmd.Stderr = &c.stderr
@@ -200,14 +225,19 @@ func newChild(ctx context.Context, p *peer, o order, procs int, files ...*os.Fil
 	return c
 }
 
-// run starts the child on cpus and waits for its figures.
-func (c *child) run(cpus []int) (figures, error) {
+// run starts the child on cpus, in the network namespace space if there is one, and waits for its figures.
+func (c *child) run(cpus []int, space *os.File) (figures, error) {
 	stdin, err := c.cmd.StdinPipe()
 	if err != nil {
 		return nil, err
 	}
 	defer stdin.Close()
-	err = startOn(cpus, c.cmd)
+	start := func() error { return startOn(cpus, c.cmd) }
+	if space == nil {
+		err = start()
+	} else {
+		err = within(space, start)
+	}
 	for _, f := range c.cmd.ExtraFiles {
 		f.Close()
 	}

@@ -1,15 +1,9 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"os"
 	"runtime"
@@ -49,35 +43,47 @@ func (e *end) meet() {
 	e.hear(new(string))
 }
 
-// listen opens a loopback port and tells the other end which.
+// listen opens a port and tells the other end which.
 func (e *end) listen() net.Listener {
-	network, addr := "tcp", "127.0.0.1:0"
-	if e.row.path == unixSocket {
-		network, addr = "unix", "@smuxkit-bench-"+rand.Text()
-	}
-	l, err := net.Listen(network, addr)
+	l, err := e.row.way().listen(e)
 	check(err)
 	e.tell(l.Addr().String())
-	if e.row.path == overTLS {
-		return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{certificate()}})
-	}
 	return l
 }
 
 // dialTo connects to the port that the other end listens on.
-func (e *end) dialTo(addr string) (net.Conn, error) {
-	switch e.row.path {
-	case overTLS:
-		// The certificate was made up a moment ago, by the other end.
-		return tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
-	case unixSocket:
-		return net.Dial("unix", addr)
-	case farLink:
-		return dialLink(e.Link, addr)
-	case loopback:
+func (e *end) dialTo(addr string) (net.Conn, error) { return e.row.way().dial(e, addr) }
+
+// bothSpent is the CPU time that both ends have spent. It asks the other end, which is in attend.
+func (e *end) bothSpent() time.Duration {
+	if e.Ends == bothEnds {
+		return cpuTime()
 	}
-	return net.Dial("tcp", addr)
+	e.tell(askCPU)
+	var other time.Duration
+	e.hear(&other)
+	return cpuTime() + other
 }
+
+const (
+	askCPU = "cpu"
+	done   = "done"
+)
+
+// attend answers the other end's bothSpent until it is done.
+func (e *end) attend() {
+	for {
+		var asked string
+		e.hear(&asked)
+		if asked != askCPU {
+			return
+		}
+		e.tell(cpuTime())
+	}
+}
+
+// finish ends the other end's attend.
+func (e *end) finish() { e.tell(done) }
 
 // connect starts a session to the other end, which calls acceptSession.
 func (e *end) connect() mux {
@@ -85,6 +91,11 @@ func (e *end) connect() mux {
 	e.hear(&addr)
 	if e.peer.raw() {
 		return &rawDialer{e, addr}
+	}
+	if e.peer.dial != nil {
+		m, err := e.peer.dial(addr)
+		check(err)
+		return m
 	}
 	c, err := e.dialTo(addr)
 	check(err)
@@ -95,6 +106,14 @@ func (e *end) connect() mux {
 
 // acceptSession starts a session from the other end, which calls connect.
 func (e *end) acceptSession() mux {
+	if e.peer.listen != nil {
+		addr, accept, err := e.peer.listen()
+		check(err)
+		e.tell(addr)
+		m, err := accept()
+		check(err)
+		return m
+	}
 	l := e.listen()
 	if e.peer.raw() {
 		return &rawListener{l}
@@ -122,15 +141,6 @@ type rawListener struct{ net.Listener }
 
 func (rawListener) Open() (net.Conn, error) { return nil, errors.ErrUnsupported }
 
-func certificate() tls.Certificate {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	check(err)
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	check(err)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
 // cpuTime is what this process has used so far, in user and kernel mode.
 func cpuTime() time.Duration {
 	var u syscall.Rusage
@@ -154,6 +164,11 @@ func memory() float64 {
 		runtime.GC()
 		time.Sleep(25 * time.Millisecond)
 	}
+	return heldMemory()
+}
+
+// heldMemory is what this process holds in heap and stacks, with what was not collected yet.
+func heldMemory() float64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return float64(m.HeapInuse + m.StackInuse)

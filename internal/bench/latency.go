@@ -18,18 +18,18 @@ import (
 func latencyRows() (rs []*row) {
 	for _, p := range []struct {
 		name      string
-		path      path
+		path      *path
 		processes int
 	}{
-		{"tcp", loopback, 2}, {"one-process", loopback, 1}, {"unix", unixSocket, 2}, {"tls", overTLS, 2}, {"link", farLink, 2},
+		{"tcp", overTCP, 2}, {"one-process", overTCP, 1}, {"unix", unixSocket, 2}, {"tls", overTLS, 2}, {"link", farLink, 2},
 	} {
 		for _, w := range []struct {
 			name         string
 			dial, accept func(*end) figures
 			lines        []line
 		}{
-			{"bulk-1", bulk{1, 32 << 10}.send, bulk{1, 32 << 10}.receive, bulkPairLines},
-			{"bulk-100", bulk{100, 32 << 10}.send, bulk{100, 32 << 10}.receive, bulkPairLines},
+			{"bulk-1", bulk{streams: 1, size: 32 << 10}.send, bulk{streams: 1, size: 32 << 10}.receive, bulkPairLines},
+			{"bulk-100", bulk{streams: 100, size: 32 << 10}.send, bulk{streams: 100, size: 32 << 10}.receive, bulkPairLines},
 			{"both-ways", bothWays{8, 64 << 10}.dial, bothWays{8, 64 << 10}.accept, []line{
 				{figure: "there GB/s", label: "there", unit: "GB/s", higher: true},
 				{figure: "back GB/s", label: "back", unit: "GB/s", higher: true},
@@ -53,8 +53,7 @@ func latencyRows() (rs []*row) {
 var (
 	bulkPairLines = []line{
 		{figure: "receive GB/s", unit: "GB/s", higher: true},
-		{figure: "send CPU-s/GB", label: "send", unit: "CPU s/GB"},
-		{figure: "receive CPU-s/GB", label: "receive", unit: "CPU s/GB"},
+		{figure: "CPU-s/GB", label: "both ends", unit: "CPU-s/GB"},
 	}
 	callPairLines = []line{
 		{figure: "k/s", unit: "k/s", higher: true},
@@ -155,8 +154,9 @@ func (l *line) pairFields(r *row, version int, pairs []pair) []string {
 	}
 	slices.Sort(ratios)
 	quartile := func(q int) float64 { return ratios[(len(ratios)-1)*q/4] }
-	onValue, _ := on.median(l.figure)
-	offValue, _ := off.median(l.figure)
+	on.settle()
+	off.settle()
+	onValue, offValue := on.Figures[l.figure], off.Figures[l.figure]
 	return []string{
 		r.name, strings.TrimSpace(l.label + " " + l.unit), fmt.Sprint(version), l.format(onValue), l.format(offValue),
 		fmt.Sprintf("%.2f", quartile(2)), fmt.Sprintf("%.2f to %.2f", quartile(1), quartile(3)),

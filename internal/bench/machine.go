@@ -67,3 +67,12 @@ func otherWork() (t time.Duration, ok bool) {
 	}
 	return t, true
 }
+
+// congestionControl is the kernel's default for TCP.
+func congestionControl() string {
+	name, err := os.ReadFile("/proc/sys/net/ipv4/tcp_congestion_control")
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(name))
+}

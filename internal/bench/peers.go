@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"slices"
 	"strings"
 
 	hashicorp "github.com/hashicorp/yamux"
@@ -24,21 +25,27 @@ type peer struct {
 	name   string // in tables and for -peers
 	module string // whose version the report names; empty: the standard library
 	ours   bool
-	// program, if not empty, is the program that measures this peer, instead of this one.
+	// program, if not empty, is the program that measures this peer, instead of this one, and args are its arguments.
 	program string
+	args    []string
+	// aside: it is measured in rows that name it, and no target refers to it.
+	aside bool
 
 	// client and server start a session over conn. Both are nil for raw TCP,
 	// where a stream is a connection of its own.
 	client, server func(conn net.Conn) (mux, error)
+	// dial and listen are in place of client and server if the peer makes its own connections.
+	dial   func(addr string) (mux, error)
+	listen func() (addr string, accept func() (mux, error), err error)
 
 	// maxStreams is how many streams the default configuration allows on one
 	// session; 0 is no limit that a row reaches.
 	maxStreams int
 }
 
-func (p *peer) raw() bool { return p.client == nil }
+func (p *peer) raw() bool { return p.name == "raw" }
 
-var peers = append([]*peer{
+var peers = slices.Concat([]*peer{
 	{name: "raw"},
 	{
 		name: "xtaci-v1", module: "github.com/xtaci/smux",
@@ -66,7 +73,7 @@ var peers = append([]*peer{
 		client: func(c net.Conn) (mux, error) { return muxado.Client(c, nil), nil },
 		server: func(c net.Conn) (mux, error) { return muxado.Server(c, nil), nil },
 	},
-}, ours...)
+}, ours, oursTraced, orientation, crates)
 
 func findPeer(name string) *peer {
 	for _, p := range peers {

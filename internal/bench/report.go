@@ -2,204 +2,74 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 )
 
-// A cell holds what was measured of one peer in one row.
-type cell struct {
-	samples []figures
-	skipped string // why there are none
-	failed  error  // what ended the series
-	size    int    // the write size, where raw TCP had a choice
-}
+// The page docs/performance.md has two generated parts: the first table, and everything else. Standard output has both.
 
-// median is the median of one figure; ok is false if there is none.
-func (c *cell) median(figure string) (value float64, ok bool) {
-	if c == nil || len(c.samples) == 0 {
-		return 0, false
+// report returns both parts as markdown.
+func report(rs []*row, res *results) string {
+	text := figuresPart(rs, res)
+	if first := firstTable(rs, res); first != nil {
+		text = markdown(first) + "\n" + text
 	}
-	var values []float64
-	for _, s := range c.samples {
-		values = append(values, s[figure])
+	return text
+}
+
+// firstColumns are the peers in the first table.
+var firstColumns = []struct{ peer, title string }{
+	{"ours-v1", "smuxkit v1"}, {"ours-v2", "smuxkit v2"}, {"xtaci-v1", "xtaci/smux v1"}, {"xtaci-v2", "xtaci/smux v2"},
+	{"yamux", "yamux"}, {"go-yamux", "go-yamux"}, {"muxado", "muxado"},
+}
+
+// firstTable has the lines that a user decides by. It is the source of the chart as well.
+func firstTable(rs []*row, res *results) [][]string {
+	header := []string{"what", "unit"}
+	for _, c := range firstColumns {
+		header = append(header, c.title)
 	}
-	slices.Sort(values)
-	n := len(values)
-	return (values[(n-1)/2] + values[n/2]) / 2, true
-}
-
-// results are the cells by row and peer.
-type results map[string]map[string]*cell
-
-// A verdict compares the figures of a line.
-type verdict struct {
-	values     map[string]float64 // by peer, rounded as they are printed
-	best       string             // the best peer that is neither ours nor raw TCP
-	overBest   string             // ours, as a ratio to it
-	overRaw    string             // ours, as a ratio to raw TCP
-	target     string
-	met        string
-	shortfalls []string // for each of ours that misses the target: by how much
-}
-
-func (l *line) judge(cells map[string]*cell, peers []*peer) verdict {
-	v := verdict{values: map[string]float64{}}
-	for _, p := range peers {
-		value, ok := cells[p.name].median(l.figure)
-		if !ok {
+	lines := [][]string{header}
+	for _, f := range firsts {
+		i := slices.IndexFunc(rs, func(r *row) bool { return r.name == f.row })
+		if i < 0 {
 			continue
 		}
-		value = l.round(value)
-		v.values[p.name] = value
-		if p.ours || p.raw() {
-			continue
-		}
-		if best, ok := v.values[v.best]; !ok || l.better(value, best) {
-			v.best = p.name
-		}
-	}
-	v.overBest = l.ratios(v, v.best, peers)
-	v.overRaw = l.ratios(v, "raw", peers)
-
-	var texts []string
-	measured := false
-	met := true
-	for _, t := range l.targets {
-		texts = append(texts, l.describe(t))
-		for _, p := range peers {
-			value, ok := v.values[p.name]
-			bound, known := l.bound(t, v)
-			if !p.ours || !ok || !known {
-				continue
+		l := rs[i].line(f.figure)
+		fields := []string{f.what, l.unit}
+		for _, c := range firstColumns {
+			text := "-"
+			if value, ok := res.row(f.row)[c.peer].figure(f.figure); ok {
+				text = l.format(value)
 			}
-			measured = true
-			if value != bound && !l.better(value, bound) {
-				met = false
-				v.shortfalls = append(v.shortfalls, fmt.Sprintf("%s: %s, target %s", p.name, l.format(value), l.format(bound)))
-			}
+			fields = append(fields, text)
 		}
+		lines = append(lines, fields)
 	}
-	v.target = strings.Join(texts, ", ")
-	switch {
-	case !measured:
-	case met:
-		v.met = "yes"
-	default:
-		v.met = "no"
+	if len(lines) == 1 {
+		return nil
 	}
-	return v
+	return lines
 }
 
-func (l *line) better(a, b float64) bool {
-	if l.higher {
-		return a > b
-	}
-	return a < b
-}
-
-// bound is the value that meets t.
-func (l *line) bound(t target, v verdict) (value float64, known bool) {
-	switch t.against {
-	case bestPeer:
-		value, known = v.values[v.best]
-		return value * t.factor, known
-	case rawTCP:
-		value, known = v.values["raw"]
-		return value * t.factor, known
-	default:
-		return t.factor, true
-	}
-}
-
-func (l *line) describe(t target) string {
-	sign := "≤"
-	if l.higher {
-		sign = "≥"
-	}
-	switch t.against {
-	case bestPeer:
-		return fmt.Sprintf("%s %g × best peer", sign, t.factor)
-	case rawTCP:
-		return fmt.Sprintf("%s %g × raw TCP", sign, t.factor)
-	default:
-		return fmt.Sprintf("%s %s", sign, strings.TrimSpace(strconv.FormatFloat(t.factor, 'f', -1, 64)+" "+l.unit))
-	}
-}
-
-// ratios returns our figures as multiples of other's.
-func (l *line) ratios(v verdict, other string, peers []*peer) string {
-	base, ok := v.values[other]
-	if !ok || base == 0 {
-		return ""
-	}
-	var texts []string
-	for _, p := range peers {
-		if value, ok := v.values[p.name]; ok && p.ours {
-			texts = append(texts, fmt.Sprintf("%.2f", value/base))
-		}
-	}
-	return strings.Join(texts, " / ")
-}
-
-// round keeps three digits of a figure, which is as far as it can be trusted. Of
-// allocations it keeps hundredths, because the runtime makes some of its own.
-func (l *line) round(v float64) float64 {
-	if l.unit == "allocs" {
-		return math.Round(v*100) / 100
-	}
-	three, _ := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 3, 64), 64)
-	return three
-}
-
-func (l *line) format(v float64) string {
-	if l.unit == "allocs" {
-		return strconv.FormatFloat(v, 'f', 2, 64)
-	}
-	return strconv.FormatFloat(l.round(v), 'f', -1, 64)
-}
-
-// report returns the report as markdown: the overview, where the figures come from, and all
-// figures. No table is wider than a page.
-func report(header string, rs []*row, ps []*peer, res results) string {
+// figuresPart returns the targets, where the figures come from, and all figures.
+func figuresPart(rs []*row, res *results) string {
 	var b strings.Builder
-	if lines := overview(rs, ps, res); len(lines) > 1 {
-		first := markdown(lines)
-		if len(chartBars(first)) > 0 {
-			fmt.Fprintf(&b, "![%s](%s)\n\n", chartTitle, chartFile)
-		}
-		fmt.Fprintf(&b, "%s\n%s\n\n", first, overviewNote)
+	if targets := targetTable(rs, res); len(targets) > 1 {
+		fmt.Fprintf(&b, "### Targets\n\n%s\n\n%s", targetNote, markdown(targets))
 	}
-	b.WriteString(header)
+	b.WriteString(runs(rs, res))
 	works := [][]string{{"row", "work"}}
 	for _, r := range rs {
 		works = append(works, []string{r.name, r.work})
 	}
 	fmt.Fprintf(&b, "\n### Rows\n\n%s", markdown(works))
 	for _, t := range tables {
-		values, ratios := [][]string{t.header(ps)}, [][]string{ratioHeader}
-		for _, r := range rs {
-			for _, l := range r.lines {
-				if l.table == t {
-					v := l.judge(res[r.name], ps)
-					values = append(values, l.values(r, ps, res[r.name], v))
-					ratios = append(ratios, []string{r.name, l.name(), v.best, v.overBest, v.overRaw, v.target, v.met})
-				}
-			}
-		}
-		if len(values) == 1 {
-			continue
-		}
-		fmt.Fprintf(&b, "\n### %s\n\n", t.title)
-		if t.note != "" {
-			fmt.Fprintf(&b, "%s\n\n", t.note)
-		}
-		fmt.Fprintf(&b, "%s\n%s", markdown(values), markdown(ratios))
+		b.WriteString(t.text(rs, res))
 	}
-	if notes := notes(rs, ps, res); len(notes) > 0 {
+	if notes := notes(rs, res); len(notes) > 0 {
 		b.WriteString("\n### Notes\n\n")
 		for _, n := range notes {
 			fmt.Fprintf(&b, "- %s\n", n)
@@ -208,14 +78,112 @@ func report(header string, rs []*row, ps []*peer, res results) string {
 	return b.String()
 }
 
-var ratioHeader = []string{"row", "figure", "best peer", "ours / best peer", "ours / raw", "target", "met"}
+const targetNote = `Best peer: the best of the other multiplexers. Raw: the same path without a multiplexer, where each stream is a
+connection. The ratio is that of version 1 / version 2 to what the target names; of a target without a ×, it is the figure.`
 
-func (t *table) header(ps []*peer) []string {
-	h := []string{"row", "figure"}
-	for _, p := range ps {
-		h = append(h, p.name)
+// targetTable says of each target whether it is met.
+func targetTable(rs []*row, res *results) [][]string {
+	lines := [][]string{{"row", "figure", "smuxkit v1", "smuxkit v2", "best peer", "target", "ratio", "verdict"}}
+	for _, r := range rs {
+		for _, l := range r.lines {
+			if l.table == alloc || len(l.targets) == 0 {
+				continue
+			}
+			v := l.judge(r, res, peers)
+			fields := []string{r.name, l.name()}
+			for _, p := range ours {
+				fields = append(fields, l.value(r, p, res, v))
+			}
+			best := "-"
+			if value, ok := v.values[v.best]; ok {
+				best = l.format(value) + " " + v.best
+			}
+			for _, j := range v.targets {
+				result := j.result
+				if result == "" {
+					result = "not measured"
+				}
+				lines = append(lines, append(slices.Clip(fields), best, j.text, j.ratio, result))
+			}
+		}
 	}
-	return h
+	return lines
+}
+
+// runs says of each run where its figures come from, and which rows are of it.
+func runs(rs []*row, res *results) string {
+	var b strings.Builder
+	var numbers []int
+	names := map[int][]string{}
+	for _, r := range rs {
+		if result := res.Rows[r.name]; result != nil {
+			if !slices.Contains(numbers, result.Run) {
+				numbers = append(numbers, result.Run)
+			}
+			names[result.Run] = append(names[result.Run], r.name)
+		}
+	}
+	b.WriteString("\n### Where the figures come from\n")
+	for _, n := range numbers {
+		fmt.Fprintf(&b, "\n%s", res.Runs[n])
+		if len(numbers) > 1 {
+			fmt.Fprintf(&b, "- Rows: %s.\n", strings.Join(names[n], ", "))
+		}
+	}
+	return b.String()
+}
+
+// text is the table with its title: the figures of all peers that have some, and ours as ratios.
+func (t *table) text(rs []*row, res *results) string {
+	type entry struct {
+		row  *row
+		line *line
+		verdict
+	}
+	var entries []entry
+	measured := map[string]bool{}
+	for _, r := range rs {
+		for i := range r.lines {
+			l := &r.lines[i]
+			if l.table != t || res.row(r.name) == nil {
+				continue
+			}
+			entries = append(entries, entry{r, l, l.judge(r, res, peers)})
+			for name := range res.row(r.name) {
+				measured[name] = true
+			}
+		}
+	}
+	if len(entries) == 0 {
+		return ""
+	}
+	header := []string{"row", "figure"}
+	var ps []*peer
+	for _, p := range peers {
+		if measured[p.name] {
+			ps, header = append(ps, p), append(header, p.name)
+		}
+	}
+	values, ratios := [][]string{header}, [][]string{{"row", "figure", "best peer", "ours / best peer", "ours / raw"}}
+	for _, e := range entries {
+		fields := []string{e.row.name, e.line.name()}
+		for _, p := range ps {
+			fields = append(fields, e.line.value(e.row, p, res, e.verdict))
+		}
+		values = append(values, fields)
+		if e.overBest+e.overRaw != "" {
+			ratios = append(ratios, []string{e.row.name, e.line.name(), e.best, e.overBest, e.overRaw})
+		}
+	}
+	text := fmt.Sprintf("\n### %s\n\n", t.title)
+	if t.note != "" {
+		text += t.note + "\n\n"
+	}
+	text += markdown(values)
+	if len(ratios) > 1 {
+		text += "\n" + markdown(ratios)
+	}
+	return text
 }
 
 // name says what the line measures, and in which unit.
@@ -223,42 +191,31 @@ func (l *line) name() string {
 	return strings.Join(slices.DeleteFunc([]string{l.label, l.unit}, func(s string) bool { return s == "" }), ", ")
 }
 
-// values is the line with each peer's figure, or why there is none.
-func (l *line) values(r *row, ps []*peer, cells map[string]*cell, v verdict) []string {
-	f := []string{r.name, l.name()}
-	for _, p := range ps {
-		text := "-"
-		if value, ok := v.values[p.name]; ok {
-			text = l.format(value)
-		} else if c := cells[p.name]; c != nil && c.failed != nil {
-			text, _, _ = strings.Cut(c.failed.Error(), ":")
-		}
-		f = append(f, text)
+// value is p's figure, or why there is none.
+func (l *line) value(r *row, p *peer, res *results, v verdict) string {
+	if value, ok := v.values[p.name]; ok {
+		return l.format(value)
 	}
-	return f
+	if c := res.row(r.name)[p.name]; c != nil && c.Failed != "" {
+		text, _, _ := strings.Cut(c.Failed, ":")
+		return text
+	}
+	return "-"
 }
 
 // notes says what the tables cannot.
-func notes(rs []*row, ps []*peer, res results) (notes []string) {
+func notes(rs []*row, res *results) (notes []string) {
 	for _, r := range rs {
-		for _, p := range ps {
-			c := res[r.name][p.name]
-			if c == nil {
-				continue
-			}
-			if c.size != 0 {
-				notes = append(notes, fmt.Sprintf("%s, %s: the best of several write sizes, %d KiB.", r.name, p.name, c.size>>10))
-			}
-			if len(c.skipped) > 1 {
-				notes = append(notes, fmt.Sprintf("%s, %s: not measured, %s.", r.name, p.name, c.skipped))
-			}
-			if c.failed != nil {
-				notes = append(notes, fmt.Sprintf("%s, %s: round %d %v", r.name, p.name, len(c.samples)+1, c.failed))
-			}
-		}
-		for _, l := range r.lines {
-			for _, s := range l.judge(res[r.name], ps).shortfalls {
-				notes = append(notes, fmt.Sprintf("%s misses its target: %s (%s).", r.name, s, strings.TrimSpace(l.label+" "+l.unit)))
+		for _, p := range peers {
+			c := res.row(r.name)[p.name]
+			switch {
+			case c == nil:
+			case c.Failed != "":
+				notes = append(notes, fmt.Sprintf("%s, %s: %s", r.name, p.name, c.Failed))
+			case c.Skipped != "":
+				notes = append(notes, fmt.Sprintf("%s, %s: not measured, %s.", r.name, p.name, c.Skipped))
+			case c.Size != 0:
+				notes = append(notes, fmt.Sprintf("%s, %s: the best of several write sizes, %d KiB.", r.name, p.name, c.Size>>10))
 			}
 		}
 	}
@@ -289,36 +246,36 @@ func markdown(lines [][]string) string {
 	return b.String()
 }
 
+// The parts of the page that writePage replaces.
 const (
-	beginMark = "<!-- bench:begin -->"
-	endMark   = "<!-- bench:end -->"
+	firstPart = "first"
+	allPart   = "bench"
 )
 
-// save puts text between the marks in file, and leaves what is around them as it
-// is. A file without marks gets them at its end; a missing file is made. The chart is
-// written next to the file.
-func save(file, text string) error {
+// writePage puts both parts between their marks in file, and leaves what is around them as it is.
+func writePage(file string, res *results) error {
 	old, err := os.ReadFile(file)
 	if os.IsNotExist(err) {
-		old = []byte("# Performance\n")
-		err = os.MkdirAll(filepath.Dir(file), 0o755)
+		old, err = []byte("# Performance\n"), os.MkdirAll(filepath.Dir(file), 0o755)
 	}
 	if err != nil {
 		return err
 	}
-	if bars := chartBars(text); len(bars) > 0 {
-		if err := os.WriteFile(filepath.Join(filepath.Dir(file), chartFile), chart(bars), 0o644); err != nil {
-			return err
-		}
-	}
-	return os.WriteFile(file, []byte(splice(string(old), text)), 0o644)
+	return os.WriteFile(file, []byte(page(string(old), res)), 0o644)
 }
 
-func splice(page, text string) string {
-	before, rest, found := strings.Cut(page, beginMark)
-	_, after, closed := strings.Cut(rest, endMark)
+// page returns old with both parts made from res.
+func page(old string, res *results) string {
+	return splice(splice(old, firstPart, markdown(firstTable(rows, res))), allPart, figuresPart(rows, res))
+}
+
+// splice puts text between the marks of a part. A page without marks gets them at its end.
+func splice(page, part, text string) string {
+	begin, end := "<!-- "+part+":begin -->", "<!-- "+part+":end -->"
+	before, rest, found := strings.Cut(page, begin)
+	_, after, closed := strings.Cut(rest, end)
 	if !found || !closed {
 		before, after = strings.TrimRight(page, "\n")+"\n\n", "\n"
 	}
-	return before + beginMark + "\n" + text + endMark + after
+	return before + begin + "\n" + text + end + after
 }

@@ -1,10 +1,13 @@
-// Plot draws docs/receive-rate.svg: what a session receives over time, with and without a Config.ReceiveRate. Run it
-// in the module's root:
+// Plot draws the charts in docs. Run it in the module's root:
 //
-//	go run ./internal/plot
+//	go run ./internal/plot                     both
+//	go run ./internal/plot -only comparison    one
 //
-// The two sessions of each curve run over a simulated network in virtual time. The figure therefore takes a moment,
-// and is the same on every machine, except that a few reads may fall into the next bin.
+// docs/receive-rate.svg is what a session receives over time, with and without a Config.ReceiveRate. The two sessions
+// of each curve run over a simulated network in virtual time. The figure therefore takes a moment, and is the same on
+// every machine, except that a few reads may fall into the next bin.
+//
+// docs/comparison.svg shows the first table of docs/performance.md, which internal/bench measures.
 package main
 
 import (
@@ -14,7 +17,13 @@ import (
 	"testing/synctest"
 )
 
-var out = flag.String("o", "docs/receive-rate.svg", "the file to write")
+const (
+	rateFile       = "docs/receive-rate.svg"
+	comparisonFile = "docs/comparison.svg"
+	performance    = "docs/performance.md"
+)
+
+var only = flag.String("only", "", "draw this chart alone: receive-rate or comparison")
 
 // Virtual time exists in tests only, so this program runs one.
 func main() {
@@ -23,8 +32,23 @@ func main() {
 }
 
 func plot(t *testing.T) {
-	if err := os.WriteFile(*out, figure(t).svg(), 0o644); err != nil {
-		t.Fatal(err)
+	if *only == "" || *only == "receive-rate" {
+		if err := os.WriteFile(rateFile, figure(t).svg(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if *only == "" || *only == "comparison" {
+		page, err := os.ReadFile(performance)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := readComparison(string(page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(comparisonFile, c.svg(), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
