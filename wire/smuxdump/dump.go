@@ -18,7 +18,7 @@ import (
 // dump prints what the options ask for. The error is what has failed, or says how many problems were found.
 func dump(ctx context.Context, opts options, stdin io.Reader, stdout, stderr io.Writer) error {
 	out := bufio.NewWriterSize(stdout, 1<<16)
-	set := conversation.NewSet(conversation.Options{Handle: handler(opts, out), Payloads: opts.data, Keep: kept(opts)})
+	set := conversation.NewSet(conversation.Options{Handle: handler(opts, out), Payloads: opts.data, Keep: kept(opts), KeepStream: uint32(opts.stream)})
 	var err error
 	if opts.listen != "" {
 		err = proxy(ctx, opts, set, stderr)

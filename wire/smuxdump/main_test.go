@@ -140,6 +140,9 @@ func TestSummaryHasTheWorstStreams(t *testing.T) {
 	}
 	c.close()
 	got, _, code := dumped(raw(t, s.packets()), "-summary", "-top", "2")
+	if one, _, _ := dumped(raw(t, s.packets()), "-summary", "-top", "2", "-stream", "3"); strings.Count(one, "stream ") != 1 || !strings.Contains(one, "stream 3:") {
+		t.Errorf("with -stream 3: %s", one)
+	}
 	if code != 0 || strings.Count(got, "stream ") != 2 || !strings.Contains(got, "stream 37") || !strings.Contains(got, "stream 39") ||
 		!strings.Contains(got, "opened 20, < opened 0; 20 closed") {
 		t.Errorf("exit code %d: %s", code, got)

@@ -18,6 +18,8 @@ type Counts struct {
 	Undecoded int64 // bytes that were not decoded: before the first frame that was found, and after a fault
 	// Transport is how often and how long the transport stopped. See MinStall.
 	Transport Stall
+	// Window is how often and how long streams waited for their windows. Several may wait at the same time.
+	Window Stall
 }
 
 // MinStall is the shortest pause that counts as a stall by the transport: a pause within a frame, a TCP window of 0, or
@@ -204,6 +206,9 @@ func (d *direction) finish(t time.Time) {
 		e.Update, _ = wire.ParseWindowUpdate(d.payload) // the decoder has checked the length
 	} else if d.keeps {
 		e.Payload = d.payload
+	}
+	if d.conn.set.opts.Payloads && !d.keeps && d.broken == nil && d.header.Length > 0 {
+		e.Meaning = "its data is not shown, because too many frames are incomplete"
 	}
 	d.inFrame = false
 	d.start = d.offset()

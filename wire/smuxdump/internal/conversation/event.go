@@ -65,6 +65,8 @@ type Options struct {
 	// Keep is how many of the ended streams of a connection [Conn.Streams] returns: those that were blocked for the
 	// longest time, and then those that carried the most. 0 keeps none.
 	Keep int
+	// KeepStream is the id of the streams that are kept, 0 for all.
+	KeepStream uint32
 }
 
 const (

@@ -10,7 +10,7 @@ import (
 
 // keep keeps a stream for the summary.
 func (c *Conn) keep(s *Stream) {
-	if c.set.opts.Keep == 0 {
+	if only := c.set.opts.KeepStream; c.set.opts.Keep == 0 || only != 0 && s.ID != only {
 		return
 	}
 	c.kept = append(c.kept, s)

@@ -243,6 +243,7 @@ func (c *Conn) useWindow(e *Event, s *Stream, h *Half) {
 	if h.unsure > 0 {
 		// The window opened again, and data followed: the sender had waited.
 		h.Window.add(h.unsure)
+		c.dirs[e.Dir].Window.add(h.unsure)
 		if h.unsure >= MinStall {
 			c.tellStall(s, e.Dir, e.Time, "blocked for %v by its window", h.unsure)
 		}

@@ -104,6 +104,9 @@ func (p *Summary) direction(c *conversation.Conn, d conversation.Dir) {
 	if n.Transport.Count > 0 {
 		fmt.Fprintf(p.W, ", blocked by the transport for %s", stall(n.Transport))
 	}
+	if n.Window.Count > 0 {
+		fmt.Fprintf(p.W, ", streams blocked by their windows for %s", stall(n.Window))
+	}
 	p.W.WriteByte('\n')
 }
 

@@ -36,6 +36,7 @@ type (
 		Undecoded     int64            `json:"undecoded,omitempty"`
 		Retransmitted int64            `json:"retransmitted,omitempty"`
 		Transport     stallObject      `json:"blocked_by_transport"`
+		Window        stallObject      `json:"blocked_by_windows"` // the sum of all streams
 	}
 	streamObject struct {
 		Stream   uint32        `json:"stream"`
@@ -89,7 +90,7 @@ func summaryOf(c *conversation.Conn, sel Select, problems []string) connObject {
 				frames[wire.Command(cmd).String()] = count
 			}
 		}
-		o.Dirs[d] = dirObject{n.Bytes, n.Data, frames, n.Missing, n.Undecoded, c.Retransmitted[d], stallOf(n.Transport)}
+		o.Dirs[d] = dirObject{n.Bytes, n.Data, frames, n.Missing, n.Undecoded, c.Retransmitted[d], stallOf(n.Transport), stallOf(n.Window)}
 	}
 	o.Streams = []streamObject{} // not null
 	for _, s := range c.Streams() {
