@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"context"
 	"io"
 	"log"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/yamux"
+	libp2p "github.com/libp2p/go-yamux/v5"
 	"github.com/xtaci/smux"
 	"golang.ngrok.com/muxado/v2"
 
@@ -18,6 +20,7 @@ import (
 // A library is one column of the table.
 type library struct {
 	name     string
+	module   string   // "" is ours
 	variants []string // versions of the protocol, or one that is empty
 	start    func(conn io.ReadWriteCloser, client bool, variant string) (mux, error)
 }
@@ -30,7 +33,7 @@ type mux struct {
 }
 
 var libraries = []library{
-	{"smuxkit", []string{"1", "2"}, func(conn io.ReadWriteCloser, client bool, variant string) (mux, error) {
+	{"smuxkit", "", []string{"1", "2"}, func(conn io.ReadWriteCloser, client bool, variant string) (mux, error) {
 		var s *session.Session
 		var err error
 		if client {
@@ -43,7 +46,7 @@ var libraries = []library{
 		}
 		return mux{s.Open, s.Accept, s.Close, s}, nil
 	}},
-	{"xtaci/smux", []string{"1", "2"}, func(conn io.ReadWriteCloser, client bool, variant string) (mux, error) {
+	{"xtaci/smux", "github.com/xtaci/smux", []string{"1", "2"}, func(conn io.ReadWriteCloser, client bool, variant string) (mux, error) {
 		config := smux.DefaultConfig()
 		config.Version = int(variant[0] - '0')
 		start := smux.Server
@@ -56,7 +59,7 @@ var libraries = []library{
 		}
 		return mux{conns(s.OpenStream), conns(s.AcceptStream), s.Close, s}, nil
 	}},
-	{"yamux", []string{""}, func(conn io.ReadWriteCloser, client bool, _ string) (mux, error) {
+	{"yamux", "github.com/hashicorp/yamux", []string{""}, func(conn io.ReadWriteCloser, client bool, _ string) (mux, error) {
 		config := yamux.DefaultConfig()
 		config.LogOutput = nil
 		config.Logger = log.New(io.Discard, "", 0)
@@ -70,7 +73,21 @@ var libraries = []library{
 		}
 		return mux{s.Open, s.Accept, s.Close, s}, nil
 	}},
-	{"muxado", []string{""}, func(conn io.ReadWriteCloser, client bool, _ string) (mux, error) {
+	{"go-yamux", "github.com/libp2p/go-yamux/v5", []string{""}, func(conn io.ReadWriteCloser, client bool, _ string) (mux, error) {
+		config := libp2p.DefaultConfig()
+		config.LogOutput = io.Discard
+		start := libp2p.Server
+		if client {
+			start = libp2p.Client
+		}
+		s, err := start(conn.(net.Conn), config, nil)
+		if err != nil {
+			return mux{}, err
+		}
+		open := func() (net.Conn, error) { return s.Open(context.Background()) }
+		return mux{open, s.Accept, s.Close, s}, nil
+	}},
+	{"muxado", "golang.ngrok.com/muxado/v2", []string{""}, func(conn io.ReadWriteCloser, client bool, _ string) (mux, error) {
 		start := muxado.Server
 		if client {
 			start = muxado.Client
@@ -95,7 +112,6 @@ type pair struct {
 	client, server mux
 	conn           *stallable // the client's
 	far            net.Conn   // the server's
-	streams        []net.Conn // kept: xtaci/smux closes accepted streams that are garbage
 }
 
 // newPair ends the pair with the test.
@@ -154,7 +170,6 @@ func (p *pair) connectUnread(t *testing.T) (client, server net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.streams = append(p.streams, client, server)
 	return client, server
 }
 

@@ -65,9 +65,13 @@ func listener(t *testing.T, lib library, variant string) string {
 func contexts(t *testing.T, lib library, variant string) string {
 	s := newPair(t, lib, variant).client.Session
 	var found []string
-	if _, ok := s.(interface {
+	_, oursOpens := s.(interface {
 		OpenStream(context.Context) (*stream.Stream, error)
-	}); ok {
+	})
+	_, opens := s.(interface {
+		Open(context.Context) (net.Conn, error)
+	})
+	if oursOpens || opens {
 		found = append(found, "open")
 	}
 	_, ours := s.(interface {

@@ -3,10 +3,12 @@ package compare
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/hashicorp/yamux"
+	libp2p "github.com/libp2p/go-yamux/v5"
 	"github.com/xtaci/smux"
 
 	"github.com/smuxkit/smuxkit/flow"
@@ -19,35 +21,35 @@ import (
 // if it was read.
 type row struct {
 	name  string
-	cells [4]string
+	cells [5]string // in the order of libraries
 	probe func(t *testing.T, lib library, variant string) string
 }
 
 var table = []row{
-	{"Protocol", [4]string{"smux 1 and 2", "smux 1 and 2", "yamux", "muxado"}, nil},
-	{"One server for clients of versions 1 and 2", [4]string{"yes", "no", "–", "–"}, bothVersions},
-	{"Session is a `net.Listener`", [4]string{"yes", "no", "yes", "yes"}, listener},
-	{"Calls that take a context", [4]string{"open, accept", "none", "accept", "none"}, contexts},
-	{"Streams pass `nettest.TestConn` twenty times in a row", [4]string{"yes", "no", "no", "no"}, passesNettest},
-	{"Half-close", [4]string{"`CloseWrite`, `CloseRead`", "`CloseWrite`", "`Close`", "`CloseWrite`"}, halfClose},
-	{"Answer that is unread when both ends have sent FIN", [4]string{"kept", "thrown away", "kept", "kept"}, unreadAnswer},
-	{"Read, when the connection ends in mid-stream", [4]string{"error", "`io.EOF`", "`io.EOF`", "error"}, cut},
-	{"Opening and closing a stream while the connection takes no data", [4]string{"at once", "blocks", "blocks", "blocks"}, openAndCloseStalled},
-	{"A write deadline set meanwhile ends a blocked Write", [4]string{"yes", "no", "no", "no"}, deadlineStalled},
-	{"With 32 streams that nobody reads, another one", [4]string{"runs (version 1: stops)", "stops", "runs", "runs"}, unreadStreams},
-	{"Bound on unread data", [4]string{"32 MiB a session, or all sessions together", "4 MiB a session", "per stream", "per stream"}, nil},
-	{"Receive window of a stream", [4]string{"256 KiB, grows to 16 MiB by need (version 2)", "64 KiB (version 2)", "256 KiB", "256 KiB"}, nil},
-	{"Streams a peer may have open", [4]string{"65,536, can be set", "no bound", "no bound", "no bound"}, nil},
-	{"Order of sending", [4]string{"fair by bytes, weights, replaceable", "a frame of each stream in turn", "first come", "first come"}, nil},
-	{"Rate limits", [4]string{"of a session and of a stream", "no", "no", "no"}, nil},
-	{"Keep-alive by default", [4]string{"every 10 s, gives up after 30 s; replaceable", "every 10 s, gives up after 30 s", "ping every 30 s", "no; a wrapper has it"}, nil},
-	{"Measures the round trip", [4]string{"`Ping`, between two smuxkits", "no", "`Ping`", "a wrapper does"}, nil},
-	{"Stream reset", [4]string{"no, the protocol has none", "no, the protocol has none", "yes", "yes"}, nil},
-	{"Go-away", [4]string{"between two smuxkits", "no, the protocol has none", "yes", "yes"}, nil},
-	{"Waits for open streams before it closes", [4]string{"`Shutdown`", "no", "no", "no"}, nil},
-	{"Goroutines of an idle session, each end", [4]string{"1", "4", "3", "2"}, goroutines},
-	{"Logs by default", [4]string{"no", "no", "to stderr", "no"}, nil},
-	{"License", [4]string{"MIT", "MIT", "MPL 2.0", "MIT"}, nil},
+	{"Protocol", [5]string{"smux 1 and 2", "smux 1 and 2", "yamux", "yamux", "muxado"}, nil},
+	{"One server for clients of versions 1 and 2", [5]string{"yes", "no", "–", "–", "–"}, bothVersions},
+	{"Session is a `net.Listener`", [5]string{"yes", "no", "yes", "yes", "yes"}, listener},
+	{"Calls that take a context", [5]string{"open, accept", "none", "accept", "open", "none"}, contexts},
+	{"Streams pass `nettest.TestConn` twenty times in a row", [5]string{"yes", "no", "no", "no", "no"}, passesNettest},
+	{"Half-close", [5]string{"`CloseWrite`, `CloseRead`", "`CloseWrite`", "`Close`", "`CloseWrite`, `CloseRead`", "`CloseWrite`"}, halfClose},
+	{"Answer that is unread when both ends have sent FIN", [5]string{"kept", "kept", "kept", "kept", "kept"}, unreadAnswer},
+	{"Read, when the connection ends in mid-stream", [5]string{"error", "`io.EOF`", "`io.EOF`", "error", "error"}, cut},
+	{"Opening and closing a stream while the connection takes no data", [5]string{"at once", "blocks", "blocks", "at once", "blocks"}, openAndCloseStalled},
+	{"A write deadline set meanwhile ends a blocked Write", [5]string{"yes", "no", "no", "yes", "no"}, deadlineStalled},
+	{"With 32 streams that nobody reads, another one", [5]string{"runs (version 1: stops)", "stops", "runs", "runs", "runs"}, unreadStreams},
+	{"Bound on unread data", [5]string{"32 MiB a session, or all sessions together", "4 MiB a session", "per stream", "per stream", "per stream"}, nil},
+	{"Receive window of a stream", [5]string{"256 KiB, grows to 16 MiB by need (version 2)", "64 KiB (version 2)", "256 KiB", "256 KiB, grows to 16 MiB by need", "256 KiB"}, nil},
+	{"Streams a peer may have open", [5]string{"65,536, can be set", "no bound", "no bound", "1,000, can be set", "no bound"}, nil},
+	{"Order of sending", [5]string{"fair by bytes, weights, replaceable", "a frame of each stream in turn", "first come", "first come", "first come"}, nil},
+	{"Rate limits", [5]string{"of a session and of a stream", "no", "no", "no", "no"}, nil},
+	{"Keep-alive by default", [5]string{"every 10 s, gives up after 30 s; replaceable", "every 10 s, gives up after 30 s", "ping every 30 s", "ping every 30 s", "no; a wrapper has it"}, nil},
+	{"Measures the round trip", [5]string{"`Ping`, between two smuxkits", "no", "`Ping`", "`Ping`, `RTT`", "a wrapper does"}, nil},
+	{"Stream reset", [5]string{"no, the protocol has none", "no, the protocol has none", "yes", "yes", "yes"}, nil},
+	{"Go-away", [5]string{"between two smuxkits", "no, the protocol has none", "yes", "yes", "yes"}, nil},
+	{"Waits for open streams before it closes", [5]string{"`Shutdown`", "no", "no", "no", "no"}, nil},
+	{"Goroutines of an idle session, each end", [5]string{"1", "4", "3", "3", "2"}, goroutines},
+	{"Logs by default", [5]string{"no", "no", "to stderr", "to stderr", "no"}, nil},
+	{"License", [5]string{"MIT", "MIT", "MPL 2.0", "MPL 2.0", "MIT"}, nil},
 }
 
 func TestEachLibraryDoesWhatTheTableSays(t *testing.T) {
@@ -82,7 +84,19 @@ func TestTheREADMEHasTheTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "| | smuxkit | xtaci/smux v1.5.56 | yamux v0.1.2 | muxado v2.0.2 |\n|---|---|---|---|---|\n"
+	mod, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "| | smuxkit |"
+	for _, lib := range libraries[1:] {
+		version := regexp.MustCompile(`\t` + regexp.QuoteMeta(lib.module) + ` (\S+)`).FindSubmatch(mod)
+		if version == nil {
+			t.Fatalf("go.mod does not require %s", lib.module)
+		}
+		want += fmt.Sprintf(" %s %s |", lib.name, version[1])
+	}
+	want += "\n|" + strings.Repeat("---|", 1+len(libraries)) + "\n"
 	for _, r := range table {
 		want += "| " + r.name + " | " + strings.Join(r.cells[:], " | ") + " |\n"
 	}
@@ -93,7 +107,7 @@ func TestTheREADMEHasTheTable(t *testing.T) {
 
 // What the rows without a probe say in figures.
 func TestDefaultsAreThoseOfTheTable(t *testing.T) {
-	x, y := smux.DefaultConfig(), yamux.DefaultConfig()
+	x, y, l := smux.DefaultConfig(), yamux.DefaultConfig(), libp2p.DefaultConfig()
 	for _, c := range []struct {
 		what      string
 		got, want any
@@ -109,6 +123,11 @@ func TestDefaultsAreThoseOfTheTable(t *testing.T) {
 		{"yamux's window", y.MaxStreamWindowSize, uint32(256 << 10)},
 		{"yamux's keep-alive", fmt.Sprint(y.KeepAliveInterval, y.EnableKeepAlive), "30s true"},
 		{"yamux's log", y.LogOutput, os.Stderr},
+		{"go-yamux's first window", l.InitialStreamWindowSize, uint32(256 << 10)},
+		{"go-yamux's largest window", l.MaxStreamWindowSize, uint32(16 << 20)},
+		{"go-yamux's streams", l.MaxIncomingStreams, uint32(1000)},
+		{"go-yamux's keep-alive", fmt.Sprint(l.KeepAliveInterval, l.EnableKeepAlive), "30s true"},
+		{"go-yamux's log", l.LogOutput, os.Stderr},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s: %v, the table says %v", c.what, c.got, c.want)
