@@ -322,7 +322,7 @@ func TestStatsCountFramesBytesAndStreams(t *testing.T) {
 		p.ExpectFrame(t, "a stream is opened", r.syn(mine.ID()))
 		p.ExpectData(t, "its data is sent", mine.ID(), make([]byte, 100))
 		want := session.Stats{
-			BytesSent: 4*8 + 8 + 108, BytesReceived: uint64(len(appendAll(frames))), FramesReceived: 5,
+			Version: int(r.version), BytesSent: 4*8 + 8 + 108, BytesReceived: uint64(len(appendAll(frames))), FramesReceived: 5,
 			FramesSent: 4 + 2, StreamsOpened: 1, StreamsAccepted: 2, StreamsRefused: 1, StreamsOpen: 3, Unread: 500,
 		}
 		if r.client {

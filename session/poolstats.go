@@ -17,7 +17,7 @@ type DialerStats struct {
 	LastError error
 
 	// Total is the sum of the Stats of all sessions, those that have ended included. Unread and Unsent are those of
-	// the sessions that have not ended. RTT is 0.
+	// the sessions that have not ended. RTT and Version are 0.
 	Total Stats
 }
 
@@ -55,11 +55,12 @@ func (t *Stats) addCounters(s Stats) { addFields(reflect.ValueOf(t).Elem(), refl
 // addAll adds the counters of one session and its state, which has type int.
 func (t *Stats) addAll(s Stats) { addFields(reflect.ValueOf(t).Elem(), reflect.ValueOf(s), true) }
 
-// addFields adds the fields of from to those of to, except RTT. It looks at their types, so that no field is forgotten.
+// addFields adds the fields of from to those of to, except RTT and Version. It looks at their types,
+// so that no field is forgotten.
 func addFields(to, from reflect.Value, state bool) {
 	for i := range to.NumField() {
-		switch t, f := to.Field(i), from.Field(i); {
-		case to.Type().Field(i).Name == "RTT":
+		switch t, f, name := to.Field(i), from.Field(i), to.Type().Field(i).Name; {
+		case name == "RTT" || name == "Version":
 		case t.Kind() == reflect.Int64:
 			t.SetInt(t.Int() + f.Int())
 		case t.Kind() == reflect.Struct:
@@ -83,7 +84,7 @@ type ListenerStats struct {
 	Failed   uint64 // transports whose handshake or OnSession has failed
 
 	// Total is the sum of the Stats of all sessions, those that have ended included. Unread and Unsent are those of
-	// the sessions that have not ended. RTT is 0.
+	// the sessions that have not ended. RTT and Version are 0.
 	Total Stats
 }
 

@@ -13,6 +13,9 @@ import (
 
 // Stats are the counters of a session since it began, and what it holds now.
 type Stats struct {
+	// Version is the version of the protocol, 1 or 2. It is 0 while a server with Config.Version 0 has received no frame.
+	Version int
+
 	BytesSent, BytesReceived   uint64 // over the transport, headers included
 	FramesSent, FramesReceived uint64 // of all kinds, also for streams that are not open
 
@@ -90,6 +93,7 @@ type rareState struct {
 func (s *Session) Stats() Stats {
 	c := &s.stats
 	x := Stats{
+		Version:        int(s.version()),
 		BytesSent:      c.bytesSent.Load(),
 		BytesReceived:  c.bytesReceived.Load(),
 		FramesSent:     c.framesSent.Load(),
@@ -101,7 +105,7 @@ func (s *Session) Stats() Stats {
 		Unsent: s.sendBudget.Used(),
 		RTT:    s.rtt(),
 	}
-	if s.version() == wire.V2 {
+	if x.Version == int(wire.V2) {
 		x.ReceiveWindows = s.budget.Committed()
 	}
 	x.BlockedOnWindow, x.BlockedOnTransport, x.BlockedOnRate = s.shared.Blocked()

@@ -36,12 +36,18 @@ func TestServerOfVersion0AdoptsTheFirstFramesVersion(t *testing.T) {
 		r := role{version: wire.Version(version)}
 		for _, first := range []testutil.Frame{r.nop(), r.syn(1), r.fin(1), r.psh(7, []byte("to nobody"))} {
 			s, p := learning(t, session.Config{})
+			if v := s.Stats().Version; v != 0 {
+				t.Errorf("before the first frame Stats.Version is %d", v)
+			}
 			p.Send(t, first)
 			if first.Command == wire.SYN {
 				accept(t, s)
 			}
 			p.Ignore(wire.NOP, wire.UPD)
 			wantAlive(t, r, s, p, 3)
+			if v := s.Stats().Version; v != version {
+				t.Errorf("Stats.Version is %d, want %d", v, version)
+			}
 			// From now on the session has this version.
 			p.Send(t, testutil.NOP(3-r.version))
 			wantEnded(t, s, wire.ErrVersionMismatch)

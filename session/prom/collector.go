@@ -168,6 +168,7 @@ func addState(sum *session.Stats, s session.Stats) {
 // A snapshot is what one call of Collect reports.
 type snapshot struct {
 	sessions int
+	versions [3]int // the sessions by Stats.Version
 	begun    uint64
 	ended    map[string]uint64
 	stats    session.Stats
@@ -184,6 +185,7 @@ func (c *Collector) snapshot() snapshot {
 	}
 	for s := range c.sessions {
 		stats := s.Stats()
+		x.versions[stats.Version]++
 		addCounters(&x.stats, stats)
 		addState(&x.stats, stats)
 	}
@@ -197,13 +199,16 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) { c.descs.describe(ch) 
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	x := c.snapshot()
 	d, s := &c.descs, &x.stats
-	gauge := func(desc *prometheus.Desc, v float64) {
-		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v)
+	gauge := func(desc *prometheus.Desc, v float64, label ...string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, label...)
 	}
 	counter := func(desc *prometheus.Desc, v float64, label ...string) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, v, label...)
 	}
 	gauge(d.sessions, float64(x.sessions))
+	for version, name := range []string{"unknown", "1", "2"} {
+		gauge(d.versions, float64(x.versions[version]), name)
+	}
 	counter(d.begun, float64(x.begun))
 	for _, reason := range reasons {
 		counter(d.ended, float64(x.ended[reason]), reason)

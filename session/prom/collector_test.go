@@ -168,6 +168,11 @@ func TestCollectorSumsSessions(t *testing.T) {
 					`)
 				}
 				time.Sleep(time.Hour)
+				want(t, c, `
+					smux_version_sessions{app="test"}{version="2"} 1
+					smux_version_sessions{app="test"}{version="1"} 0
+					smux_version_sessions{app="test"}{version="unknown"} 0
+				`)
 				_ = servers[2].CloseNow()
 				want(t, c, `smux_sessions{app="test"} 0`)
 			})
@@ -194,6 +199,7 @@ func TestCollectorForgetsNoField(t *testing.T) {
 		}
 	}
 	fill(reflect.ValueOf(&s).Elem())
+	s.Version = 0 // it is not summed
 	if sum := prom.Sum(s); sum != s {
 		t.Errorf("the sum of one is\n%+v, want\n%+v", sum, s)
 	}

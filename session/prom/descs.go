@@ -4,7 +4,7 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // descs are the descriptions of the metrics.
 type descs struct {
-	sessions, begun, ended                               *prometheus.Desc
+	sessions, versions, begun, ended                     *prometheus.Desc
 	sentBytes, receivedBytes, sentFrames, receivedFrames *prometheus.Desc
 	streams, opened, accepted, refused, closed           *prometheus.Desc
 	unread, unsent, receiveWindow                        *prometheus.Desc
@@ -17,6 +17,7 @@ func newDescs(constant prometheus.Labels) descs {
 	}
 	return descs{
 		sessions: desc("sessions", "Sessions that have not ended."),
+		versions: desc("version_sessions", "Sessions that have not ended, by version of the protocol.", "version"),
 		begun:    desc("sessions_begun_total", "Sessions that have begun."),
 		ended:    desc("sessions_ended_total", "Sessions that have ended, by reason.", "reason"),
 
@@ -42,7 +43,7 @@ func newDescs(constant prometheus.Labels) descs {
 
 func (d *descs) describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		d.sessions, d.begun, d.ended, d.sentBytes, d.receivedBytes, d.sentFrames, d.receivedFrames,
+		d.sessions, d.versions, d.begun, d.ended, d.sentBytes, d.receivedBytes, d.sentFrames, d.receivedFrames,
 		d.streams, d.opened, d.accepted, d.refused, d.closed, d.unread, d.unsent, d.receiveWindow, d.blocked, d.rtt,
 	} {
 		ch <- desc

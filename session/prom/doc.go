@@ -6,6 +6,8 @@
 //
 //	metric                        type     meaning
 //	smux_sessions                 gauge    sessions that have not ended
+//	smux_version_sessions         gauge    the same by version of the protocol: 1, 2, or unknown, while a server has
+//	                                       received no frame
 //	smux_sessions_begun_total     counter  sessions
 //	smux_sessions_ended_total     counter  sessions that have ended, by reason: closed (by this side), peer (it closed
 //	                                       the transport), keepalive, timeout (idle, write, linger, answer),
