@@ -62,6 +62,26 @@ var (
 		"At once with NoHalfClose. Without it, LingerTimeout after the window is used up.",
 		func(c cell) bool { return c.version == 2 },
 	}
+	slowReaderLoses = &expectation{
+		"If the peer reads nothing for LingerTimeout, what is beyond its window is lost, and our Write fails. Set a longer LingerTimeout.",
+		func(c cell) bool { return c.version == 2 && c.peer.closeWrite },
+	}
+	garbageIsClosed = &expectation{
+		"The peer closes a stream that its application has accepted and uses by io.Copy alone, once the garbage collector finds it. With NoHalfClose, our Write fails.",
+		func(c cell) bool { return c.peer.finalizes },
+	}
+	firstBytesLost = &expectation{
+		"What we send before the peer's OpenStream has returned is lost. Let the side that opens a stream write first.",
+		func(c cell) bool { return c.peer.registersLate },
+	}
+	silentClient = &expectation{
+		"With Version 0, our server's OpenStream waits for the first frame of a client that sends no NOP. Set Version.",
+		func(c cell) bool { return !c.ourClient },
+	}
+	silentServer = &expectation{
+		"Our client waits for ever for a server of another version that sends no NOP, over TCP on Linux. Set Strict of keepalive.Periodic.",
+		func(c cell) bool { return c.ourClient && c.peer.crate == "" },
+	}
 	theirWriteGoesOn = &expectation{
 		"The peer's Write goes on. We drop the data.",
 		func(c cell) bool { return c.peer.afterFIN != writesNothing && c.version == 1 },
@@ -100,9 +120,9 @@ var columns = []*column{
 	{
 		name:       "their half-close",
 		text:       "After the peer's half-close, our whole answer arrives.",
-		tests:      []string{"TestPeersAreAsTheTableSays", "TestTheirHalfCloseLetsOurAnswerArrive"},
+		tests:      []string{"TestPeersAreAsTheTableSays", "TestTheirHalfCloseLetsOurAnswerArrive", "TestSlowReaderAfterTheirHalfCloseLosesData"},
 		crateTests: []string{"TestCrateHalfClose"},
-		expect:     []*expectation{noCloseWrite, shutsBothDown},
+		expect:     []*expectation{noCloseWrite, shutsBothDown, slowReaderLoses},
 	},
 	{
 		name:   "both FINs",
@@ -159,7 +179,26 @@ var columns = []*column{
 		tests: []string{
 			"TestVersion0ServerServesClientsOfBothVersions", "TestVersion0ServerWaitsForTheVersion",
 			"TestClientOfAnotherVersionIsClosed", "TestOurClientSaysThatTheServerHasAnotherVersion",
+			"TestServerCannotOpenTowardASilentClient", "TestSilentServerOfAnotherVersionKeepsUsWaiting",
 		},
+		expect: []*expectation{silentClient, silentServer},
+	},
+	{
+		name:   "first bytes",
+		text:   "What our side writes on a stream that the peer opens arrives, although the peer has written nothing.",
+		tests:  []string{"TestFirstBytesForTheirOpenerMayBeLost"},
+		expect: []*expectation{firstBytesLost},
+	},
+	{
+		name:   "garbage",
+		text:   "A stream that the peer's application has accepted, and uses by io.Copy alone, stays open until io.Copy ends.",
+		tests:  []string{"TestTheirGarbageCollectionClosesStreams"},
+		expect: []*expectation{garbageIsClosed},
+	},
+	{
+		name:  "fleet",
+		text:  "A fleet leaves the peer, and goes to version 2, one side at a time.",
+		tests: []string{"TestFleetChangesOneSideAtATime"},
 	},
 	{
 		name:       "signals",
@@ -261,7 +300,8 @@ func (p *peer) title() string {
 	return implementation + "/smux " + version
 }
 
-// docsTable is the table in docs/protocol.md. A row is a peer and a version. A cell has both roles if they differ.
+// docsTable is the table in docs/protocol.md. A row is a peer and a version. A cell has both roles: the text of an expectation
+// says which it is about, if it is about one.
 func docsTable() string {
 	var b strings.Builder
 	marks := letters()
@@ -295,16 +335,17 @@ func docsTable() string {
 }
 
 func docsCell(c *column, p *peer, version int, marks map[*expectation]string) string {
-	var roles []string
+	var either []*expectation
 	for _, ourClient := range []bool{true, false} {
 		want, tested := c.expected(cell{c, p, version, ourClient})
 		if !tested {
 			return "–"
 		}
-		roles = append(roles, marksOf(want, marks))
+		for _, e := range want {
+			if !slices.Contains(either, e) {
+				either = append(either, e)
+			}
+		}
 	}
-	if roles[0] == roles[1] {
-		return roles[0]
-	}
-	return role(true) + ": " + roles[0] + "; " + role(false) + ": " + roles[1]
+	return marksOf(either, marks)
 }
