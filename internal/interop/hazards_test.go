@@ -64,10 +64,8 @@ func TestSlowReaderAfterTheirHalfCloseLosesData(t *testing.T) {
 func TestTheirGarbageCollectionClosesStreams(t *testing.T) {
 	noHalfClose := setting{name: "NoHalfClose", ours: ourConfig{NoHalfClose: true}}
 	matrix(t, []setting{noHalfClose}, func(t *testing.T, l *link) {
-		ours, theirs := connect(t, l.our(), l.their())
 		var copying sync.WaitGroup
-		copies(&copying, theirs)
-		theirs = nil
+		ours := connectToCopy(t, l, &copying)
 		var err error
 		for begin := time.Now(); err == nil && (l.peer.finalizes && time.Since(begin) < hung || time.Since(begin) < 200*time.Millisecond); {
 			runtime.GC()
@@ -86,9 +84,12 @@ func TestTheirGarbageCollectionClosesStreams(t *testing.T) {
 	})
 }
 
-// copies reads the stream to its end and keeps no reference to it.
-func copies(copying *sync.WaitGroup, st muxStream) {
-	copying.Go(func() { _, _ = io.Copy(struct{ io.Writer }{io.Discard}, st) })
+// connectToCopy returns our end of a stream whose other end is read by io.Copy, and referenced by nothing else.
+func connectToCopy(t *testing.T, l *link, copying *sync.WaitGroup) muxStream {
+	t.Helper()
+	ours, theirs := connect(t, l.our(), l.their())
+	copying.Go(func() { _, _ = io.Copy(struct{ io.Writer }{io.Discard}, theirs) })
+	return ours
 }
 
 // A server with Version 0 opens no stream toward a client of theirs that sends nothing: it does not know the version. With
