@@ -1,31 +1,44 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
 )
 
-// maxOpen is how many streams are open at the same time.
-const maxOpen = 256
+const (
+	// maxOpen is how many streams are open at the same time.
+	maxOpen = 256
+	// writeSize is how much a Write sends.
+	writeSize = 64 << 10
+)
 
-// send runs a client over conn: it sends data on opts.streams streams, and checks
-// the data that comes back. The first error ends it. It closes conn.
+// send runs a client over conn: it sends data on opts.streams streams, checks the data that comes back, and prints what
+// it measured. The first error ends it. It closes conn.
 func send(ctx context.Context, conn net.Conn, opts options, stdout io.Writer) error {
+	fmt.Fprintf(stdout, "sending %d bytes on each of %d streams to %v\n", opts.bytes, opts.streams, conn.RemoteAddr())
+	r, err := transfer(ctx, conn, opts, stdout)
+	if err != nil {
+		return err
+	}
+	r.bothEnds = opts.bothEnds
+	r.print(stdout)
+	return nil
+}
+
+// transfer is send without the lines it prints. It shows the progress on stdout if that is a terminal.
+func transfer(ctx context.Context, conn net.Conn, opts options, stdout io.Writer) (*report, error) {
 	sess, err := session.Client(conn, &session.Config{Version: opts.version, CloseTimeout: closeTimeout})
 	if err != nil {
 		conn.Close()
-		return err
+		return nil, err
 	}
 	defer sess.Close()
 
@@ -36,9 +49,8 @@ func send(ctx context.Context, conn net.Conn, opts options, stdout io.Writer) er
 	stop := context.AfterFunc(ctx, func() { sess.Close() })
 	defer stop()
 
-	start := time.Now()
-	var checked atomic.Int64 // bytes
-	stopProgress := showProgress(stdout, &checked, int64(opts.streams)*opts.bytes)
+	m := newMeter(ctx, sess)
+	stopProgress := showProgress(stdout, &m.checked, int64(opts.streams)*opts.bytes)
 
 	var streams sync.WaitGroup
 	slots := make(chan struct{}, maxOpen)
@@ -46,25 +58,20 @@ func send(ctx context.Context, conn net.Conn, opts options, stdout io.Writer) er
 		slots <- struct{}{}
 		streams.Go(func() {
 			defer func() { <-slots }()
-			if err := sendOne(ctx, sess, i, opts.bytes, &checked); err != nil {
+			if err := sendOne(ctx, sess, i, opts.bytes, m); err != nil {
 				fail(fmt.Errorf("stream %d of %d: %w", i+1, opts.streams, err))
 			}
 		})
 	}
 	streams.Wait()
 	stopProgress()
-	if err := context.Cause(ctx); err != nil {
-		return err
-	}
-
-	took := time.Since(start)
-	fmt.Fprintf(stdout, "%d streams, %d bytes sent, echoed and checked in %v (%.0f MB/s each way)\n",
-		opts.streams, checked.Load(), took.Round(time.Millisecond), float64(checked.Load())/1e6/took.Seconds())
-	return nil
+	r := m.end()
+	r.streams = opts.streams
+	return r, context.Cause(ctx)
 }
 
 // sendOne opens a stream, sends n bytes on it, and checks the bytes that come back.
-func sendOne(ctx context.Context, sess *session.Session, i int, n int64, checked *atomic.Int64) error {
+func sendOne(ctx context.Context, sess *session.Session, i int, n int64, m *meter) error {
 	s, err := sess.OpenStream(ctx)
 	if err != nil {
 		return err
@@ -74,59 +81,57 @@ func sendOne(ctx context.Context, sess *session.Session, i int, n int64, checked
 	// Send and check at the same time: otherwise both ends would wait until the
 	// other one reads, once the buffers between them are full.
 	sent := make(chan error, 1)
-	go func() {
-		_, err := io.Copy(s, data(i, n))
-		if err == nil {
-			err = s.CloseWrite() // the server reads io.EOF, and closes
-		}
-		sent <- err
-	}()
-	if err := check(s, i, n, checked); err != nil {
-		s.Close() // ends io.Copy
+	go func() { sent <- sendData(s, newData(i, n), m) }()
+	if err := check(s, newData(i, n), m); err != nil {
+		s.Close() // ends Write
 		<-sent
 		return err
 	}
 	return <-sent
 }
 
-// check reads stream i to its end, and compares the data with what was sent.
-func check(r io.Reader, i int, n int64, checked *atomic.Int64) error {
-	got, err := io.Copy(&checker{want: data(i, n), checked: checked}, r)
-	if err != nil {
+// sendData sends d, and half-closes: the server reads io.EOF, and closes.
+func sendData(s *stream.Stream, d *data, m *meter) error {
+	begin := time.Now()
+	for d.left > 0 {
+		if _, err := s.Write(d.next(writeSize)); err != nil {
+			return err
+		}
+	}
+	err := s.CloseWrite()
+	m.noteSent(time.Since(begin))
+	return err
+}
+
+// check reads r to its end, and compares what it reads with d.
+func check(r io.Reader, d *data, m *meter) error {
+	if _, err := io.Copy(&checker{want: d, m: m}, r); err != nil {
 		return err
 	}
-	if got < n {
-		return fmt.Errorf("%d of %d bytes did not come back", n-got, n)
+	if d.left > 0 {
+		return fmt.Errorf("%d of %d bytes did not come back", d.left, d.length)
 	}
+	m.noteBack()
 	return nil
 }
 
 // A checker is a writer that accepts the bytes of want, and fails on any others.
 type checker struct {
-	want    io.Reader
-	buf     []byte
-	checked *atomic.Int64
+	want *data
+	m    *meter
 }
 
-func (c *checker) Write(p []byte) (int, error) {
-	if len(c.buf) < len(p) {
-		c.buf = make([]byte, len(p))
+func (c *checker) Write(p []byte) (n int, err error) {
+	for n < len(p) {
+		want := c.want.next(len(p) - n)
+		if len(want) == 0 {
+			return n, errors.New("more came back than was sent")
+		}
+		if string(p[n:n+len(want)]) != string(want) {
+			return n, errors.New("what came back is not what was sent")
+		}
+		n += len(want)
 	}
-	n, err := io.ReadFull(c.want, c.buf[:len(p)])
-	if err != nil {
-		return 0, errors.New("more came back than was sent")
-	}
-	if !bytes.Equal(p, c.buf[:n]) {
-		return 0, errors.New("what came back is not what was sent")
-	}
-	c.checked.Add(int64(n))
+	c.m.checked.Add(int64(n))
 	return n, nil
-}
-
-// data returns the n bytes that are sent on stream i. They are random, different for
-// each stream, and the same for each call.
-func data(i int, n int64) io.Reader {
-	var seed [32]byte
-	binary.LittleEndian.PutUint64(seed[:], uint64(i))
-	return io.LimitReader(rand.NewChaCha8(seed), n)
 }

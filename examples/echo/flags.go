@@ -13,6 +13,8 @@ type options struct {
 	version         int    // 0: the client uses 2, and the server takes the client's
 	streams         int
 	bytes           int64 // per stream
+
+	bothEnds bool // no flag: both are in this process
 }
 
 func flags(o *options) *flag.FlagSet {
@@ -61,4 +63,13 @@ func usage(w io.Writer) {
 	f := flags(new(options))
 	f.SetOutput(w)
 	f.PrintDefaults()
+	fmt.Fprintln(w)
+	fmt.Fprint(w, explanation)
 }
+
+const explanation = `The client prints what it measured. The rate out counts until the session has taken the last byte, the rate
+back until the last byte has come back and was checked. Round trips are those of pings, which wait behind
+the data of others. The rate was limited by the processor if processors were busy; by the window if Writes
+waited for the server to read; by the transport if Writes waited for the connection to take data; else by
+the round trip, because each stream ended before it filled the path.
+`

@@ -1,5 +1,6 @@
 // Echo sends data over many streams of one connection to a server, which sends it
-// back, and checks every byte.
+// back, and checks every byte. It prints the rate each way, round trips, memory, and
+// what limited the rate.
 //
 // Without arguments both ends run in one process, over loopback TCP. To run two
 // processes:
@@ -99,7 +100,7 @@ func loopback(ctx context.Context, opts options, stdout io.Writer) error {
 	served := make(chan error, 1)
 	go func() { served <- serve(serverCtx, l, opts.version, log.New(io.Discard, "", 0)) }()
 
-	opts.connect = l.Addr().String()
+	opts.connect, opts.bothEnds = l.Addr().String(), true
 	err = connect(ctx, opts, stdout)
 	stop()
 	if serveErr := <-served; err == nil {
