@@ -15,6 +15,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type recorder struct {
 	testing.TB
 	failed   bool
+	skipped  bool
 	log      string
 	cleanups []func()
 }
@@ -30,6 +31,12 @@ func (r *recorder) Error(args ...any) {
 
 func (r *recorder) Fatalf(format string, args ...any) {
 	r.Error(fmt.Sprintf(format, args...))
+	runtime.Goexit()
+}
+
+func (r *recorder) Skipf(format string, args ...any) {
+	r.skipped = true
+	r.log += fmt.Sprintf(format, args...) + "\n"
 	runtime.Goexit()
 }
 
