@@ -2,10 +2,16 @@
 
 test: ## the main module, with the race detector
 	@.ci/test
-lint: ## gofmt, go vet, golangci-lint, other systems, the oldest Go, references in docs and comments
+lint: ## gofmt, go vet, golangci-lint, the workflows, the oldest Go, references in docs and comments
 	@.ci/lint
 portable: ## with 32 bits, and with sockets used as any other transport
 	@.ci/portable
+builds: ## compiles for macOS, Windows, BSDs, Android and WebAssembly
+	@.ci/builds
+systems: ## every system that can be had here: portable, builds, QEMU, Node.js, Wine; PARTS chooses
+	@.ci/systems $(PARTS)
+release: ## what a release of the last commit would be to programs that import it
+	@.ci/release
 interop: ## against the other implementations, and below gRPC; the benchmark's own tests
 	@.ci/interop
 fuzz: ## every fuzz target, FUZZTIME each (10s)
@@ -31,4 +37,4 @@ help:
 MINUTES ?= 1
 TIMES ?= 20
 
-.PHONY: test lint portable interop fuzz soak storms vuln bench bench-long bench-all bench-quick help
+.PHONY: test lint portable builds systems release interop fuzz soak storms vuln bench bench-long bench-all bench-quick help
