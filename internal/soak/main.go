@@ -22,6 +22,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -178,27 +179,50 @@ func inBytes(n int64) string {
 }
 
 // hung ends the program after d, in which the program has run: a machine that gives it no processor does not count. The
-// function that it returns cancels that.
+// function that it returns cancels that. It starts no goroutine, because a round counts them.
 func hung(d time.Duration, what fmt.Stringer) (cancel func()) {
-	over := make(chan struct{})
-	time.AfterFunc(hungStep, func() { awaitHang(d-hungStep, what, over) })
-	return func() { close(over) }
+	h := &hang{limit: d, left: d, what: what}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.timer = time.AfterFunc(hangStep, h.step)
+	return h.cancel
 }
 
-// hungStep is a part of the time of hung. A program that has stood still notices one step at most.
-const hungStep = time.Second
+// A hang is the time that is left until the program counts as hung.
+type hang struct {
+	limit time.Duration
+	what  fmt.Stringer
 
-// awaitHang waits for the rest of the time, and ends the program unless over is closed before.
-func awaitHang(d time.Duration, what fmt.Stringer, over chan struct{}) {
-	for ran := time.Duration(0); ran < d; ran += hungStep {
-		select {
-		case <-over:
-			return
-		case <-time.After(hungStep):
-		}
+	mu        sync.Mutex // guards the fields below
+	timer     *time.Timer
+	left      time.Duration
+	cancelled bool
+}
+
+// hangStep is a part of the time of hung. A program that has stood still notices one step at most.
+const hangStep = time.Second
+
+// step is what the timer calls.
+func (h *hang) step() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.left -= hangStep
+	switch {
+	case h.cancelled:
+		return
+	case h.left > 0:
+		h.timer.Reset(hangStep)
+		return
 	}
 	stacks := make([]byte, 64<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
-	fmt.Fprintf(os.Stderr, "%s\n\nsoak: FAILED: not done after %v, see the goroutines above\n%v\n", stacks, d, what)
+	fmt.Fprintf(os.Stderr, "%s\n\nsoak: FAILED: not done after %v, see the goroutines above\n%v\n", stacks, h.limit, h.what)
 	os.Exit(1)
+}
+
+func (h *hang) cancel() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.cancelled = true
+	h.timer.Stop()
 }
