@@ -118,7 +118,7 @@ func TestEndsOfStreamsAreTold(t *testing.T) {
 	r.send(Forward, data(9, 1), data(2, 1))
 	r.expect(t, "> SYN 1", "> PSH 1", "> FIN 1", "> UPD 1: its sender still reads",
 		"< PSH 1", "< FIN 1: closed after 1ms, > 3 bytes, < 2 bytes", "< FIN 1: closed both directions",
-		"> SYN 3", "> FIN 3", "> FIN 3: closed both directions", "< PSH 3", "< FIN 3: closed after 1ms, > 0 bytes, < 2 bytes",
+		"> SYN 3", "> FIN 3", "> FIN 3: closed both directions", "< PSH 3: nobody reads it: the stream is over", "< FIN 3: closed after 1ms, > 0 bytes, < 2 bytes",
 		"> SYN 5", "> PSH 5", "< PSH 5", "< PSH 5", "< FIN 5", "< FIN 5: refused: no application has seen the stream",
 		"> SYN 7", "> FIN 7", "< PSH 7", "< PSH 7", "< FIN 7: closed after 1ms, > 0 bytes, < 0 bytes", "< FIN 7: refused: no application has seen the stream",
 		"> PSH 9: no such stream", "> PSH 2: no such stream")
@@ -290,6 +290,12 @@ func TestStreamsBeyondTheBoundAreNotFollowed(t *testing.T) {
 	}
 	if r.set.Unfollowed != 90 || r.set.streams != 0 || len(r.conn.streams) > maxOver+1 || len(r.conn.kept) > 100 {
 		t.Errorf("%d are not followed, %d are, %d remembered, %d kept", r.set.Unfollowed, r.set.streams, len(r.conn.streams), len(r.conn.kept))
+	}
+	for n := range uint32(100) { // two FINs that are not answered end a stream, too
+		r.send(Forward, frame(wire.SYN, 2*n+5001, ""), frame(wire.FIN, 2*n+5001, ""), frame(wire.FIN, 2*n+5001, ""))
+	}
+	if r.set.Unfollowed != 90 || r.set.streams != 0 {
+		t.Errorf("after two FINs each, %d are not followed, %d are", r.set.Unfollowed, r.set.streams)
 	}
 	r.conn.Close(r.now)
 	if got := len(r.conn.Streams()); got != 10 {

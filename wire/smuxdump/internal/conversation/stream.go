@@ -226,7 +226,7 @@ func (c *Conn) handlePSH(e *Event) {
 	h.Bytes += n
 	h.Frames++
 	if s.State.over() {
-		e.Meaning = "the stream is over"
+		e.Meaning = "nobody reads it: the stream is over"
 		return
 	}
 	if h.FINs > 0 {
@@ -333,18 +333,22 @@ func (c *Conn) handleFIN(e *Event) {
 			c.finish(s, e.Time, Refused)
 		}
 		e.Meaning = "refused: no application has seen the stream"
-	case s.State.over():
-		if h.FINs == 2 {
-			e.Meaning = "closed both directions"
-		} else if h.FINs > 2 {
-			e.Meaning = "the stream is over"
-		}
-	case other.FINs > 0:
+	case h.FINs > 2:
+		e.Meaning = "the stream is over"
+	case s.State == Closed && h.FINs == 1: // the answer to two FINs
+		s.End = e.Time
+		e.Meaning = s.summary()
+	case s.State == Refused && h.FINs == 1: // the opener's, who did not know yet
+	case other.FINs > 0 && !s.State.over():
 		c.finish(s, e.Time, Closed)
 		e.Meaning = s.summary()
 	case h.FINs == 1:
 		s.State = HalfClosed
 	default:
+		// The other side may answer with FIN, and need not.
+		if !s.State.over() {
+			c.finish(s, e.Time, Closed)
+		}
 		e.Meaning = "closed both directions"
 	}
 }
