@@ -64,62 +64,75 @@ func TestDissectorShowsRealPeers(t *testing.T) {
 			}
 			names := map[string]string{"0": "SYN", "1": "FIN", "2": "PSH", "3": "NOP", "4": "UPD"}
 			var got []string
-			for _, command := range strings.FieldsFunc(columns(t, capture, "smuxkit.command"), func(r rune) bool { return r == ',' || r == '\n' }) {
-				got = append(got, names[command])
+			for line := range strings.Lines(columns(t, capture, "smuxkit.command", "_ws.expert.severity")) {
+				frames, severities, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ";")
+				for command := range strings.SplitSeq(frames, ",") {
+					got = append(got, names[command])
+				}
+				// 6291456 is a warning, 8388608 an error.
+				if strings.Contains(severities, "6291456") || strings.Contains(severities, "8388608") {
+					t.Errorf("a real peer's packet has a warning: %s", line)
+				}
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("(-smuxdump +tshark):\n%s", diff)
-			}
-			// 6291456 is a warning; above are errors.
-			if found := tshark(t, capture, append([]string{"-Y", "smuxkit && _ws.expert.severity >= 6291456"}, decodeAs...)...); found != "" {
-				t.Errorf("violations of a real peer:\n%s", found)
 			}
 			golden(t, name+".tshark.txt", tshark(t, capture, append([]string{"-Y", "smuxkit", "-o", `gui.column.format:"Info","%i"`}, decodeAs...)...))
 		})
 	}
 }
 
-// Each violation has its expert info.
+// Each violation has its expert info, and no other frame has it.
 func TestDissectorMarksViolations(t *testing.T) {
-	for name, test := range map[string]struct {
+	violations := []struct {
+		name   string
 		frames []byte
 		answer bool // the frames are the server's
 	}{
-		"version":    {[]byte{7, 0, 0, 0, 1, 0, 0, 0}, false},
-		"mismatch":   {frameOf(wire.V1, wire.PSH, 1, "x"), false},
-		"command":    {frame(9, 1, ""), false},
-		"control":    {frame(wire.SYN, 3, "abc"), false},
-		"updlength":  {frame(wire.UPD, 1, "abc"), false},
-		"updversion": {frameOf(wire.V1, wire.UPD, 1, "12345678"), false},
-		"nopid":      {frame(wire.NOP, 3, ""), false},
-		"zeroid":     {psh(0, "x"), false},
-		"parity":     {syn(3), true},
-		"inuse":      {syn(1), false},
-		"consumed":   {upd(1, 65541, 262144), true},
-		"afterfin":   {join(fin(1), psh(1, "x")), false},
-		"overrun":    {join(bytes.Repeat(psh(1, strings.Repeat("x", 60_000)), 5)), false},
-		"refusal":    {join(psh(3, ""), psh(3, ""), fin(3), fin(3)), true},
-		"signal":     {fin(0xffffffff), true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := newScript(t)
-			c := s.connect(1)
-			c.frames(toServer, syn(1), psh(1, "hello"))
-			c.frames(toServer, syn(3)[:8])
-			if name == "control" || name == "parity" {
-				c.frames(toServer, fin(3), fin(3))
+		{"version", []byte{7, 0, 0, 0, 1, 0, 0, 0}, false},
+		{"mismatch", frameOf(wire.V1, wire.PSH, 1, "x"), false},
+		{"command", frame(9, 1, ""), false},
+		{"control", frame(wire.SYN, 5, "abc"), false},
+		{"updlength", frame(wire.UPD, 1, "abc"), false},
+		{"updversion", frameOf(wire.V1, wire.UPD, 1, "12345678"), false},
+		{"nopid", frame(wire.NOP, 3, ""), false},
+		{"zeroid", psh(0, "x"), false},
+		{"parity", syn(5), true},
+		{"inuse", syn(1), false},
+		{"consumed", upd(1, 65541, 262144), true},
+		{"afterfin", join(fin(1), psh(1, "x")), false},
+		{"overrun", join(bytes.Repeat(psh(1, strings.Repeat("x", 60_000)), 5)), false},
+		{"refusal", join(psh(3, ""), psh(3, ""), fin(3), fin(3)), true},
+		{"signal", fin(0xffffffff), true},
+	}
+	s := newScript(t) // a connection for each
+	args := append([]string{"-Y", "smuxkit", "-T", "fields", "-E", "separator=;", "-e", "tcp.stream"}, decodeAs...)
+	for i, v := range violations {
+		c := s.connect(i)
+		c.frames(toServer, syn(1), psh(1, "hello"), syn(3))
+		d := toServer
+		if v.answer {
+			d = toClient
+		}
+		c.send(d, v.frames)
+		c.close()
+		args = append(args, "-e", "smuxkit.expert."+v.name)
+	}
+	marked := make(map[string]int) // by connection and name
+	for line := range strings.Lines(tshark(t, raw(t, s.packets()), args...)) {
+		fields := strings.Split(strings.TrimSuffix(line, "\n"), ";")
+		for i, found := range fields[1:] {
+			if found != "" {
+				marked[fields[0]+" "+violations[i].name]++
 			}
-			d := toServer
-			if test.answer {
-				d = toClient
-			}
-			c.send(d, test.frames)
-			c.close()
-			got := tshark(t, raw(t, s.packets()), append([]string{"-Y", "smuxkit.expert." + name}, decodeAs...)...)
-			if strings.Count(got, "\n") != 1 {
-				t.Errorf("packets with the expert info:\n%s", got)
-			}
-		})
+		}
+	}
+	want := make(map[string]int)
+	for i, v := range violations {
+		want[fmt.Sprintf("%d %s", i, v.name)] = 1
+	}
+	if diff := cmp.Diff(want, marked); diff != "" {
+		t.Errorf("packets with expert infos, by connection (-want +got):\n%s", diff)
 	}
 }
 
