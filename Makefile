@@ -12,7 +12,7 @@ systems: ## every system that can be had here: portable, builds, QEMU, Node.js, 
 	@.ci/systems $(PARTS)
 release: ## what a release of the last commit would be to programs that import it
 	@.ci/release
-interop: ## against the other implementations, and below gRPC; the benchmark's own tests
+interop: ## against the other implementations, in place of one, and below gRPC; the benchmark's own tests
 	@.ci/interop
 fuzz: ## every fuzz target, FUZZTIME each (10s)
 	@.ci/fuzz
@@ -31,10 +31,12 @@ bench-long: ## the rows that take longer: links, KCP, thousands of sessions; wri
 bench-all: bench bench-long ## both
 bench-quick: ## one short round in two minutes; prints only
 	@cd internal/bench && go run . -quick
+bench-dropin: ## the benchmarks of xtaci/smux, for it and for session/smux
+	@cd internal/dropin && go run .
 help:
 	@sed -n 's/^\([a-z-]*\): ## /  make \1	/p' Makefile
 
 MINUTES ?= 1
 TIMES ?= 20
 
-.PHONY: test lint portable builds systems release interop fuzz soak storms vuln bench bench-long bench-all bench-quick help
+.PHONY: test lint portable builds systems release interop fuzz soak storms vuln bench bench-long bench-all bench-quick bench-dropin help

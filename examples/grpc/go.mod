@@ -2,10 +2,8 @@ module github.com/smuxkit/smuxkit/examples/grpc
 
 go 1.26.0
 
-replace github.com/smuxkit/smuxkit => ../..
-
 require (
-	github.com/smuxkit/smuxkit v0.0.0
+	github.com/smuxkit/smuxkit v0.1.0
 	go.uber.org/goleak v1.3.0
 	google.golang.org/grpc v1.85.0
 )

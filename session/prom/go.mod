@@ -2,11 +2,9 @@ module github.com/smuxkit/smuxkit/session/prom
 
 go 1.25.0
 
-replace github.com/smuxkit/smuxkit => ../..
-
 require (
 	github.com/prometheus/client_golang v1.23.2
-	github.com/smuxkit/smuxkit v0.0.0
+	github.com/smuxkit/smuxkit v0.1.0
 )
 
 require (

@@ -2,12 +2,10 @@ module github.com/smuxkit/smuxkit/wire/smuxdump
 
 go 1.25.0
 
-replace github.com/smuxkit/smuxkit => ../..
-
 require (
 	github.com/google/go-cmp v0.7.0
 	github.com/gopacket/gopacket v1.7.7
-	github.com/smuxkit/smuxkit v0.0.0
+	github.com/smuxkit/smuxkit v0.1.0
 	github.com/xtaci/smux v1.5.58
 	go.uber.org/goleak v1.3.0
 )
