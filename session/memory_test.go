@@ -13,6 +13,7 @@ import (
 
 	"github.com/smuxkit/smuxkit/internal/testutil"
 	"github.com/smuxkit/smuxkit/session"
+	"github.com/smuxkit/smuxkit/stream"
 	"github.com/smuxkit/smuxkit/wire"
 )
 
@@ -24,17 +25,9 @@ const maxIdleSession = 3150
 // A session on which a stream was opened, used and closed takes at most maxIdleSession bytes of the heap. The test runs
 // in a process of its own, where no other test has left memory to reuse.
 func TestIdleSessionTakesLittleMemory(t *testing.T) {
-	const alone = "SMUXKIT_TEST_ALONE"
-	if os.Getenv(alone) == "" {
-		test := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-		test.Env = append(os.Environ(), alone+"=1", "GOMAXPROCS=1", "GOGC=off") // so that the figure repeats
-		out, err := test.CombinedOutput()
-		if t.Logf("%s", out); err != nil {
-			t.Error(err)
-		}
+	if alone(t) {
 		return
 	}
-
 	const count = 400
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -64,6 +57,61 @@ func TestIdleSessionTakesLittleMemory(t *testing.T) {
 	if t.Logf("an idle session takes %d bytes", used); used > maxIdleSession {
 		t.Errorf("want at most %d", maxIdleSession)
 	}
+}
+
+// maxIdleStream is how much of the heap a stream that has been used and is idle may take at one end, in bytes.
+const maxIdleStream = 416
+
+// A stream that has carried data each way and is idle takes at most maxIdleStream bytes of the heap at each end, also if
+// Config.StreamIdleTimeout is set. The test runs in a process of its own.
+func TestIdleStreamTakesLittleMemory(t *testing.T) {
+	if alone(t) {
+		return
+	}
+	const count = 3500 // with the first one, little less than what a map with 4,096 places holds before it grows
+	for _, cfg := range []session.Config{{}, {StreamIdleTimeout: time.Hour}} {
+		c, s := sessions(t, transport("tcp"), cfg)
+		use := func(n int) (all []*stream.Stream) {
+			opened, accepted := openPairs(t, c, s, n)
+			p := make([]byte, 64)
+			for i := range n {
+				for _, ends := range [][2]*stream.Stream{{opened[i], accepted[i]}, {accepted[i], opened[i]}} {
+					if _, err := ends[0].Write(p); err != nil {
+						t.Fatal(err)
+					}
+					if _, err := io.ReadFull(ends[1], p); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			return append(opened, accepted...)
+		}
+		first := use(1) // fills the pools
+		before := heapSpans()
+		all := use(count)
+		used := (heapSpans() - before) / (2 * count)
+		if t.Logf("an idle stream takes %d bytes", used); used > maxIdleStream {
+			t.Errorf("want at most %d", maxIdleStream)
+		}
+		runtime.KeepAlive([][]*stream.Stream{first, all})
+		_, _ = c.CloseNow(), s.CloseNow()
+	}
+}
+
+// alone runs the test in a process of its own, where no other test has left memory to reuse. It returns true in the process
+// that has started that.
+func alone(t *testing.T) bool {
+	const variable = "SMUXKIT_TEST_ALONE"
+	if os.Getenv(variable) != "" {
+		return false
+	}
+	test := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	test.Env = append(os.Environ(), variable+"=1", "GOMAXPROCS=1", "GOGC=off") // so that the figure repeats
+	out, err := test.CombinedOutput()
+	if t.Logf("%s", out); err != nil {
+		t.Error(err)
+	}
+	return true
 }
 
 // usedSession returns a client session on conn that has opened a stream, sent and received 64 bytes on it, and closed it.

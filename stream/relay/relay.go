@@ -122,12 +122,18 @@ func Join(ctx context.Context, a, b net.Conn, opts *Options) (Result, error) {
 		closeBoth(a, b)
 		return Result{}, context.Cause(ctx)
 	}
+	j := newJoin(a, b, opts)
+	j.run(ctx)
+	return Result{AToB: j.ab.moved, BToA: j.ba.moved}, j.err
+}
+
+func newJoin(a, b net.Conn, opts *Options) *join {
 	j := &join{a: a, b: b, begin: time.Now(), ended: make(chan *direction, 2)}
 	if opts != nil {
 		j.opts = *opts
 	}
-	j.run(ctx)
-	return Result{AToB: j.ab.moved, BToA: j.ba.moved}, j.err
+	j.ab, j.ba = direction{j: j, src: a, dst: b}, direction{j: j, src: b, dst: a}
+	return j
 }
 
 // checkConn returns an error if c, which is the argument of that name, is nil or holds a nil pointer.
@@ -176,8 +182,6 @@ const (
 
 // run moves data until both directions have ended, and both conns are closed.
 func (j *join) run(ctx context.Context) {
-	j.ab = direction{j: j, src: j.a, dst: j.b}
-	j.ba = direction{j: j, src: j.b, dst: j.a}
 	_ = j.a.SetDeadline(time.Time{}) // a conn without deadlines needs none
 	_ = j.b.SetDeadline(time.Time{})
 	j.setClock()
