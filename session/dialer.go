@@ -88,8 +88,9 @@ type Dialer struct {
 
 	// OnSession, if not nil, is called with each new session before any other call gets it: to authenticate over a
 	// stream, or to serve the streams that the peer opens. If it returns an error, the session is closed and the dial has
-	// failed with that error; what OnSession has written is sent. When ctx ends, DialTimeout has passed or the Dialer was closed, and the session is
-	// closed as by CloseNow. OnSession may call anything but this Dialer's OpenStream, DialContext and Session, which
+	// failed with that error; what OnSession has written is sent. When ctx ends, DialTimeout has passed or the Dialer was
+	// closed, and the session is closed as by CloseNow. OnSession must return then: until it does, the Dialer does not
+	// dial again. OnSession may call anything but this Dialer's OpenStream, DialContext and Session, which
 	// would wait for it.
 	//
 	// Toward servers of this package, an OnSession that calls [Session.Ping] makes sure that the server's session

@@ -42,7 +42,8 @@ type Listener struct {
 	// certificate ([Session.Transport]), or to authenticate over a stream. If it returns an error, the session is
 	// closed, and what OnSession has written is sent. The same holds if OnSession ends its goroutine (runtime.Goexit), as
 	// FailNow of a test does. When HandshakeTimeout has passed, ctx ends, and the session is closed as by CloseNow.
-	// OnSession is called for several sessions at the same time, each in its own goroutine.
+	// OnSession is called for several sessions at the same time, each in its own goroutine. One that goes on after
+	// the end of ctx counts against MaxSessions, but Accept and Shutdown do not wait for it.
 	OnSession func(ctx context.Context, s *Session) error
 
 	// OnError, if not nil, is called for each transport that becomes no session, and for each error of
@@ -65,6 +66,7 @@ type Listener struct {
 	err        error               // why Accept fails; set with listenerClosed
 	places     map[*place]struct{} // all that count against MaxSessions
 	handshakes int                 // how many of them are in placeHandshake
+	late       int                 // how many of those are late
 	active     int                 // and in placeActive
 	turns      []*place            // the next that Accept looks at
 	waiting    sync.Cond           // turns has become longer, or Accept may fail; Signal is for one call of Accept

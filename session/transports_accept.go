@@ -117,7 +117,10 @@ func (l *Listener) add(conn net.Conn) *place {
 		return nil
 	}
 	p := &place{l: l}
-	p.ctx, p.cancel = context.WithTimeout(context.Background(), l.handshakeTimeout())
+	ctx, cancel := context.WithTimeout(context.Background(), l.handshakeTimeout())
+	isEnding := context.AfterFunc(ctx, func() { time.AfterFunc(lateGrace, p.setLate) })
+	p.ctx, p.cancel = ctx, cancel
+	p.release = func() { isEnding(); cancel() }
 	l.places[p] = struct{}{}
 	l.handshakes++
 	l.counts.accepted++
@@ -148,11 +151,14 @@ func (p *place) handshake(conn net.Conn) {
 			go p.failed(conn, err) // in a goroutine of its own, because a panic must not wait for it
 			return
 		}
-		p.cancel()
+		p.release()
 		p.begin(s)
 	}()
 	s, err = p.startSession(conn)
 }
+
+// lateGrace is how long the end of a transport may take after the end of its handshake's context.
+const lateGrace = 2 * closeGrace
 
 // begin makes the streams of a session acceptable.
 func (p *place) begin(s *Session) {
@@ -171,7 +177,7 @@ func (p *place) failed(conn net.Conn, err error) {
 	if s := p.rejected; s != nil {
 		p.awaitEnd(s)
 	}
-	p.cancel()
+	p.release()
 	p.fail()
 	p.l.report(&net.OpError{Op: "handshake", Net: "smux", Source: conn.LocalAddr(), Addr: conn.RemoteAddr(), Err: err})
 }

@@ -253,3 +253,53 @@ func TestListenerRejectedSessionsCountUntilTheirEnd(t *testing.T) {
 		testutil.WantErr(t, "Accept", (<-accepting).Err, net.ErrClosed)
 	})
 }
+
+// A callback that does not return, also not when its context ends, holds up neither Accept after Close nor Shutdown. OnSession
+// may call Shutdown of its Listener.
+func TestListenerEndsDespiteACallbackThatHangs(t *testing.T) {
+	for name, hang := range map[string]func(l *session.Listener, release chan struct{}){
+		"OnSession": func(l *session.Listener, release chan struct{}) {
+			l.OnSession = func(context.Context, *session.Session) error {
+				<-release
+				return nil
+			}
+		},
+		"HandshakeContext": func(l *session.Listener, release chan struct{}) {
+			l.Listener = &shaking{Listener: l.Listener, shake: func(context.Context, net.Conn, int) error {
+				<-release
+				return nil
+			}}
+		},
+		"OnSession calls Shutdown": func(l *session.Listener, _ chan struct{}) {
+			l.OnSession = func(context.Context, *session.Session) error { return l.Shutdown(context.Background()) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				l, sim := listening(t, new(session.Listener))
+				release := make(chan struct{})
+				hang(l, release)
+				accepting := acceptFrom(l)
+				conn, err := sim.dial(context.Background())
+				if err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				elapsed := testutil.Clock()
+				testutil.WantErr(t, "Close", l.Close(), nil)
+				testutil.WantErr(t, "Shutdown", l.Shutdown(context.Background()), nil)
+				testutil.WantErr(t, "Accept", (<-accepting).Err, net.ErrClosed)
+				if took := elapsed(); took < session.DefaultCloseTimeout || took > session.DefaultCloseTimeout+time.Second {
+					t.Errorf("they returned after %v", took)
+				}
+				_, _ = io.Copy(io.Discard, conn) // it is closed
+				close(release)
+				synctest.Wait()
+				if x := l.Stats(); x.Failed != 1 || x.Handshakes != 0 || x.Sessions != 0 {
+					t.Errorf("Stats: %+v", x)
+				}
+				_ = conn.Close()
+			})
+		})
+	}
+}

@@ -20,11 +20,14 @@ type place struct {
 	l      *Listener
 	ctx    context.Context // of the handshake
 	cancel context.CancelFunc
+	// release ends ctx, too, once nobody needs it any more.
+	release func()
 
 	rejected *Session // by OnSession; it belongs to the goroutine of the handshake
 
 	// The fields below are guarded by l.mu.
 	s      *Session // nil in placeHandshake
+	late   bool     // in placeHandshake: ctx has ended, and a callback has not returned
 	state  placeState
 	inTurn bool // it is in l.turns
 	ended  bool // the session has ended
@@ -102,10 +105,28 @@ func (p *place) fail() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.handshakes--
+	if p.late {
+		l.late--
+	}
 	l.counts.failed++
 	delete(l.places, p)
 	l.room.Broadcast()    // for Shutdown, too
 	l.waiting.Broadcast() // Accept may fail now
+}
+
+// setLate notes that a callback has not returned although its context has ended. Its transport is closed, and brings no
+// streams any more, so nobody waits for it.
+func (p *place) setLate() {
+	l := p.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.places[p]; !ok || p.state != placeHandshake {
+		return
+	}
+	p.late = true
+	l.late++
+	l.room.Broadcast()
+	l.waiting.Broadcast()
 }
 
 // handleChange gives the session a turn: it has a stream that waits, or it may have no more streams. The session calls it
@@ -188,7 +209,7 @@ func (l *Listener) nextTurn(ctx context.Context) (p *place, err error) {
 			p.inTurn = false
 			l.turns[0] = nil
 			l.turns = l.turns[1:]
-		case l.phase == listenerClosed && l.handshakes+l.active == 0:
+		case l.phase == listenerClosed && l.handshakes-l.late+l.active == 0:
 			err = l.err
 		}
 		return p != nil || err != nil
@@ -297,7 +318,7 @@ func (l *Listener) Shutdown(ctx context.Context) error {
 	shutdown := func(s *Session) error { return s.Shutdown(ctx) }
 	first := l.list()
 	err = errors.Join(err, endAll(first, shutdown))
-	settled := func() bool { return l.handshakes == 0 || l.phase == listenerClosedNow }
+	settled := func() bool { return l.handshakes == l.late || l.phase == listenerClosedNow }
 	if werr := l.await(ctx, &l.room, settled); werr != nil {
 		return l.opError("shutdown", werr)
 	}
