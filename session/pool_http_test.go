@@ -43,14 +43,23 @@ func TestDialerLosesNoRequestInRollingRestarts(t *testing.T) {
 			}
 			defer d.Close()
 			var ending sync.WaitGroup
-			// begin starts a server, which the Dialer reaches from now on. The function that it returns shuts it down.
+			var used chan struct{} // closed when the last server has got a request
+			// begin starts a server, which the Dialer reaches from now on. The function that it returns shuts it down. begin
+			// first waits until the one before has been dialed: its requests may still go to a server that is about to end.
 			begin := func() (shutdown func()) {
+				if used != nil {
+					<-used
+				}
+				first := make(chan struct{})
+				used = first
+				var once sync.Once
 				tcp, err := net.Listen("tcp", "127.0.0.1:0")
 				if err != nil {
 					t.Fatal(err)
 				}
 				l := &session.Listener{Listener: tcp}
 				server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					once.Do(func() { close(first) })
 					_, _ = io.Copy(w, r.Body)
 				})}
 				served := make(chan error, 1)
