@@ -311,7 +311,7 @@ func flushAndCutOff(t *testing.T, c, s *session.Session) {
 }
 
 // The same holds below TLS: a Flush beside bulk data returns, and what it has promised arrives although the session is cut
-// off; one whose peer does not read waits.
+// off; one whose peer does not read waits, where the kernel knows what has arrived.
 func TestFlushBelowTLS(t *testing.T) {
 	testutil.LeakCheck(t)
 	certified := httptest.NewTLSServer(nil) // for its certificate
@@ -344,9 +344,11 @@ func TestFlushBelowTLS(t *testing.T) {
 		}
 		testutil.WantErr(t, "Flush", st.Flush(context.Background()), nil)
 		newSource(1, 1<<20).fill(t, st)
-		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-		testutil.WantErr(t, "Flush toward a peer that does not read", st.Flush(ctx), context.DeadlineExceeded)
-		cancel()
+		if !portable { // elsewhere the transport may have taken it all, and no more is known
+			ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+			testutil.WantErr(t, "Flush toward a peer that does not read", st.Flush(ctx), context.DeadlineExceeded)
+			cancel()
+		}
 		call := flush(st)
 		all.Go(func() { _, _ = io.Copy(io.Discard, theirs) })
 		testutil.WantErr(t, "Flush", (<-call).Err, nil)
