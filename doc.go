@@ -16,6 +16,7 @@
 //     are made of it.
 //   - [github.com/smuxkit/smuxkit/keepalive/heartbeat] measures round trips over any net.Conn, and says when an answer is
 //     missing.
+//   - [github.com/smuxkit/smuxkit/session/smux] has the API of xtaci/smux, for programs that use it. It is a module of its own.
 //   - [github.com/smuxkit/smuxkit/session/prom] exports the Stats of sessions to Prometheus. It is a module of its own.
 //
 // Some fields of session.Config have types of other packages:

@@ -294,3 +294,23 @@ func TestWriteThroughLeavesNothingLazy(t *testing.T) {
 		}
 	})
 }
+
+// With WriteThrough, a peer may get the data and close both directions before the transport's Write returns. The Write has
+// succeeded.
+func TestWriteThroughSucceedsIfThePeerClosesFirst(t *testing.T) {
+	for _, size := range []int{1, 40_000} {
+		eachVersion(t, func(t *testing.T, version int) {
+			_, st, g, peer := gated(t, session.Config{Version: version})
+			g.shut()
+			write := testutil.Background(func() (int, error) { return st.Write(make([]byte, size)) })
+			peer.ExpectData(t, "the data arrives", st.ID(), make([]byte, size))
+			fin := testutil.FIN(wire.Version(version), st.ID())
+			peer.Send(t, fin, fin)
+			if r := <-write; r.Value != size || r.Err != nil {
+				t.Errorf("Write = %d, %v", r.Value, r.Err)
+			}
+			testutil.WantErr(t, "the next Write", second(st.Write(make([]byte, 1))), stream.ErrPeerClosed)
+			g.open()
+		})
+	}
+}

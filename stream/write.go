@@ -210,8 +210,8 @@ func (s *Stream) writeBorrowed(p []byte) (n int, err error) {
 		switch err := s.writeErr(); {
 		case h.borrows > 0:
 			// A batch refers to p. It is being written, which does not wait for the peer's window.
-		case len(h.borrowed) == 0 && !s.isGiven():
-			return len(p), nil
+		case len(h.borrowed) == 0 && (!s.isGiven() || h.peer == peerClosed):
+			return len(p), nil // a peer that has got the data may close before the transport's Write has returned
 		case len(h.borrowed) == 0 && err == nil:
 			// The transport takes p, or its last part.
 		case err != nil || unlimited && s.limiter() != nil:

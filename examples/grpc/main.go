@@ -1,6 +1,7 @@
 // Grpc runs gRPC over few connections: a server on a session.Listener, and a client on a session.Dialer. The service is
 // gRPC's own health check.
 //
+//	export GOWORK=$PWD/.ci/go.work # in a clone: the module has no replace line
 //	cd examples/grpc
 //	go run . -listen 127.0.0.1:7000
 //	go run . -connect 127.0.0.1:7000 -calls 1000
