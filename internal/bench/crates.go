@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 )
 
 // crateVersions are those in rust/Cargo.toml.
@@ -56,6 +57,7 @@ func buildCrates(ctx context.Context) error {
 	}
 	cmd := exec.CommandContext(ctx, "cargo", "build", "--release", "--quiet")
 	cmd.Dir = dir
+	cmd.WaitDelay = time.Second // a compiler that outlives cargo ends by itself
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("cargo build: %w\n%s", err, out)
 	}

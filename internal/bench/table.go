@@ -238,13 +238,13 @@ var rows = []*row{
 	{
 		name: "idle-streams", work: "memory of an idle stream, one end", processes: 2, small: 100,
 		dial: idleStreams{10000}.dial, accept: idleStreams{10000}.accept,
-		peers: multiplexers, maxRounds: 2,
+		peers: multiplexers, maxRounds: 2, limit: 45 * time.Second,
 		lines: []line{{table: held, figure: "bytes", unit: "B", targets: goals(exactly(400))}},
 	},
 	{
 		name: "idle-sessions", work: "memory of an idle session, one end", processes: 2, small: 20,
 		dial: idleSessions{sessions: 200}.dial, accept: idleSessions{sessions: 200}.accept,
-		peers: multiplexers, maxRounds: 2,
+		peers: multiplexers, maxRounds: 2, limit: 45 * time.Second,
 		lines: []line{
 			{table: held, figure: "fresh", label: "before any stream", unit: "B", targets: goals(exactly(5000))},
 			{table: held, figure: "bytes", label: "after a stream", unit: "B", targets: goals(exactly(5000))},
