@@ -17,8 +17,8 @@ import (
 // A function may call anything on the session and its streams, Close included: no lock is held. Most calls come from a
 // goroutine that runs while there are events. Others come from the call that caused the event, such as OpenStream or
 // Close, before it returns. A function that panics there can be recovered from by the caller; a stream that the call would
-// have returned is closed. A function may also end its goroutine (runtime.Goexit), as FailNow of a test does: the others are called
-// nevertheless.
+// have returned is closed. A function may also end its goroutine (runtime.Goexit), as FailNow of a test does: the other
+// functions are called nevertheless. In a call of the application's, that is the goroutine of the caller.
 //
 // A function should return soon, and not wait for the peer. While it runs, the session goes on, and further events wait.
 // If 1,024 of them wait, the session neither reads nor sends until half of them have been dealt with, or until Close or
