@@ -74,6 +74,10 @@ var (
 		"What we send before the peer's OpenStream has returned is lost. Let the side that opens a stream write first.",
 		func(c cell) bool { return c.peer.registersLate },
 	}
+	backlogLocks = &expectation{
+		"If the goroutine of the peer that accepts also closes a stream while the backlog is full, the peer locks up until its keep-alive ends the session. Leave fewer streams open.",
+		func(c cell) bool { return c.peer.locksBacklog },
+	}
 	silentClient = &expectation{
 		"With Version 0, our server's OpenStream waits for the first frame of a client that sends no NOP. Set Version.",
 		func(c cell) bool { return !c.ourClient },
@@ -188,6 +192,12 @@ var columns = []*column{
 		text:   "What our side writes on a stream that the peer opens arrives, although the peer has written nothing.",
 		tests:  []string{"TestFirstBytesForTheirOpenerMayBeLost"},
 		expect: []*expectation{firstBytesLost},
+	},
+	{
+		name:   "full backlog",
+		text:   "While 1,024 streams wait for the peer's application to accept them, the peer reads nothing, and all streams wait. Then everything arrives.",
+		tests:  []string{"TestTheirFullBacklogStopsAllStreams", "TestTheirFullBacklogCanLockThemUp"},
+		expect: []*expectation{backlogLocks},
 	},
 	{
 		name:   "garbage",

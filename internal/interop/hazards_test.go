@@ -131,3 +131,71 @@ func TestServerCannotOpenTowardASilentClient(t *testing.T) {
 		}
 	})
 }
+
+// A full backlog of theirs, of 1,024 streams, stops all streams until their application accepts. Then everything arrives.
+func TestTheirFullBacklogStopsAllStreams(t *testing.T) {
+	matrix(t, []setting{defaults}, func(t *testing.T, l *link) {
+		ours, theirs := connect(t, l.our(), l.their())
+		waiting := fillBacklog(t, l)
+		mustWrite(t, "ours", ours, []byte("late"))
+		if err := theirs.SetReadDeadline(soon()); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := theirs.Read(make([]byte, 4)); !timedOut(err) {
+			t.Errorf("theirs: with a full backlog, read %d bytes, %v", n, err)
+		}
+		var accepted []muxStream
+		for range waiting {
+			st, err := l.theirs.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			accepted = append(accepted, st) // its data may be behind all SYNs
+		}
+		if err := theirs.SetReadDeadline(time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		readN(t, "theirs", theirs, "late")
+		mustClose(t, "theirs", theirs)
+		for _, st := range accepted {
+			readN(t, "theirs", st, "x")
+			mustClose(t, "theirs", st)
+		}
+		for _, st := range append(waiting, ours) {
+			mustClose(t, "ours", st)
+		}
+		wantNoStreams(t, l)
+	})
+}
+
+// fillBacklog opens more streams than their backlog holds, each with a byte, and returns when all has been sent.
+func fillBacklog(t *testing.T, l *link) (waiting []muxStream) {
+	t.Helper()
+	for range 1100 {
+		st, err := l.ours.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustWrite(t, "ours", st, []byte("x"))
+		waiting = append(waiting, st)
+	}
+	flush(t, waiting[len(waiting)-1])
+	return waiting
+}
+
+// Some versions hold the lock of all streams while the backlog is full. If the goroutine that accepts closes a stream, it
+// waits for that lock, and nobody accepts any more: their keep-alive ends the session.
+func TestTheirFullBacklogCanLockThemUp(t *testing.T) {
+	some := somePeers(func(p *peer) bool { return p.locksBacklog })
+	matrixOf(t, some, []setting{{name: "their keep-alive", theirs: theirKeepAlive(interval, timeout)}}, func(t *testing.T, l *link) {
+		for range fillBacklog(t, l) {
+			st, err := l.theirs.Accept() // also when the session has ended
+			if err != nil {
+				break
+			}
+			_ = st.Close()
+		}
+		<-l.ours.(ourSession).Done() // not if all streams were closed
+		l.shows(t, backlogLocks)
+	})
+}

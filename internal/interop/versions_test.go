@@ -34,6 +34,7 @@ type peer struct {
 	keepsUnread bool // data can still be read when both sides have sent FIN
 	// registersLate says that a stream that it opens gets nothing before its OpenStream has returned.
 	registersLate bool
+	locksBacklog  bool  // it holds the lock of its streams while its backlog is full
 	finalizes     bool  // it closes accepted streams that are garbage
 	consumed      error // its ErrConsumed
 	// racyWrites says that Writes on one stream at the same time are a data race, in version 1.
@@ -62,19 +63,19 @@ const firstWindow = 262_144
 // peers are ordered by version. The last is the newest, with which everything is tested; see somePeers.
 var peers = []*peer{
 	{
-		name: "xtaci 1.5.24", registersLate: true, afterFIN: writesFirstWindow, racyWrites: true, keepsUnread: true, consumed: xtaci1524.ErrConsumed,
+		name: "xtaci 1.5.24", locksBacklog: true, registersLate: true, afterFIN: writesFirstWindow, racyWrites: true, keepsUnread: true, consumed: xtaci1524.ErrConsumed,
 		start: starter(xtaci1524.DefaultConfig, xtaci1524.Client, xtaci1524.Server, func(c *xtaci1524.Config) *theirSettings { return (*theirSettings)(c) }),
 	},
 	{
-		name: "xtaci 1.5.27", registersLate: true, afterFIN: writesFirstWindow, racyWrites: true, keepsUnread: true, consumed: xtaci1527.ErrConsumed,
+		name: "xtaci 1.5.27", locksBacklog: true, registersLate: true, afterFIN: writesFirstWindow, racyWrites: true, keepsUnread: true, consumed: xtaci1527.ErrConsumed,
 		start: starter(xtaci1527.DefaultConfig, xtaci1527.Client, xtaci1527.Server, func(c *xtaci1527.Config) *theirSettings { return (*theirSettings)(c) }),
 	},
 	{
-		name: "xtaci 1.5.34", registersLate: true, finalizes: true, afterFIN: writesNothing, racyWrites: true, keepsUnread: true, consumed: xtaci1534.ErrConsumed,
+		name: "xtaci 1.5.34", locksBacklog: true, registersLate: true, finalizes: true, afterFIN: writesNothing, racyWrites: true, keepsUnread: true, consumed: xtaci1534.ErrConsumed,
 		start: starter(xtaci1534.DefaultConfig, xtaci1534.Client, xtaci1534.Server, func(c *xtaci1534.Config) *theirSettings { return (*theirSettings)(c) }),
 	},
 	{
-		name: "sagernet 1.5.34-mod.2", registersLate: true, finalizes: true, afterFIN: writesNothing, racyWrites: true, keepsUnread: true, consumed: sagernet1534.ErrConsumed,
+		name: "sagernet 1.5.34-mod.2", locksBacklog: true, registersLate: true, finalizes: true, afterFIN: writesNothing, racyWrites: true, keepsUnread: true, consumed: sagernet1534.ErrConsumed,
 		start: starter(sagernet1534.DefaultConfig, sagernet1534.Client, sagernet1534.Server, func(c *sagernet1534.Config) *theirSettings { return (*theirSettings)(c) }),
 	},
 	{
