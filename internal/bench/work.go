@@ -69,11 +69,20 @@ func serve(m mux) (kept []net.Conn) {
 		go func() {
 			message := messages.Get().(*[messageSize]byte)
 			defer messages.Put(message)
-			for answer(s, message[:]) == nil {
-				if message[0] == keep {
+			for {
+				if _, err := io.ReadFull(s, message[:]); err != nil {
+					break
+				}
+				keeps := message[0] == keep
+				if keeps { // before the echo: then the other end knows that it counts
 					mu.Lock()
 					kept = append(kept, s)
 					mu.Unlock()
+				}
+				if _, err := s.Write(message[:]); err != nil {
+					break
+				}
+				if keeps {
 					return
 				}
 			}
