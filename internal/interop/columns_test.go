@@ -56,7 +56,7 @@ var (
 	}
 	writesForEver = &expectation{
 		"With NoHalfClose. Without it, nothing tells that nobody reads: Write goes on until the application or the session ends it.",
-		func(c cell) bool { return c.version == 1 },
+		func(c cell) bool { return c.version == 1 && !c.peer.answersUnknown },
 	}
 	writesUntilLinger = &expectation{
 		"At once with NoHalfClose. Without it, LingerTimeout after the window is used up.",
@@ -80,7 +80,7 @@ var (
 	}
 	silentClient = &expectation{
 		"With Version 0, our server's OpenStream waits for the first frame of a client that sends no NOP. Set Version.",
-		func(c cell) bool { return !c.ourClient },
+		func(c cell) bool { return !c.ourClient && c.peer.crate == "" },
 	}
 	silentServer = &expectation{
 		"Our client waits for ever for a server of another version that sends no NOP, over TCP on Linux. Set Strict of keepalive.Periodic.",
@@ -94,6 +94,18 @@ var (
 		"The peer's Write waits when the window is used up, until its deadline or the end of the session.",
 		func(c cell) bool { return c.peer.afterFIN == writesOn && c.version == 2 },
 	}
+	smallFrames = &expectation{
+		"The peer ends its session at a frame with more than 32,760 bytes of data: leave MaxFrameSize at its default, or set less.",
+		func(c cell) bool { return c.peer.crate != "" && c.peer.largestFrame < 65_535 },
+	}
+	emptyFrameEnds = &expectation{
+		"The peer's Read takes a frame without data for the end. We send none but in a refusal.",
+		func(c cell) bool { return c.peer.emptyEnds },
+	}
+	versionOneAlone = &expectation{
+		"The peer speaks version 1 alone. Our client's error says so: set Version.",
+		func(c cell) bool { return c.peer.crate != "" && c.ourClient },
+	}
 )
 
 var columns = []*column{
@@ -101,7 +113,8 @@ var columns = []*column{
 		name:       "transfers",
 		text:       "Every byte arrives, both ways at once, on 1 stream and on 64 streams of each side.",
 		tests:      []string{"TestEveryByteArrivesBothWaysAtOnce"},
-		crateTests: []string{"TestCrateEveryByteArrives"},
+		crateTests: []string{"TestCrateEveryByteArrives", "TestCrateFramesOfEverySize", "TestCrateFrameLimits"},
+		expect:     []*expectation{smallFrames, emptyFrameEnds},
 	},
 	{
 		name:       "short streams",
@@ -110,9 +123,10 @@ var columns = []*column{
 		crateTests: []string{"TestCrateShortStreams"},
 	},
 	{
-		name:  "bursts",
-		text:  "Thousands of streams are opened as fast as possible by either side and are open at the same time.",
-		tests: []string{"TestBurstOfOpensLosesNoStream"},
+		name:       "bursts",
+		text:       "Thousands of streams are opened as fast as possible by either side and are open at the same time.",
+		tests:      []string{"TestBurstOfOpensLosesNoStream"},
+		crateTests: []string{"TestCrateBurstOfOpensLosesNoStream"},
 	},
 	{
 		name:       "our half-close",
@@ -141,21 +155,24 @@ var columns = []*column{
 		crateTests: []string{"TestCrateDataBeforeCloseArrives"},
 	},
 	{
-		name:  "Close, unread data",
-		text:  "Either side closes streams with unread data again and again. No space is lost, and the session goes on.",
-		tests: []string{"TestOurCloseWithUnreadDataGivesItsSpaceBack", "TestTheirCloseWithUnreadDataLeavesTheSessionUsable"},
+		name:       "Close, unread data",
+		text:       "Either side closes streams with unread data again and again. No space is lost, and the session goes on.",
+		tests:      []string{"TestOurCloseWithUnreadDataGivesItsSpaceBack", "TestTheirCloseWithUnreadDataLeavesTheSessionUsable"},
+		crateTests: []string{"TestCrateCloseWithUnreadData", "TestOurCloseDuringADownloadFromACrate", "TestCrateAbandonedStreamsLeaveNothing"},
 	},
 	{
-		name:   "our aborted download",
-		text:   "Our endless Write ends when the peer closes the stream, and the session goes on.",
-		tests:  []string{"TestOurEndlessWriteEndsWhenTheirReaderCloses", "TestWriteToAClosedStreamHarmsNobodyElse", "TestOurWriteFailsWhenTheirSideHasClosed"},
-		expect: []*expectation{writesForEver, writesUntilLinger},
+		name:       "our aborted download",
+		text:       "Our endless Write ends when the peer closes the stream, and the session goes on.",
+		tests:      []string{"TestOurEndlessWriteEndsWhenTheirReaderCloses", "TestWriteToAClosedStreamHarmsNobodyElse", "TestOurWriteFailsWhenTheirSideHasClosed"},
+		crateTests: []string{"TestCrateReaderThatClosesEndsOurWrite"},
+		expect:     []*expectation{writesForEver, writesUntilLinger},
 	},
 	{
-		name:   "their aborted download",
-		text:   "The peer's endless Write ends when we close the stream, and the session goes on.",
-		tests:  []string{"TestTheirWriteAfterOurClose", "TestWriteToAClosedStreamHarmsNobodyElse"},
-		expect: []*expectation{theirWriteGoesOn, theirWriteWaits},
+		name:       "their aborted download",
+		text:       "The peer's endless Write ends when we close the stream, and the session goes on.",
+		tests:      []string{"TestTheirWriteAfterOurClose", "TestWriteToAClosedStreamHarmsNobodyElse"},
+		crateTests: []string{"TestOurCloseDuringADownloadFromACrate"},
+		expect:     []*expectation{theirWriteGoesOn, theirWriteWaits},
 	},
 	{
 		name:  "many writers",
@@ -163,9 +180,10 @@ var columns = []*column{
 		tests: []string{"TestManyWritersOfTheirsOnOneStream"},
 	},
 	{
-		name:  "NoHalfClose",
-		text:  "With NoHalfClose, the peer's whole answer arrives, and our Close ends its reading.",
-		tests: []string{"TestNoHalfCloseRequestGetsItsAnswer"},
+		name:       "NoHalfClose",
+		text:       "With NoHalfClose, the peer's whole answer arrives, and our Close ends its reading.",
+		tests:      []string{"TestNoHalfCloseRequestGetsItsAnswer"},
+		crateTests: []string{"TestCrateAnswerArrivesWithNoHalfClose"},
 	},
 	{
 		name:  "deadlines",
@@ -173,9 +191,10 @@ var columns = []*column{
 		tests: []string{"TestReadDeadlineEndsTheReadAlone", "TestOurWriteDeadlineLosesAndRepeatsNothing", "TestTheirWriteDeadlineEndsTheWriteAlone"},
 	},
 	{
-		name:  "keep-alive",
-		text:  "Each side's NOPs keep an idle session. Each side gives up a silent one, ours if its policy is strict, or if the transport does not tell what the other end has acknowledged. Over TCP on Linux, it keeps one by default.",
-		tests: []string{"TestKeepAliveHoldsAnIdleSession", "TestSilentPeerIsGivenUp", "TestSilentPeerStaysOverTCP"},
+		name:       "keep-alive",
+		text:       "Each side's NOPs keep an idle session. Each side gives up a silent one, ours if its policy is strict, or if the transport does not tell what the other end has acknowledged. Over TCP on Linux, it keeps one by default.",
+		tests:      []string{"TestKeepAliveHoldsAnIdleSession", "TestSilentPeerIsGivenUp", "TestSilentPeerStaysOverTCP"},
+		crateTests: []string{"TestCrateStaysWhileIdleAndIsGivenUpWhenKilled", "TestCrateThatIsStopped", "TestStrictPolicyGivesUpASilentCrate"},
 	},
 	{
 		name: "versions",
@@ -185,7 +204,8 @@ var columns = []*column{
 			"TestClientOfAnotherVersionIsClosed", "TestOurClientSaysThatTheServerHasAnotherVersion",
 			"TestServerCannotOpenTowardASilentClient", "TestSilentServerOfAnotherVersionKeepsUsWaiting",
 		},
-		expect: []*expectation{silentClient, silentServer},
+		crateTests: []string{"TestDefaultsAgainstDefaultsOfACrate"},
+		expect:     []*expectation{silentClient, silentServer, versionOneAlone},
 	},
 	{
 		name:   "first bytes",

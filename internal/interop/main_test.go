@@ -6,6 +6,8 @@ import (
 	"testing"
 )
 
+var allFrames = flag.Bool("allframes", false, "frames of every size toward the Rust crates, and not of some")
+
 // parallel is the number of subtests that run at once, unless -parallel sets it. Most of them wait for a deadline
 // or a keep-alive, not for a processor.
 const parallel = "12"

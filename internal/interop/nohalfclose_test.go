@@ -25,31 +25,9 @@ func TestOurEndlessWriteEndsWhenTheirReaderCloses(t *testing.T) {
 		}
 		openers(t, l, func(t *testing.T, opener, acceptor end) {
 			for _, chunk := range []int{100, 64 << 10} {
-				ours, theirs := connect(t, opener, acceptor)
-				var writing sync.WaitGroup
-				writing.Go(func() {
-					data := make([]byte, chunk)
-					for {
-						if _, err := ours.Write(data); err != nil {
-							if !errors.Is(err, peerClosed) {
-								t.Errorf("write: %v, want %v", err, peerClosed)
-							}
-							return
-						}
-					}
-				})
-				if _, err := io.ReadFull(theirs, make([]byte, 100_000)); err != nil {
-					t.Errorf("theirs: read: %v", err)
-				}
-				mustClose(t, "theirs", theirs)
-				begin := time.Now()
-				writing.Wait()
-				if d := time.Since(begin); !l.setting.ours.NoHalfClose && d < linger {
+				d := endlessWriteEnds(t, opener, acceptor, chunk)
+				if !l.setting.ours.NoHalfClose && d < linger {
 					t.Errorf("write failed after %v, want at least %v", d, linger)
-				}
-				readAll(t, "ours", ours, nil)
-				if err := ours.Close(); err != nil && !errors.Is(err, peerClosed) {
-					t.Errorf("close: %v", err)
 				}
 			}
 			wantNoStreams(t, l)
@@ -59,6 +37,36 @@ func TestOurEndlessWriteEndsWhenTheirReaderCloses(t *testing.T) {
 			l.shows(t, writesUntilLinger)
 		}
 	})
+}
+
+// endlessWriteEnds writes without end, in chunks, while they read some and then close. It checks that our Write fails, and
+// returns how long after their Close it does so.
+func endlessWriteEnds(t *testing.T, opener, acceptor end, chunk int) time.Duration {
+	ours, theirs := connect(t, opener, acceptor)
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		data := make([]byte, chunk)
+		for {
+			if _, err := ours.Write(data); err != nil {
+				if !errors.Is(err, peerClosed) {
+					t.Errorf("write: %v, want %v", err, peerClosed)
+				}
+				return
+			}
+		}
+	})
+	if _, err := io.ReadFull(theirs, make([]byte, 100_000)); err != nil {
+		t.Errorf("theirs: read: %v", err)
+	}
+	mustClose(t, "theirs", theirs)
+	begin := time.Now()
+	writing.Wait()
+	d := time.Since(begin)
+	readAll(t, "ours", ours, nil)
+	if err := ours.Close(); err != nil && !errors.Is(err, peerClosed) {
+		t.Errorf("close: %v", err)
+	}
+	return d
 }
 
 // ourWriteGoesOn checks that our Writes succeed for this time after they have closed the stream.

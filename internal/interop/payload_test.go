@@ -96,7 +96,7 @@ func (p payload) readFrom(r io.Reader) error {
 		n, err := r.Read(got[:min(p.size-off, chunkSize(sizes, len(got)))])
 		data.Read(want[:n])
 		if i := mismatch(got[:n], want[:n]); i >= 0 {
-			return fmt.Errorf("byte %d of %d is %#02x, want %#02x", off+i, p.size, got[i], want[i])
+			return fmt.Errorf("%w: byte %d of %d is %#02x, want %#02x", errWrongByte, off+i, p.size, got[i], want[i])
 		}
 		off += n
 		if err != nil && off < p.size {
@@ -106,11 +106,13 @@ func (p payload) readFrom(r io.Reader) error {
 	return nil
 }
 
+var errWrongByte = errors.New("a wrong byte")
+
 // wantEOF reads the end of the stream.
 func wantEOF(r io.Reader) error {
 	n, err := io.CopyN(io.Discard, r, 1)
 	if n != 0 {
-		return errors.New("bytes after the last one that was sent")
+		return fmt.Errorf("%w after the last one that was sent", errWrongByte)
 	}
 	if err != io.EOF {
 		return fmt.Errorf("read at the end: %w, want io.EOF", err)

@@ -259,11 +259,17 @@ func echo(t *testing.T, l *link) {
 func wantNoStreams(t *testing.T, l *link) {
 	t.Helper()
 	for _, e := range []end{l.our(), l.their()} {
-		for start := time.Now(); e.NumStreams() != 0; time.Sleep(time.Millisecond) {
-			if time.Since(start) > hung {
-				t.Errorf("%s still has %d streams", e.name, e.NumStreams())
-				break
-			}
+		waitStreams(t, e.name, e, 0)
+	}
+}
+
+// waitStreams waits until a session has this number of streams.
+func waitStreams(t *testing.T, who string, s muxSession, want int) {
+	t.Helper()
+	for start := time.Now(); s.NumStreams() != want; time.Sleep(time.Millisecond) {
+		if time.Since(start) > hung {
+			t.Errorf("%s has %d streams, want %d", who, s.NumStreams(), want)
+			return
 		}
 	}
 }

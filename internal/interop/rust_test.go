@@ -3,16 +3,11 @@
 package interop
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -23,199 +18,34 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// Sessions of the Rust crates smux and async_smux, which the program in the folder rust drives. Both speak version 1.
-
-// async_smux has no half-close.
-func init() {
-	crates = []*peer{
-		{name: "smux", crate: "0.2.0", afterFIN: writesOn, closeWrite: true, keepsUnread: true, start: startCrate("smux")},
-		{
-			name: "async_smux", crate: "0.3.4", afterFIN: writesNothing, keepsUnread: true, emptyEnds: true, answersUnknown: true, silentAfterFIN: true,
-			start: startCrate("async_smux"),
-		},
-	}
-}
-
-// eachCrate runs test with each crate in both roles, each on a link of its own. It skips the test where there is no cargo.
-func eachCrate(t *testing.T, s setting, test func(t *testing.T, l *link)) {
-	t.Helper()
-	buildCrates(t)
-	checkGoroutines(t)
-	for _, p := range crates {
-		for _, client := range []string{"our client", "their client"} {
-			t.Run(p.name+"/"+client, func(t *testing.T) {
-				t.Parallel()
-				test(t, newLink(t, p, 1, client == "our client", s))
-			})
-		}
-	}
-}
-
-// cargo builds the program once.
-var cargo = sync.OnceValues(func() (program string, err error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	// Cargo.lock names a registry: it must not get into the repository.
-	dir := filepath.Join(cache, "smuxkit-interop-rust")
-	for _, name := range []string{"Cargo.toml", "src/main.rs"} {
-		text, err := os.ReadFile(filepath.Join("rust", filepath.FromSlash(name)))
-		if err != nil {
-			return "", err
-		}
-		to := filepath.Join(dir, filepath.FromSlash(name))
-		if old, err := os.ReadFile(to); err == nil && bytes.Equal(old, text) {
-			continue
-		}
-		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-			return "", err
-		}
-		if err := os.WriteFile(to, text, 0o644); err != nil {
-			return "", err
-		}
-	}
-	cmd := exec.Command("cargo", "build", "--release", "--quiet")
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("cargo build: %w\n%s", err, out)
-	}
-	return filepath.Join(dir, "target", "release", "smuxkit-interop-peer"), nil
-})
-
-// buildCrates builds the program, or skips the test where there is no cargo.
-func buildCrates(t *testing.T) {
-	t.Helper()
-	if _, err := exec.LookPath("cargo"); err != nil {
-		t.Skip("no cargo here: the Rust crates smux and async_smux are not tested")
-	}
-	if _, err := cargo(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// A crateSession is a session in a process of its own. Its streams are connections to that process.
-type crateSession struct {
-	cmd    *exec.Cmd
-	stdin  io.Closer
-	dir    string
-	accept net.Listener
-	end    func() // ends the process, and waits until all is gone
-}
-
-// startCrate returns the startFunc of a crate. Settings of the original do not apply.
-func startCrate(crate string) startFunc {
-	return func(conn net.Conn, client bool, version int, _ theirConfig) (muxSession, error) {
-		program, err := cargo()
-		if err != nil {
-			return nil, err
-		}
-		dir, err := os.MkdirTemp("", "smux")
-		if err != nil {
-			return nil, err
-		}
-		s := &crateSession{dir: dir}
-		path := func(name string) string { return filepath.Join(dir, name) }
-		if s.accept, err = net.Listen("unix", path("accept")); err != nil {
-			return nil, err
-		}
-		connection, err := net.Listen("unix", path("connection"))
-		if err != nil {
-			return nil, err
-		}
-		defer connection.Close()
-		role := map[bool]string{true: "client", false: "server"}[client]
-		s.cmd = exec.Command(program, crate, role, path("connection"), path("open"), path("accept"))
-		s.cmd.Stderr = os.Stderr
-		out, err := s.cmd.StdoutPipe()
-		if err != nil {
-			return nil, err
-		}
-		if s.stdin, err = s.cmd.StdinPipe(); err != nil {
-			return nil, err
-		}
-		if err := s.cmd.Start(); err != nil {
-			return nil, err
-		}
-		theirs, err := connection.Accept()
-		if err != nil {
-			return nil, err
-		}
-		var copying sync.WaitGroup
-		pass := func(to, from net.Conn) {
-			_, err := io.Copy(to, from)
-			if half, ok := to.(interface{ CloseWrite() error }); ok && err == nil {
-				_ = half.CloseWrite()
-				return
-			}
-			_, _ = to.Close(), from.Close()
-		}
-		copying.Go(func() { pass(theirs, conn) })
-		copying.Go(func() { pass(conn, theirs) })
-		s.end = sync.OnceFunc(func() {
-			_ = s.cmd.Process.Kill()
-			_ = s.cmd.Wait()
-			_, _ = theirs.Close(), conn.Close()
-			_ = s.accept.Close()
-			copying.Wait()
-			_ = os.RemoveAll(dir)
-		})
-		if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
-			s.end()
-			return nil, fmt.Errorf("the program says %q, %v", line, err)
-		}
-		return s, nil
-	}
-}
-
-func (s *crateSession) Open() (muxStream, error) {
-	c, err := net.Dial("unix", filepath.Join(s.dir, "open"))
-	if err != nil {
-		return nil, err
-	}
-	return c.(*net.UnixConn), nil
-}
-
-func (s *crateSession) Accept() (muxStream, error) {
-	c, err := s.accept.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return c.(*net.UnixConn), nil
-}
-
-// NumStreams is not known.
-func (s *crateSession) NumStreams() int { return 0 }
-
-func (s *crateSession) Close() error {
-	s.end()
-	return nil
-}
-
 // Every byte arrives between us and a crate, on one stream and on 64 of each side at once.
 func TestCrateEveryByteArrives(t *testing.T) {
 	for _, streams := range []int{1, 64} {
 		t.Run(fmt.Sprint(streams), func(t *testing.T) {
 			eachCrate(t, defaults, func(t *testing.T, l *link) {
 				seed := newSeed(t)
-				largest := 4 << 20
-				if streams > 1 {
-					largest = 512 << 10
-				}
+				const largest = 4 << 20
 				var wg sync.WaitGroup
 				serve(t, l.their(), seed, largest, streams, wg.Go)
 				serve(t, l.our(), seed, largest, streams, wg.Go)
 				exchange(t, l.our(), seed, largest, numbers(0, streams), wg.Go)
 				exchange(t, l.their(), seed, largest, numbers(streams, streams), wg.Go)
 				wg.Wait()
+				wantNoStreams(t, l)
 			})
 		})
 	}
 }
 
-// 4,000 streams are opened and closed, 16 at a time, by either side.
+// 4,000 streams are opened and closed, in a row and 16 at a time, by either side.
 func TestCrateShortStreams(t *testing.T) {
-	const streams, atOnce = 4000, 16
+	for _, atOnce := range []int{1, 16} {
+		t.Run(fmt.Sprint(atOnce), func(t *testing.T) { shortStreams(t, atOnce) })
+	}
+}
+
+func shortStreams(t *testing.T, atOnce int) {
+	const streams = 4000
 	eachCrate(t, defaults, func(t *testing.T, l *link) {
 		openers(t, l, func(t *testing.T, opener, acceptor end) {
 			var all sync.WaitGroup
@@ -250,7 +80,15 @@ func TestCrateShortStreams(t *testing.T) {
 				})
 			}
 			all.Wait()
+			wantNoStreams(t, l)
 		})
+	})
+}
+
+// 5,000 streams are opened as fast as possible, by either side; see TestBurstOfOpensLosesNoStream.
+func TestCrateBurstOfOpensLosesNoStream(t *testing.T) {
+	eachCrateInTurn(t, defaults, func(t *testing.T, l *link) { // each stream has a file descriptor
+		openers(t, l, func(t *testing.T, opener, acceptor end) { burst(t, l, opener, acceptor) })
 	})
 }
 

@@ -148,7 +148,5 @@ func signalsChangeNothing(t *testing.T, p *peer, version wire.Version, theirClie
 	if !p.silentAfterFIN {
 		script.ExpectFrame(t, "they close their stream", fin)
 	}
-	if n := theirs.NumStreams(); n != 0 {
-		t.Errorf("they have %d streams", n)
-	}
+	waitStreams(t, "theirs", theirs, 0)
 }

@@ -39,7 +39,8 @@ type peer struct {
 	consumed      error // its ErrConsumed
 	// racyWrites says that Writes on one stream at the same time are a data race, in version 1.
 	racyWrites bool
-	// Of async_smux alone:
+	// Of the Rust crates alone:
+	largestFrame   int  // most bytes of data in a frame that it takes
 	emptyEnds      bool // PSH without data ends Read
 	answersUnknown bool // data of a stream that is not open is answered with FIN
 	silentAfterFIN bool // no FIN is sent after ours has come

@@ -1,38 +1,87 @@
 //! One side of a smux session, by the crate `smux` or `async_smux`, for the Go tests of internal/interop.
 //!
-//!     peer CRATE ROLE CONNECTION OPEN ACCEPT
+//!     peer CRATE ROLE OPEN ACCEPT [SETTING=VALUE ...]
 //!
-//! CONNECTION, OPEN and ACCEPT are Unix sockets. The session runs over a connection to CONNECTION. Whoever connects to
-//! OPEN gets a new stream. A stream that the peer opens is connected to ACCEPT. The program prints "ready" when it listens
-//! at OPEN, and ends with the session, or when its standard input ends.
+//! The session runs over the TCP connection that is file descriptor 3. OPEN and ACCEPT are Unix sockets. Whoever connects
+//! to OPEN gets a new stream. A stream that the peer opens is connected to ACCEPT. The program prints "ready" when it
+//! listens at OPEN. It answers each line of its standard input with the number of its streams, and ends with the
+//! session, or when its standard input ends.
+//!
+//! A connection that is closed closes its stream: what was written goes out first. One that is shut down for writing
+//! does the same to the stream, which for `async_smux` closes it.
 
 use std::future::Future;
-use std::io::Result;
+use std::io::{Error, ErrorKind, Result};
+use std::num::NonZeroU64;
+use std::os::fd::FromRawFd;
 use std::process::exit;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use tokio::io::{copy, split, stdin, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{copy, copy_buf, split, stdin, AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::unix::OwnedReadHalf;
+use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::time::sleep;
+
+/// The settings that the tests vary; the defaults of the crate where the command line has none.
+#[derive(Default)]
+struct Settings {
+    keep_alive_off: bool,
+    keep_alive_interval: Option<Duration>,
+    keep_alive_timeout: Option<Duration>,
+}
+
+impl Settings {
+    fn parse(args: &[String]) -> Settings {
+        let mut settings = Settings::default();
+        for arg in args {
+            let (name, value) = arg.split_once('=').expect("SETTING=VALUE");
+            let millis = || Some(Duration::from_millis(value.parse().expect("milliseconds")));
+            match name {
+                "keep-alive" => settings.keep_alive_off = value == "off",
+                "interval" => settings.keep_alive_interval = millis(),
+                "timeout" => settings.keep_alive_timeout = millis(),
+                _ => panic!("no setting {name}"),
+            }
+        }
+        settings
+    }
+}
 
 #[tokio::main]
 async fn main() {
     let args: Vec<String> = std::env::args().collect();
-    let (client, open, accept) = (args[2] == "client", &args[4], args[5].clone());
-    let connection = UnixStream::connect(&args[3]).await.expect("connect");
+    let (client, open, accept) = (args[2] == "client", &args[3], args[4].clone());
+    let settings = Settings::parse(&args[5..]);
+    // The tests have made it, and nothing else uses it.
+    let connection = unsafe { std::net::TcpStream::from_raw_fd(3) };
+    connection.set_nonblocking(true).expect("non-blocking");
+    let connection = TcpStream::from_std(connection).expect("connection");
     let listener = UnixListener::bind(open).expect("listen");
-    tokio::spawn(async {
-        let _ = stdin().read(&mut [0]).await;
-        exit(0);
-    });
+    tokio::spawn(answer());
     match args[1].as_str() {
-        "smux" => run_smux(connection, client, listener, accept).await,
-        "async_smux" => run_async_smux(connection, client, listener, accept).await,
+        "smux" => run_smux(connection, client, settings, listener, accept).await,
+        "async_smux" => run_async_smux(connection, client, settings, listener, accept).await,
         other => panic!("no crate {other}"),
+    }
+}
+
+/// The number of streams that are held.
+static STREAMS: AtomicUsize = AtomicUsize::new(0);
+
+async fn answer() {
+    let mut lines = BufReader::new(stdin()).lines();
+    while let Ok(Some(_)) = lines.next_line().await {
+        println!("{}", STREAMS.load(Ordering::SeqCst));
     }
     exit(0);
 }
 
-async fn run_smux(connection: UnixStream, client: bool, listener: UnixListener, accept: String) {
-    let config = smux::Config::default();
+async fn run_smux(connection: TcpStream, client: bool, settings: Settings, listener: UnixListener, accept: String) {
+    let mut config = smux::Config::default();
+    config.enable_keep_alive = !settings.keep_alive_off;
+    config.keep_alive_interval = settings.keep_alive_interval.unwrap_or(config.keep_alive_interval);
+    config.keep_alive_timeout = settings.keep_alive_timeout.unwrap_or(config.keep_alive_timeout);
     let session = if client {
         smux::Session::client(connection, config).await
     } else {
@@ -56,13 +105,17 @@ async fn run_smux(connection: UnixStream, client: bool, listener: UnixListener, 
     }
 }
 
-async fn run_async_smux(connection: UnixStream, client: bool, listener: UnixListener, accept: String) {
-    let builder = if client {
+/// Its keep-alive is off by default, counts whole seconds, and gives up nobody.
+async fn run_async_smux(connection: TcpStream, client: bool, settings: Settings, listener: UnixListener, accept: String) {
+    let mut builder = if client {
         async_smux::MuxBuilder::client()
     } else {
         async_smux::MuxBuilder::server()
     };
-    let (connector, mut acceptor, worker) = { builder }.with_connection(connection).build();
+    if let Some(interval) = settings.keep_alive_interval {
+        builder.with_keep_alive_interval(NonZeroU64::new(interval.as_secs().max(1)).unwrap());
+    }
+    let (connector, mut acceptor, worker) = builder.with_connection(connection).build();
     tokio::spawn(worker);
     println!("ready");
     tokio::spawn(async move {
@@ -80,22 +133,43 @@ async fn run_async_smux(connection: UnixStream, client: bool, listener: UnixList
 /// Joins a stream that the peer has opened with a new connection to the tests.
 fn connect<S: AsyncRead + AsyncWrite + Send + 'static>(stream: S, accept: String) {
     tokio::spawn(async move {
-        if let Ok(local) = UnixStream::connect(accept).await {
-            join(stream, local).await;
+        loop {
+            match UnixStream::connect(&accept).await {
+                Ok(local) => return join(stream, local).await,
+                // The queue of the socket is full.
+                Err(e) if e.kind() == ErrorKind::WouldBlock => sleep(Duration::from_millis(1)).await,
+                Err(_) => return,
+            }
         }
     });
 }
 
 /// Copies in both directions. The end of one direction is passed on; an error ends both.
 fn join<S: AsyncRead + AsyncWrite + Send + 'static>(stream: S, local: UnixStream) -> impl Future<Output = ()> + Send {
+    STREAMS.fetch_add(1, Ordering::SeqCst);
     async move {
         let (stream_in, stream_out) = split(stream);
         let (local_in, local_out) = local.into_split();
-        let _ = tokio::try_join!(pass(stream_in, local_out), pass(local_in, stream_out));
+        let _ = tokio::try_join!(receive(stream_in, local_out), send(local_in, stream_out));
+        STREAMS.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-async fn pass<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(mut from: R, mut to: W) -> Result<()> {
+async fn receive<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(mut from: R, mut to: W) -> Result<()> {
     copy(&mut from, &mut to).await?;
     to.shutdown().await
+}
+
+/// One read takes more than the largest frame, so that a write of the tests can become one frame.
+const READ_SIZE: usize = 65_536;
+
+async fn send<W: AsyncWrite + Unpin>(from: OwnedReadHalf, mut to: W) -> Result<()> {
+    let mut from = BufReader::with_capacity(READ_SIZE, from);
+    copy_buf(&mut from, &mut to).await?;
+    to.shutdown().await?;
+    // An empty write fails if the other end was closed, and not only shut down for writing.
+    match from.get_ref().as_ref().try_write(&[]) {
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => Err(Error::from(ErrorKind::BrokenPipe)),
+        _ => Ok(()),
+    }
 }
