@@ -155,10 +155,10 @@ func TestTheirFullBacklogStopsAllStreams(t *testing.T) {
 		if err := theirs.SetReadDeadline(time.Time{}); err != nil {
 			t.Fatal(err)
 		}
-		readN(t, "theirs", theirs, "late")
+		readTheirs(t, theirs, "late")
 		mustClose(t, "theirs", theirs)
 		for _, st := range accepted {
-			readN(t, "theirs", st, "x")
+			readTheirs(t, st, "x")
 			mustClose(t, "theirs", st)
 		}
 		for _, st := range append(waiting, ours) {

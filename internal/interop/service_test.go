@@ -61,7 +61,7 @@ func TestServicesWorkTowardTheOriginal(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			readN(t, "theirs", theirs, "\xd1\x06\x00\x04echo\x00request")
+			readTheirs(t, theirs, "\xd1\x06\x00\x04echo\x00request")
 			mustWrite(t, "theirs", theirs, []byte(answer))
 			mustClose(t, "theirs", theirs)
 			got, err := io.ReadAll(st)
@@ -84,11 +84,11 @@ func TestServicesWorkTowardTheOriginal(t *testing.T) {
 	})
 }
 
-// readN reads want.
-func readN(t *testing.T, who string, s muxStream, want string) {
+// readTheirs reads want from a stream of theirs.
+func readTheirs(t *testing.T, s muxStream, want string) {
 	t.Helper()
 	p := make([]byte, len(want))
 	if _, err := io.ReadFull(s, p); err != nil || string(p) != want {
-		t.Fatalf("%s: read %q, %v, want %q", who, p, err, want)
+		t.Fatalf("theirs: read %q, %v, want %q", p, err, want)
 	}
 }
