@@ -60,6 +60,7 @@ type ends struct {
 	MaxReceiveBuffer int
 	MaxSendBuffer    int
 	StreamSend       int  // MaxStreamSendBuffer
+	WriteThrough     bool // then the two values above have no effect
 	SharedBudget     bool // both are those of all sessions together
 	MaxStreamWindow  int
 	AcceptBacklog    int // 0 is no limit
@@ -254,6 +255,7 @@ func (e *ends) draw(d draw, p *plan, streams int) {
 	if d.chance(0.5) {
 		e.StreamSend = 1<<10 + int(d.upTo(4<<20))
 	}
+	e.WriteThrough = d.chance(0.15)
 	e.SharedBudget = d.chance(0.3)
 	if d.chance(0.1) {
 		e.AcceptBacklog = 1 + int(d.upTo(int64(streams)))
@@ -328,6 +330,7 @@ func (p *plan) config(end int, shared []*flow.Budget) *session.Config {
 		SendRate:         e.SendRate,
 		ReceiveRate:      e.ReceiveRate,
 		KeepAlive:        keepalive.Off{},
+		WriteThrough:     e.WriteThrough,
 
 		MaxStreamSendBuffer: e.StreamSend,
 	}
