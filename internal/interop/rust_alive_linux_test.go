@@ -5,6 +5,7 @@ package interop
 import (
 	"errors"
 	"io"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -102,6 +103,7 @@ func TestCrateStaysWhileIdleAndIsGivenUpWhenKilled(t *testing.T) {
 		}
 		<-h.session().Done()
 		t.Logf("ended %v after the kill with %v", time.Since(begin), h.session().Err())
+		runtime.KeepAlive(theirs) // without it, the program gets the end of its connection
 	})
 }
 

@@ -18,7 +18,7 @@ use std::process::exit;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::io::{copy, copy_buf, split, stdin, AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{copy, split, stdin, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::time::sleep;
@@ -77,6 +77,12 @@ async fn answer() {
     exit(0);
 }
 
+/// Ends the program after the session. What has arrived is passed on first.
+async fn end() {
+    sleep(Duration::from_millis(500)).await;
+    exit(0);
+}
+
 async fn run_smux(connection: TcpStream, client: bool, settings: Settings, listener: UnixListener, accept: String) {
     let mut config = smux::Config::default();
     config.enable_keep_alive = !settings.keep_alive_off;
@@ -89,6 +95,14 @@ async fn run_smux(connection: TcpStream, client: bool, settings: Settings, liste
     }
     .expect("session");
     println!("ready");
+    // Its accept_stream may miss the end of the session, and wait for ever.
+    let watched = session.clone();
+    tokio::spawn(async move {
+        while !watched.is_closed() {
+            sleep(Duration::from_millis(50)).await;
+        }
+        end().await;
+    });
     let opener = session.clone();
     tokio::spawn(async move {
         while let Ok((local, _)) = listener.accept().await {
@@ -116,7 +130,10 @@ async fn run_async_smux(connection: TcpStream, client: bool, settings: Settings,
         builder.with_keep_alive_interval(NonZeroU64::new(interval.as_secs().max(1)).unwrap());
     }
     let (connector, mut acceptor, worker) = builder.with_connection(connection).build();
-    tokio::spawn(worker);
+    tokio::spawn(async move {
+        let _ = worker.await;
+        end().await;
+    });
     println!("ready");
     tokio::spawn(async move {
         while let Ok((local, _)) = listener.accept().await {
@@ -163,12 +180,24 @@ async fn receive<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(mut from: R, mut t
 /// One read takes more than the largest frame, so that a write of the tests can become one frame.
 const READ_SIZE: usize = 65_536;
 
-async fn send<W: AsyncWrite + Unpin>(from: OwnedReadHalf, mut to: W) -> Result<()> {
-    let mut from = BufReader::with_capacity(READ_SIZE, from);
-    copy_buf(&mut from, &mut to).await?;
-    to.shutdown().await?;
+/// If the stream takes no more, what it has received can still be read. (`async_smux` fails each call of the sending side
+/// once the peer has sent FIN.)
+async fn send<W: AsyncWrite + Unpin>(mut from: OwnedReadHalf, mut to: W) -> Result<()> {
+    let mut data = vec![0; READ_SIZE];
+    loop {
+        let n = from.read(&mut data).await?;
+        if n == 0 {
+            break;
+        }
+        if to.write_all(&data[..n]).await.is_err() {
+            return Ok(());
+        }
+    }
+    if to.shutdown().await.is_err() {
+        return Ok(());
+    }
     // An empty write fails if the other end was closed, and not only shut down for writing.
-    match from.get_ref().as_ref().try_write(&[]) {
+    match from.as_ref().try_write(&[]) {
         Err(e) if e.kind() == ErrorKind::BrokenPipe => Err(Error::from(ErrorKind::BrokenPipe)),
         _ => Ok(()),
     }
