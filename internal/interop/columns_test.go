@@ -252,6 +252,12 @@ var columns = []*column{
 		crateTests: []string{"TestCrateKilledEndsOurCalls", "TestOurSessionEndEndsACrate"},
 	},
 	{
+		name:       "soak",
+		text:       "Random streams of random sizes, which end in every way, also with their session. Every byte is checked.",
+		tests:      []string{"TestSoak"},
+		crateTests: []string{"TestSoak"},
+	},
+	{
 		name:  "services",
 		text:  "Services of package service work in both directions.",
 		tests: []string{"TestServicesWorkTowardTheOriginal"},
@@ -356,7 +362,7 @@ func docsTable() string {
 	b.WriteString("\nWhere the table has ✓:\n\n")
 	for _, c := range columns {
 		var tests []string
-		for _, test := range slices.Concat(c.tests, c.crateTests) {
+		for _, test := range slices.Compact(slices.Concat(c.tests, c.crateTests)) {
 			tests = append(tests, "`"+test+"`")
 		}
 		fmt.Fprintf(&b, "- **%s**: %s (%s)\n", c.name, strings.TrimSuffix(c.text, "."), strings.Join(tests, ", "))

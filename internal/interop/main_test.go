@@ -6,6 +6,8 @@ import (
 	"testing"
 )
 
+var soakFor = flag.Duration("soak", 0, "how long TestSoak lasts at least; 0 means two rounds")
+
 var allFrames = flag.Bool("allframes", false, "frames of every size toward the Rust crates, and not of some")
 
 // parallel is the number of subtests that run at once, unless -parallel sets it. Most of them wait for a deadline

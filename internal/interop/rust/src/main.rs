@@ -64,6 +64,7 @@ async fn main() {
         "async_smux" => run_async_smux(connection, client, settings, listener, accept).await,
         other => panic!("no crate {other}"),
     }
+    end().await; // the end of main would wait for the standard input
 }
 
 /// The number of streams that are held.
