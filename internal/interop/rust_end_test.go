@@ -41,8 +41,8 @@ func TestCrateReaderThatClosesEndsOurWrite(t *testing.T) {
 	}
 }
 
-// A download of which we read a part, or nothing, ends when we close. Their writer is told by async_smux alone; that of smux
-// writes to nobody. What arrives late is dropped, and the session has its whole receive budget again.
+// A download of which we read a part, or nothing, ends when we close. Their writer is told by async_smux alone, which may
+// have taken everything before; that of smux writes to nobody. What arrives late is dropped, and the session has its whole receive budget again.
 func TestOurCloseDuringADownloadFromACrate(t *testing.T) {
 	small := setting{name: "our small buffer", ours: ourConfig{MaxReceiveBuffer: 1 << 20, MaxStreamWindow: 256 << 10}}
 	eachCrate(t, small, func(t *testing.T, l *link) {
@@ -62,8 +62,6 @@ func TestOurCloseDuringADownloadFromACrate(t *testing.T) {
 				}
 				mustClose(t, "ours", ours)
 				switch err := <-written; {
-				case l.peer.afterFIN == writesNothing && err == nil && part > 0:
-					t.Error("theirs: no error of a write after our close")
 				case l.peer.afterFIN == writesOn && err != nil:
 					t.Errorf("theirs: write: %v", err)
 				case l.peer.afterFIN == writesOn:

@@ -279,7 +279,8 @@ func (s *soak) talk(e end, st muxStream, opened bool, number uint32) {
 		err = s.oneWay(e, st, k, opened, up, down)
 	case abandons:
 		if writes {
-			err = s.endless(e, st, up)
+			up.size = math.MaxInt
+			err = s.untilClosed(e, st, up)
 		} else {
 			up.size = some
 			err = errors.Join(up.readFrom(st), s.close(e, st))
@@ -291,12 +292,15 @@ func (s *soak) talk(e end, st muxStream, opened bool, number uint32) {
 		err = errors.Join(err, s.close(e, st))
 	case unread:
 		up.size = 1 + some%60_000
-		if opened {
-			err = up.writeTo(st)
-			if errors.Is(err, peerClosed) || e.name == "theirs" {
+		switch {
+		case opened && e.name == "ours":
+			if err = up.writeTo(st); errors.Is(err, peerClosed) {
 				err = nil // the reader has closed
 			}
-		} else {
+		case opened: // its Write may wait for the window when the reader has closed
+			_ = s.untilClosed(e, st, up)
+			return
+		default:
 			up.size = some % up.size
 			err = up.readFrom(st)
 		}
@@ -342,9 +346,8 @@ func (s *soak) oneWay(e end, st muxStream, k kind, opened bool, up, down payload
 	return errors.Join(err, s.close(e, st))
 }
 
-// endless writes until the reader has closed. Where nothing tells its Write, the end of its own Read does.
-func (s *soak) endless(e end, st muxStream, p payload) error {
-	p.size = math.MaxInt
+// untilClosed writes p, and ends when the reader has closed. Where nothing tells its Write, the end of its own Read does.
+func (s *soak) untilClosed(e end, st muxStream, p payload) error {
 	written := make(chan error, 1)
 	go func() { written <- p.writeTo(st) }()
 	_, _ = io.Copy(io.Discard, st) // until the reader has closed
