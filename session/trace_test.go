@@ -520,10 +520,11 @@ func TestTracePanicLeavesNoLockHeld(t *testing.T) {
 		if v := panics(func() { open(t, c) }); v != "boom" {
 			t.Errorf("OpenStream panics with %v, want boom", v)
 		}
+		time.Sleep(time.Second) // its FIN is sent
 		_ = open(t, c).Close()
 		time.Sleep(time.Second)
 		_ = c.CloseNow()
-		wantEvents(t, "the session", &rec, "begin", "opened 3", "closed 1 after 0s: <nil>", "closed 3 after 0s: <nil>",
+		wantEvents(t, "the session", &rec, "begin", "closed 1 after 0s: <nil>", "opened 3", "closed 3 after 0s: <nil>",
 			"end: use of closed network connection")
 	})
 }
