@@ -12,8 +12,10 @@ systems: ## every system that can be had here: portable, builds, QEMU, Node.js, 
 	@.ci/systems $(PARTS)
 release: ## what a release of the last commit would be to programs that import it
 	@.ci/release
-interop: ## against the other implementations, in place of one, and below gRPC; the benchmark's own tests
+interop: ## against the other implementations, and over many transports
 	@.ci/interop
+modules: ## the other nested modules: session/smux, smuxdump, gRPC, Prometheus, README's tables, the benchmark's tests
+	@.ci/modules
 fuzz: ## every fuzz target, FUZZTIME each (10s)
 	@.ci/fuzz
 soak: ## sessions at random, every byte checked, for MINUTES (1)
@@ -39,4 +41,4 @@ help:
 MINUTES ?= 1
 TIMES ?= 20
 
-.PHONY: test lint portable builds systems release interop fuzz soak storms vuln bench bench-long bench-all bench-quick bench-dropin help
+.PHONY: test lint portable builds systems release interop modules fuzz soak storms vuln bench bench-long bench-all bench-quick bench-dropin help

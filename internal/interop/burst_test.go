@@ -4,6 +4,8 @@ import (
 	"io"
 	"sync"
 	"testing"
+
+	"github.com/smuxkit/smuxkit/internal/testutil"
 )
 
 // 5,000 streams are opened as fast as possible, by either side. All are open at the same time, and each gets its answer.
@@ -15,8 +17,13 @@ func TestBurstOfOpensLosesNoStream(t *testing.T) {
 }
 
 // burst opens 5,000 streams, and lets each be answered. No goroutine waits for one stream: the race detector has a limit.
+// With the race detector, 1,000 have to do toward all but the newest of the peers: .ci/interop runs it without, too.
 func burst(t *testing.T, l *link, opener, acceptor end) {
-	const streams, openersAtOnce = 5000, 20
+	const openersAtOnce = 20
+	streams := 5000
+	if testutil.Race && l.peer != newest {
+		streams = 1000
+	}
 	var mu sync.Mutex
 	var opened, accepted []muxStream
 	var opening sync.WaitGroup

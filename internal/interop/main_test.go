@@ -12,7 +12,7 @@ var allFrames = flag.Bool("allframes", false, "frames of every size toward the R
 
 // parallel is the number of subtests that run at once, unless -parallel sets it. Most of them wait for a deadline
 // or a keep-alive, not for a processor.
-const parallel = "12"
+const parallel = "24"
 
 func TestMain(m *testing.M) {
 	runChild()
