@@ -186,6 +186,31 @@ func compareResults(cells map[cell]*found, whole bool) (problems []string) {
 	return problems
 }
 
+// wantInDocs fails unless docs/protocol.md has this text between the two comments with that name. With -update, it writes
+// the text there.
+func wantInDocs(t *testing.T, name, want string) {
+	t.Helper()
+	const file = "../../docs/protocol.md"
+	begin, end := "<!-- "+name+": begin -->\n", "<!-- "+name+": end -->\n"
+	docs, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(docs), begin)
+	got, after, ok2 := strings.Cut(rest, end)
+	switch {
+	case !ok || !ok2:
+		t.Fatalf("%s lacks %q or %q", file, begin, end)
+	case got == want:
+	case !*updateFlag:
+		t.Fatalf("%s has other %s: run go test -run %s -update .", file, name, t.Name())
+	default:
+		if err := os.WriteFile(file, []byte(before+begin+want+end+after), 0o666); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // haveCargo reports whether the Rust crates can be tested here.
 func haveCargo() bool {
 	_, err := exec.LookPath("cargo")

@@ -287,25 +287,4 @@ func TestCratesAreThoseOfCargoToml(t *testing.T) {
 }
 
 // docs/protocol.md has the table of results. With -update, the test writes it.
-func TestTableOfResultsIsInTheDocs(t *testing.T) {
-	const file, begin, end = "../../docs/protocol.md", "<!-- table of results: begin -->\n", "<!-- table of results: end -->\n"
-	docs, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, ok := strings.Cut(string(docs), begin)
-	table, after, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		t.Fatalf("%s lacks %q or %q", file, begin, end)
-	}
-	want := docsTable()
-	if table == want {
-		return
-	}
-	if !*updateFlag {
-		t.Fatalf("%s has another table of results: run go test -run %s -update .", file, t.Name())
-	}
-	if err := os.WriteFile(file, []byte(before+begin+want+end+after), 0o666); err != nil {
-		t.Error(err)
-	}
-}
+func TestTableOfResultsIsInTheDocs(t *testing.T) { wantInDocs(t, "table of results", docsTable()) }

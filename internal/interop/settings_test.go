@@ -4,7 +4,6 @@ package interop
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 )
@@ -74,25 +73,4 @@ func settingsTable() string {
 }
 
 // docs/protocol.md says what to set toward each peer. With -update, the test writes it.
-func TestSettingsAreInTheDocs(t *testing.T) {
-	const file, begin, end = "../../docs/protocol.md", "<!-- settings: begin -->\n", "<!-- settings: end -->\n"
-	docs, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, ok := strings.Cut(string(docs), begin)
-	table, after, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		t.Fatalf("%s lacks %q or %q", file, begin, end)
-	}
-	want := settingsTable()
-	if table == want {
-		return
-	}
-	if !*updateFlag {
-		t.Fatalf("%s has another table of settings: run go test -run %s -update .", file, t.Name())
-	}
-	if err := os.WriteFile(file, []byte(before+begin+want+end+after), 0o666); err != nil {
-		t.Error(err)
-	}
-}
+func TestSettingsAreInTheDocs(t *testing.T) { wantInDocs(t, "settings", settingsTable()) }
