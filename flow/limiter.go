@@ -43,7 +43,7 @@ func (l *Limiter) Replace(r Rate, now time.Time) *Limiter {
 	}
 	burst := next.bucket.Burst()
 	missing := math.Ceil(float64(burst) - l.bucket.TokensAt(now))
-	next.bucket.SetBurstAt(now, maxTaken) // the bucket stays as full as it is
+	next.bucket.SetBurstAt(now, math.MaxInt) // the bucket stays as full as it is
 	for missing > 0 {
 		n := min(missing, maxTaken)
 		next.bucket.ReserveN(now, int(n))
