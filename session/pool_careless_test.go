@@ -5,8 +5,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"runtime"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,9 +15,11 @@ import (
 	"github.com/smuxkit/smuxkit/session"
 )
 
-// A careless source makes callbacks that do what they should not: they fail, hang, end their goroutine, close or drain
-// their session, or call back.
+// A careless source makes callbacks that do what they should not, until they are careful: they fail, hang, end their
+// goroutine, close or drain their session, or call back.
 type careless struct {
+	careful atomic.Bool
+
 	mu     sync.Mutex
 	random *rand.Rand
 }
@@ -28,10 +30,18 @@ func (c *careless) intN(n int) int {
 	return c.random.IntN(n)
 }
 
+// draws returns which of n things a callback does; -1 is what it should do.
+func (c *careless) draws(n int) (k int) {
+	if c.careful.Load() {
+		return -1
+	}
+	return c.intN(n)
+}
+
 // onSession is an OnSession of a Dialer or Listener, whose own methods are back.
 func (c *careless) onSession(back func()) func(context.Context, *session.Session) error {
 	return func(ctx context.Context, s *session.Session) error {
-		switch c.intN(12) {
+		switch c.draws(12) {
 		case 0:
 			return errBroken
 		case 1:
@@ -62,7 +72,7 @@ func (c *careless) onSession(back func()) func(context.Context, *session.Session
 // trace is a Config.Trace whose functions may end their goroutine.
 func (c *careless) trace() *session.Trace {
 	gone := func() {
-		if c.intN(10) == 0 {
+		if c.draws(10) == 0 {
 			runtime.Goexit()
 		}
 	}
@@ -91,8 +101,8 @@ func goOn(all *sync.WaitGroup, f func()) {
 	})
 }
 
-// A Dialer and a Listener whose callbacks are careless, over connections that break, go on serving: streams are opened and
-// echoed. In the end Shutdown or Close of both returns, no call waits, and nothing is left.
+// A Dialer and a Listener whose callbacks are careless, over connections that break, go on: once the callbacks are careful,
+// each caller's streams are echoed. In the end Shutdown or Close of both returns, no call waits, and nothing is left.
 func TestPoolsSurviveCarelessCallbacks(t *testing.T) {
 	seeds := uint64(30)
 	if testing.Short() {
@@ -105,7 +115,7 @@ func TestPoolsSurviveCarelessCallbacks(t *testing.T) {
 			l := &session.Listener{Listener: sim, HandshakeTimeout: 5 * time.Second, MaxSessions: 1 + c.intN(20), Config: &session.Config{Trace: c.trace()}}
 			l.OnSession = c.onSession(func() { l.Stats() })
 			l.OnError = func(error) {
-				if c.intN(3) == 0 {
+				if c.draws(3) == 0 {
 					runtime.Goexit()
 				}
 			}
@@ -114,7 +124,7 @@ func TestPoolsSurviveCarelessCallbacks(t *testing.T) {
 
 			d := &session.Dialer{StreamsPerSession: 3, MaxSessions: 4, MaxAge: 20 * time.Second, DialTimeout: 5 * time.Second, MaxBackoff: time.Second, Config: &session.Config{Trace: c.trace()}}
 			d.Dial = func(ctx context.Context) (io.ReadWriteCloser, error) {
-				switch c.intN(10) {
+				switch c.draws(10) {
 				case 0:
 					runtime.Goexit()
 				case 1:
@@ -127,7 +137,7 @@ func TestPoolsSurviveCarelessCallbacks(t *testing.T) {
 			d.OnSession = c.onSession(func() { d.Stats() })
 
 			var calls sync.WaitGroup
-			var echoed [5]int
+			var echoed [5]atomic.Int64
 			ended := make(chan struct{})
 			for n := range echoed {
 				goOn(&calls, func() {
@@ -148,7 +158,7 @@ func TestPoolsSurviveCarelessCallbacks(t *testing.T) {
 						p := []byte("hello")
 						if _, err = st.Write(p); err == nil {
 							if _, err = io.ReadFull(st, p); err == nil {
-								echoed[n]++
+								echoed[n].Add(1)
 							}
 						}
 						_ = st.Close()
@@ -165,6 +175,17 @@ func TestPoolsSurviveCarelessCallbacks(t *testing.T) {
 					}
 				}
 				sim.mu.Unlock()
+			}
+			c.careful.Store(true)
+			time.Sleep(90 * time.Second) // until each callback has returned, and each session that was rejected has ended
+			for n := range echoed {
+				echoed[n].Store(0)
+			}
+			time.Sleep(time.Minute)
+			for n := range echoed {
+				if echoed[n].Load() == 0 {
+					t.Errorf("seed %d: no stream of caller %d was echoed in a minute: %+v, %+v", seed, n, d.Stats(), l.Stats())
+				}
 			}
 			close(ended)
 			end := c.intN(2)
@@ -188,11 +209,8 @@ func TestPoolsSurviveCarelessCallbacks(t *testing.T) {
 			if err := ctx.Err(); err != nil {
 				t.Errorf("seed %d: the end of the Listener: %v", seed, err)
 			}
-			time.Sleep(10 * time.Minute) // until each callback has returned
+			time.Sleep(10 * time.Minute)
 			synctest.Wait()
-			if slices.Max(echoed[:]) == 0 {
-				t.Errorf("seed %d: no stream was echoed in five minutes", seed)
-			}
 			if x := d.Stats(); x.Sessions+x.Retired+x.Streams+x.Waiting != 0 {
 				t.Errorf("seed %d: Stats of the Dialer: %+v", seed, x)
 			}
