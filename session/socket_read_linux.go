@@ -36,13 +36,24 @@ func (t *socket) read() (wait, error) {
 		if called || err != nil {
 			// readInline or interrupt has set a deadline in order to wake this goroutine. Clear it and read again.
 			if err := t.conn.SetReadDeadline(time.Time{}); err != nil {
-				return waitNothing, t.error("read", err)
+				return waitNothing, t.fail(t.error("read", err))
 			}
 		}
 		if why != waitNothing {
 			return why, nil
 		}
 	}
+}
+
+// fail notes that reading has ended, so that nobody reads inline any more, and returns the reason, which is err if there is
+// none yet.
+func (t *socket) fail(err error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.end == nil {
+		t.end = err
+	}
+	return t.end
 }
 
 // watch waits in a goroutine until the socket is closed.

@@ -58,8 +58,8 @@ func endlessWriteEnds(t *testing.T, opener, acceptor end, chunk int) time.Durati
 	if _, err := io.ReadFull(theirs, make([]byte, 100_000)); err != nil {
 		t.Errorf("theirs: read: %v", err)
 	}
-	mustClose(t, "theirs", theirs)
 	begin := time.Now()
+	mustClose(t, "theirs", theirs)
 	writing.Wait()
 	d := time.Since(begin)
 	readAll(t, "ours", ours, nil)
