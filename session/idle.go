@@ -85,7 +85,7 @@ func (w *idleWatch) look() {
 	}
 	s := w.s
 	now, last := s.now(), max(s.clock.lastSent(), s.clock.lastReceived())
-	again := w.checkSession(now, last)
+	again := w.checkSession(now)
 	for _, st := range s.snapshot() {
 		if d := st.core.CloseIdle(now, last); d > 0 && (again == 0 || d < again) {
 			again = d
@@ -134,7 +134,7 @@ func (w *idleWatch) stop() {
 
 // checkSession begins the end of a session that was without streams for IdleTimeout. It returns after what time to
 // check again, or 0 if not at all.
-func (w *idleWatch) checkSession(now, last time.Duration) (again time.Duration) {
+func (w *idleWatch) checkSession(now time.Duration) (again time.Duration) {
 	if w.timeout == 0 {
 		return 0
 	}
@@ -144,7 +144,11 @@ func (w *idleWatch) checkSession(now, last time.Duration) (again time.Duration) 
 	case !empty:
 		w.emptySince = now
 	case w.used || begun != w.begun: // the last stream has ended since, but not after the session was last active
-		w.emptySince = max(w.emptySince, min(now, last))
+		since := now
+		if !w.s.out.isSending() { // otherwise it may be the last FIN, whose time is not noted yet
+			since = min(now, max(w.s.clock.lastSent(), w.s.clock.lastReceived()))
+		}
+		w.emptySince = max(w.emptySince, since)
 	}
 	w.begun, w.used = begun, !empty
 	left := w.emptySince + w.timeout - now

@@ -97,6 +97,13 @@ func (w *writer) idle() (freed <-chan struct{}, idle bool) {
 	return w.freed, w.role == roleFree && (w.err != nil || w.sched.Empty())
 }
 
+// isSending reports whether a goroutine sends, or is about to.
+func (w *writer) isSending() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.role != roleFree
+}
+
 // A claim says who sends what is queued.
 type claim uint8
 
