@@ -14,7 +14,7 @@ release: ## what a release of the last commit would be to programs that import i
 	@.ci/release
 interop: ## against the other implementations, and over many transports
 	@.ci/interop
-modules: ## the other nested modules: session/smux, smuxdump, gRPC, Prometheus, README's tables, the benchmark's tests
+modules: ## the other nested modules: session/smux, smuxdump, gRPC, Prometheus, the tables of other libraries, the benchmark's tests
 	@.ci/modules
 fuzz: ## every fuzz target, FUZZTIME each (10s)
 	@.ci/fuzz

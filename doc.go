@@ -1,14 +1,22 @@
-// Package smuxkit is the front page of the module github.com/smuxkit/smuxkit, which multiplexes streams over one
-// connection using the smux protocol, versions 1 and 2. This package is documentation only. Import the packages below.
+// Package smuxkit is the map of the module github.com/smuxkit/smuxkit. It has no code: import the packages below.
 //
-// # Which package for what
+// The module runs many streams over one connection, by the smux protocol, versions 1 and 2. A stream is a net.Conn. The
+// connection is TCP, TLS, a Unix socket or any other io.ReadWriteCloser, and the other end may be xtaci/smux.
 //
-// Most programs need package session, and the types of package stream that it returns:
+//	s, err := session.Client(conn, nil) // the other end: session.Server(conn, nil)
+//	…
+//	st, err := s.OpenStream(ctx)        // the other end: s.AcceptStream(ctx), or s.Listener()
 //
-//   - [github.com/smuxkit/smuxkit/session] runs many streams over one connection. Begin here: Client, Server, Config.
+// # Streams over connections
+//
+// Most programs import package session alone, and use the types of package stream that it returns.
+//
+//   - [github.com/smuxkit/smuxkit/session] runs streams over one connection (Client, Server, Config), or over many: a
+//     [github.com/smuxkit/smuxkit/session.Dialer] is a pool that dials again, and a
+//     [github.com/smuxkit/smuxkit/session.Listener] is one net.Listener for the streams of many connections.
 //   - [github.com/smuxkit/smuxkit/stream] has the Stream, a net.Conn with half-close, and the errors of its calls.
 //
-// On top of these, for programs of certain kinds:
+// # On top of streams
 //
 //   - [github.com/smuxkit/smuxkit/session/service] gives the streams of a session names: a handler or a net.Listener for
 //     each service, both ways, and refusals that say why.
@@ -16,22 +24,29 @@
 //     are made of it.
 //   - [github.com/smuxkit/smuxkit/keepalive/heartbeat] measures round trips over any net.Conn, and says when an answer is
 //     missing.
-//   - [github.com/smuxkit/smuxkit/session/smux] has the API of xtaci/smux, for programs that use it. It is a module of its own.
-//   - [github.com/smuxkit/smuxkit/session/prom] exports the Stats of sessions to Prometheus. It is a module of its own.
 //
-// Some fields of session.Config have types of other packages:
+// # Parts of a session
 //
-//   - [github.com/smuxkit/smuxkit/flow] has flow control: Budget limits the memory of several sessions together, Rate
-//     limits the rate of a session or of a stream.
+// Fields of session.Config have types of the first three packages. All four can be used without a session as well.
+//
+//   - [github.com/smuxkit/smuxkit/flow] has flow control: a Budget limits the memory of several sessions together, a Rate
+//     limits the rate of a session or of a stream. It also has windows.
 //   - [github.com/smuxkit/smuxkit/keepalive] has policies that decide when to probe a peer, and when to give it up.
 //   - [github.com/smuxkit/smuxkit/shaper] has schedulers, which decide which stream sends next.
+//   - [github.com/smuxkit/smuxkit/wire] encodes and decodes frames, for proxies, tests and tools.
 //
-// Each of these packages can also be used without the others. So can the frame codec:
+// # Modules of their own
 //
-//   - [github.com/smuxkit/smuxkit/wire] encodes and decodes frames. Use it for proxies, tests and tools.
+// These are beside this module, so that what they import stays out of it. A program that imports this module gets
+// golang.org/x/time and nothing else.
 //
-// The imports point downwards: session/prom imports session; session imports stream, flow, keepalive, shaper and wire;
-// session/service and stream/relay import stream; stream imports flow and wire; and the rest import none of these
-// packages. The programs in examples/ are there to be copied from. The files in docs/ describe the protocol and other
-// implementations of it, how to come from another library, the architecture, flow control, and measurements.
+//   - [github.com/smuxkit/smuxkit/session/smux] has the API of xtaci/smux, for programs that use it.
+//   - [github.com/smuxkit/smuxkit/session/prom] exports the Stats of sessions to Prometheus.
+//   - [github.com/smuxkit/smuxkit/wire/smuxdump] is a program that shows frames, streams and stalls, of a capture or live.
+//
+// # Further
+//
+// README.md has a complete program, and says when not to use this module. The programs in examples/ are there to be
+// copied from: HTTP, gRPC, proxies, tunnels. The files in docs/ are guides; they also describe the protocol, other
+// implementations of it, the architecture, and measurements.
 package smuxkit

@@ -18,38 +18,44 @@ import (
 )
 
 // A row is a line of the table: what it says of each library, and how that is found out; nil
-// if it was read.
+// if it was read. docs/compare.md has all rows, README.md those that are chosen.
 type row struct {
-	name  string
-	cells [5]string // in the order of libraries
-	probe func(t *testing.T, lib library, variant string) string
+	name   string
+	cells  [5]string // in the order of libraries
+	probe  func(t *testing.T, lib library, variant string) string
+	chosen bool
 }
 
+// mostChosen is how many rows README.md may have: those that a user decides by.
+const mostChosen = 12
+
+const chosen = true
+
 var table = []row{
-	{"Protocol", [5]string{"smux 1 and 2", "smux 1 and 2", "yamux", "yamux", "muxado"}, nil},
-	{"One server for clients of versions 1 and 2", [5]string{"yes", "no", "–", "–", "–"}, bothVersions},
-	{"Session is a `net.Listener`", [5]string{"yes", "no", "yes", "yes", "yes"}, listener},
-	{"Calls that take a context", [5]string{"open, accept", "none", "accept", "open", "none"}, contexts},
-	{"Streams pass `nettest.TestConn` twenty times in a row", [5]string{"yes", "no", "no", "no", "no"}, passesNettest},
-	{"Half-close", [5]string{"`CloseWrite`, `CloseRead`", "`CloseWrite`", "`Close`", "`CloseWrite`, `CloseRead`", "`CloseWrite`"}, halfClose},
-	{"Answer that is unread when both ends have sent FIN", [5]string{"kept", "kept", "kept", "kept", "kept"}, unreadAnswer},
-	{"Read, when the connection ends in mid-stream", [5]string{"error", "`io.EOF`", "`io.EOF`", "error", "error"}, cut},
-	{"Opening and closing a stream while the connection takes no data", [5]string{"at once", "blocks", "blocks", "at once", "blocks"}, openAndCloseStalled},
-	{"A write deadline set meanwhile ends a blocked Write", [5]string{"yes", "no", "no", "yes", "no"}, deadlineStalled},
-	{"With 32 streams that nobody reads, another one", [5]string{"runs (version 1: stops)", "stops", "runs", "runs", "runs"}, unreadStreams},
-	{"Bound on unread data", [5]string{"32 MiB a session, or all sessions together", "4 MiB a session", "per stream", "per stream", "per stream"}, nil},
-	{"Receive window of a stream", [5]string{"256 KiB, grows to 16 MiB by need (version 2)", "64 KiB (version 2)", "256 KiB", "256 KiB, grows to 16 MiB by need", "256 KiB"}, nil},
-	{"Streams a peer may have open", [5]string{"65,536, can be set", "no bound", "no bound", "1,000, can be set", "no bound"}, nil},
-	{"Order of sending", [5]string{"fair by bytes, weights, replaceable", "a frame of each stream in turn", "first come", "first come", "first come"}, nil},
-	{"Rate limits", [5]string{"of a session and of a stream", "no", "no", "no", "no"}, nil},
-	{"Keep-alive by default", [5]string{"every 10 s, gives up after 30 s; replaceable", "every 10 s, gives up after 30 s", "ping every 30 s", "ping every 30 s", "no; a wrapper has it"}, nil},
-	{"Measures the round trip", [5]string{"`Ping`, between two smuxkits", "no", "`Ping`", "`Ping`, `RTT`", "a wrapper does"}, nil},
-	{"Stream reset", [5]string{"no, the protocol has none", "no, the protocol has none", "yes", "yes", "yes"}, nil},
-	{"Go-away", [5]string{"between two smuxkits", "no, the protocol has none", "yes", "yes", "yes"}, nil},
-	{"Waits for open streams before it closes", [5]string{"`Shutdown`", "no", "no", "no", "no"}, nil},
-	{"Goroutines of an idle session, each end", [5]string{"1", "4", "3", "3", "2"}, goroutines},
-	{"Logs by default", [5]string{"no", "no", "to stderr", "to stderr", "no"}, nil},
-	{"License", [5]string{"MIT", "MIT", "MPL 2.0", "MPL 2.0", "MIT"}, nil},
+	{"Protocol", [5]string{"smux 1 and 2", "smux 1 and 2", "yamux", "yamux", "muxado"}, nil, chosen},
+	{"One server for clients of versions 1 and 2", [5]string{"yes", "no", "–", "–", "–"}, bothVersions, chosen},
+	{"Session is a `net.Listener`", [5]string{"yes", "no", "yes", "yes", "yes"}, listener, false},
+	{"Calls that take a context", [5]string{"open, accept", "none", "accept", "open", "none"}, contexts, chosen},
+	{"Streams pass `nettest.TestConn` twenty times in a row", [5]string{"yes", "no", "no", "no", "no"}, passesNettest, chosen},
+	{"Half-close", [5]string{"`CloseWrite`, `CloseRead`", "`CloseWrite`", "`Close`", "`CloseWrite`, `CloseRead`", "`CloseWrite`"}, halfClose, chosen},
+	{"Answer that is unread when both ends have sent FIN", [5]string{"kept", "kept", "kept", "kept", "kept"}, unreadAnswer, false},
+	{"Read, when the connection ends in mid-stream", [5]string{"error", "`io.EOF`", "`io.EOF`", "error", "error"}, cut, chosen},
+	{"Opening and closing a stream while the connection takes no data", [5]string{"at once", "blocks", "blocks", "at once", "blocks"}, openAndCloseStalled, false},
+	{"A write deadline set meanwhile ends a blocked Write", [5]string{"yes", "no", "no", "yes", "no"}, deadlineStalled, false},
+	{"With 32 streams that nobody reads, another one", [5]string{"runs (version 1: stops)", "stops", "runs", "runs", "runs"}, unreadStreams, chosen},
+	{"Bound on unread data", [5]string{"32 MiB a session, or all sessions together", "4 MiB a session", "per stream", "per stream", "per stream"}, nil, chosen},
+	{"Receive window of a stream", [5]string{"256 KiB, grows to 16 MiB by need (version 2)", "64 KiB (version 2)", "256 KiB", "256 KiB, grows to 16 MiB by need", "256 KiB"}, nil, chosen},
+	{"Streams a peer may have open", [5]string{"65,536, can be set", "no bound", "no bound", "1,000, can be set", "no bound"}, nil, false},
+	{"Order of sending", [5]string{"fair by bytes, weights, replaceable", "a frame of each stream in turn", "first come", "first come", "first come"}, nil, false},
+	{"Rate limits", [5]string{"of a session and of a stream", "no", "no", "no", "no"}, nil, false},
+	{"Keep-alive by default", [5]string{"every 10 s, gives up after 30 s; replaceable", "every 10 s, gives up after 30 s", "ping every 30 s", "ping every 30 s", "no; a wrapper has it"}, nil, false},
+	{"Measures the round trip", [5]string{"`Ping`, between two smuxkits", "no", "`Ping`", "`Ping`, `RTT`", "a wrapper does"}, nil, false},
+	{"A program can reset a stream", [5]string{"no, the protocol has none", "no, the protocol has none", "no; a time-out after Close does", "`Reset`, `ResetWithError`", "no; data after Close does"}, nil, chosen},
+	{"Go-away", [5]string{"between two smuxkits", "no, the protocol has none", "yes", "yes", "yes"}, nil, false},
+	{"Waits for open streams before it closes", [5]string{"`Shutdown`", "no", "no", "no", "no"}, nil, chosen},
+	{"Goroutines of an idle session, each end", [5]string{"1", "4", "3", "3", "2"}, goroutines, false},
+	{"Logs by default", [5]string{"no", "no", "to stderr", "to stderr", "no"}, nil, false},
+	{"License", [5]string{"MIT", "MIT", "MPL 2.0", "MPL 2.0", "MIT"}, nil, chosen},
 }
 
 func TestEachLibraryDoesWhatTheTableSays(t *testing.T) {
@@ -79,30 +85,47 @@ func TestEachLibraryDoesWhatTheTableSays(t *testing.T) {
 	}
 }
 
-func TestTheREADMEHasTheTable(t *testing.T) {
-	b, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
+// docs/compare.md has the whole table, README.md the rows that are chosen.
+func TestTheDocumentsHaveTheTable(t *testing.T) {
+	var short []row
+	for _, r := range table {
+		if r.chosen {
+			short = append(short, r)
+		}
 	}
+	if len(short) > mostChosen {
+		t.Errorf("README.md has %d rows, want at most %d", len(short), mostChosen)
+	}
+	for file, rows := range map[string][]row{"../../README.md": short, "../compare.md": table} {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := markdown(t, rows); !strings.Contains(string(b), "\n\n"+want+"\n") {
+			t.Errorf("%s does not have this table:\n%s", file, want)
+		}
+	}
+}
+
+// markdown returns a table with these rows, whose header has the versions of go.mod.
+func markdown(t *testing.T, rows []row) string {
 	mod, err := os.ReadFile("go.mod")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "| | smuxkit |"
+	text := "| | smuxkit |"
 	for _, lib := range libraries[1:] {
 		version := regexp.MustCompile(`\t` + regexp.QuoteMeta(lib.module) + ` (\S+)`).FindSubmatch(mod)
 		if version == nil {
 			t.Fatalf("go.mod does not require %s", lib.module)
 		}
-		want += fmt.Sprintf(" %s %s |", lib.name, version[1])
+		text += fmt.Sprintf(" %s %s |", lib.name, version[1])
 	}
-	want += "\n|" + strings.Repeat("---|", 1+len(libraries)) + "\n"
-	for _, r := range table {
-		want += "| " + r.name + " | " + strings.Join(r.cells[:], " | ") + " |\n"
+	text += "\n|" + strings.Repeat("---|", 1+len(libraries)) + "\n"
+	for _, r := range rows {
+		text += "| " + r.name + " | " + strings.Join(r.cells[:], " | ") + " |\n"
 	}
-	if !strings.Contains(string(b), "\n"+want+"\n") {
-		t.Errorf("README.md does not have this table:\n%s", want)
-	}
+	return text
 }
 
 // What the rows without a probe say in figures.
@@ -138,5 +161,9 @@ func TestDefaultsAreThoseOfTheTable(t *testing.T) {
 		_ = (*stream.Stream).SetWeight
 		_ = session.Config{}.SendRate
 		_ = (*session.Session).Shutdown
+		_ = (*libp2p.Stream).ResetWithError
 	)
+	if hasMethod(new(yamux.Stream), "Reset") {
+		t.Error("yamux can reset streams, the table says that it cannot")
+	}
 }

@@ -1,6 +1,4 @@
-// Hello runs the client and the server of README.md in one program:
-//
-//	go run ./examples/hello
+// Hello is the quick start of README.md: a server and its client in one program.
 package main
 
 import (
@@ -15,64 +13,47 @@ import (
 )
 
 func main() {
-	flag.Parse() // it has no flags
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	flag.Parse() // it has no flags but -h
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("saying hello to a server on", l.Addr())
-	go server(l)
-	answer, err := client(l.Addr().String())
+	go serve(tcp)
+	fmt.Println("saying hello to a server on", tcp.Addr())
+	answer, err := ask(tcp.Addr().String(), "hello")
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(answer)
+	fmt.Println("it answers:", answer)
 }
 
-func server(l net.Listener) {
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		s, err := session.Server(conn, nil) // version 1 or 2, as the client has it
-		if err != nil {
-			conn.Close() // it is still ours
-			log.Print(err)
-			continue
-		}
-		go func() {
-			defer s.Close()
-			serve(s.Listener()) // a net.Listener of the streams that the client opens
-		}()
-	}
-}
-
-func serve(l net.Listener) {
+// serve sends back what it reads.
+func serve(tcp net.Listener) {
+	l := &session.Listener{Listener: tcp} // of the streams of all connections
+	defer l.Close()
 	for {
 		stream, err := l.Accept() // a net.Conn
 		if err != nil {
 			return
 		}
-		go echo(stream)
+		go func() {
+			defer stream.Close()
+			if _, err := io.Copy(stream, stream); err != nil {
+				log.Print(err)
+			}
+		}()
 	}
 }
 
-func echo(stream net.Conn) {
-	defer stream.Close()
-	if _, err := io.Copy(stream, stream); err != nil {
-		log.Print(err)
-	}
-}
-
-func client(addr string) (string, error) {
+// ask opens a connection and a stream on it, writes the question, and reads the answer.
+func ask(addr, question string) (string, error) {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		return "", err
 	}
 	s, err := session.Client(conn, nil)
 	if err != nil {
-		conn.Close()
+		conn.Close() // it is still ours
 		return "", err
 	}
 	defer s.Close() // and conn with it
@@ -80,7 +61,7 @@ func client(addr string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err := io.WriteString(stream, "hello"); err != nil {
+	if _, err := io.WriteString(stream, question); err != nil {
 		return "", err
 	}
 	stream.CloseWrite() // the server reads io.EOF, and can still answer

@@ -11,18 +11,24 @@ import (
 
 func TestTheClientGetsItsWordsBack(t *testing.T) {
 	testutil.LeakCheck(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	go server(l)
-	answer, err := client(l.Addr().String())
+	served := make(chan struct{})
+	go func() {
+		serve(tcp)
+		close(served)
+	}()
+	answer, err := ask(tcp.Addr().String(), "hello")
 	if err != nil || answer != "hello" {
-		t.Errorf("client = %q, %v; want %q", answer, err, "hello")
+		t.Errorf("ask = %q, %v; want %q", answer, err, "hello")
 	}
+	tcp.Close()
+	<-served
 }
 
+// Whoever copies the program from README.md can run it.
 func TestTheREADMEShowsThisProgram(t *testing.T) {
 	program, err := os.ReadFile("main.go")
 	if err != nil {
@@ -32,13 +38,11 @@ func TestTheREADMEShowsThisProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, shown, ok := strings.Cut(string(program), "func server(")
+	_, shown, ok := strings.Cut(string(program), "\npackage main\n")
 	if !ok {
-		t.Fatal("main.go has no func server")
+		t.Fatal("main.go has no package clause")
 	}
-	for _, part := range strings.Split(shown, "\nfunc ") {
-		if !strings.Contains(string(readme), strings.TrimSpace(part)) {
-			t.Errorf("README.md does not show this as it is in main.go:\n%s", part)
-		}
+	if want := "```go\npackage main\n" + shown + "```\n"; !strings.Contains(string(readme), want) {
+		t.Errorf("README.md does not show main.go as it is:\n%s", want)
 	}
 }
