@@ -16,6 +16,7 @@ import (
 //	free --(SendNow, inline)--> held by the caller
 //	free --(SendSoon; SendNow, not inline)--> starting: a goroutine was started
 //	free --(SendLazily, after maxLazyDelay)--> held by the goroutine of the timer
+//	free --(SendLazily, after maxLazies others)--> starting
 //	starting --(the goroutine runs)--> held by that goroutine
 //	starting --(SendNow, inline)--> held by the caller
 //	held by a caller --(the transport is full, maxCallerBatches are sent, or a rate is set)--> held by a new goroutine
@@ -43,6 +44,7 @@ type writer struct {
 	role     role
 	lost     bool          // some frames that streams had handed over were not sent
 	lazySet  bool          // lazy is running
+	lazies   uint8         // how often something was queued with SendLazily since the role was free
 	lazy     *time.Timer   // sends what was queued with SendLazily
 	err      error         // why nothing can be sent any more
 	freed    chan struct{} // if not nil, closed when the role becomes free
@@ -62,6 +64,9 @@ const (
 const (
 	// maxLazyDelay is how long a frame waits at most if it was queued with SendLazily.
 	maxLazyDelay = time.Millisecond
+	// maxLazies is how many frames wait for the timer of SendLazily. With the next one, a goroutine sends them: many
+	// streams that are opened and closed without data would otherwise wait most of the time.
+	maxLazies = 64
 	// maxCallerBatches is how many batches a caller sends, with frames of other streams too, before it leaves the
 	// rest to a goroutine.
 	maxCallerBatches = 8
@@ -139,10 +144,11 @@ func (w *writer) claim(u stream.Urgency) claim {
 	switch {
 	case w.role == roleHeld:
 		return claimNone // the holder finds it in the queue
-	case u == stream.SendLazily:
-		if w.role == roleFree {
-			w.setLazy()
-		}
+	case u == stream.SendLazily && w.role != roleFree:
+		return claimNone
+	case u == stream.SendLazily && w.lazies < maxLazies:
+		w.lazies++
+		w.setLazy()
 		return claimNone
 	case u == stream.SendNow && w.inline && w.throttle.current() == nil:
 		w.role = roleHeld
@@ -269,6 +275,7 @@ func (w *writer) run(o *outgoing, limit int) (largest int) {
 // free gives up the role. The caller holds w.mu.
 func (w *writer) free() {
 	w.role = roleFree
+	w.lazies = 0
 	if w.freed != nil {
 		close(w.freed)
 		w.freed = nil
