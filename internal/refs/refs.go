@@ -6,7 +6,11 @@
 //   - links to files, and to headings: [text](docs/protocol.md#versions);
 //   - names of tests, fuzz targets, benchmarks and examples in backquotes;
 //   - make targets in backquotes: `make test`;
-//   - paths in backquotes that begin with a folder of the repository: `internal/soak`.
+//   - paths in backquotes that begin with a folder of the repository: `internal/soak`;
+//   - blocks of Go code, which begin with three backquotes and "go": a Go file of the repository has the same lines. A
+//     line "// ..." in the block stands for any lines of that file.
+//
+// docs/README.md must link to each page in docs, and those that it calls guides have at most 100 lines.
 //
 // In Go comments it checks
 //
@@ -36,9 +40,13 @@ func Check(fsys fs.FS) ([]string, error) {
 	for _, d := range r.docs {
 		r.checkDoc(d)
 	}
+	for _, s := range r.snippets {
+		r.checkSnippet(s)
+	}
 	for _, c := range r.comments {
 		r.checkComment(c)
 	}
+	r.checkIndex()
 	return r.stale, nil
 }
 
@@ -47,6 +55,8 @@ type repository struct {
 	fsys     fs.FS
 	docs     []*doc
 	comments []comment
+	snippets []*snippet
+	code     []*goFile
 	tests    map[string]bool // functions in test files that go test runs
 	targets  map[string]bool // of the Makefile
 	stale    []string        // the findings
@@ -89,6 +99,7 @@ func (r *repository) read() error {
 		switch path.Ext(name) {
 		case ".md":
 			r.docs = append(r.docs, readDoc(name, string(b)))
+			r.snippets = append(r.snippets, readSnippets(name, string(b))...)
 		case ".go":
 			return r.readGo(name, b)
 		default:
@@ -126,6 +137,7 @@ func readDoc(name, text string) *doc {
 }
 
 func (r *repository) readGo(name string, source []byte) error {
+	r.code = append(r.code, &goFile{name, codeLines(1, string(source))})
 	files := token.NewFileSet()
 	f, err := parser.ParseFile(files, name, source, parser.ParseComments|parser.SkipObjectResolution)
 	if err != nil {
@@ -233,9 +245,16 @@ func (r *repository) exists(name string) bool {
 }
 
 func (r *repository) headings(name string) []string {
+	if d := r.doc(name); d != nil {
+		return d.headings
+	}
+	return nil
+}
+
+func (r *repository) doc(name string) *doc {
 	for _, d := range r.docs {
 		if d.name == name {
-			return d.headings
+			return d
 		}
 	}
 	return nil
