@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/smuxkit/smuxkit/internal/simnet"
 	"github.com/smuxkit/smuxkit/internal/testutil"
 	"github.com/smuxkit/smuxkit/session/smux"
 )
@@ -109,18 +110,26 @@ type exchange struct {
 	c, s   session
 	a, b   streamConn
 	notes  []string
+	settle func() // if not nil, the test is in a bubble, and settle waits until all that was done has arrived
 }
 
 // note notes what a call returned.
 func (x *exchange) note(what string, n any, err error) {
 	x.notes = append(x.notes, fmt.Sprintf("%s: %v, %s", what, n, describe(err)))
+	if x.settle != nil {
+		x.settle()
+	}
 }
 
 // begin starts both sessions and opens a stream.
 func (x *exchange) begin(impl implementation, version int) {
 	t := x.t
 	t.Helper()
-	x.ca, x.cb = testutil.TCPPair(t)
+	if x.settle == nil {
+		x.ca, x.cb = testutil.TCPPair(t)
+	} else {
+		x.ca, x.cb = testutil.SimPair(t, simnet.Link{})
+	}
 	var err error
 	if x.c, err = impl.client(x.ca, version); err != nil {
 		t.Fatal(err)

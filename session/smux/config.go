@@ -1,8 +1,11 @@
 package smux
 
 import (
+	"crypto/tls"
 	"errors"
+	"io"
 	"math"
+	"net"
 	"time"
 
 	"github.com/smuxkit/smuxkit/keepalive"
@@ -18,14 +21,16 @@ type Config struct {
 	// KeepAliveDisabled turns the keep-alive off: the session sends no NOPs, and does not end because the peer is silent.
 	KeepAliveDisabled bool
 
-	// KeepAliveInterval is after what time without sending anything a NOP is sent. The default is 10 s.
+	// KeepAliveInterval is the time between the NOPs that are sent. The default is 10 s.
 	KeepAliveInterval time.Duration
 
-	// KeepAliveTimeout is after what time without receiving anything the session is closed. While it does not read the
-	// transport because MaxReceiveBuffer is used up, the time does not count. The default is 30 s.
+	// KeepAliveTimeout is how often the session looks whether something has arrived since it looked last. If nothing has,
+	// the session is closed: so a silent peer is given up after one to two KeepAliveTimeouts. While the session does not
+	// read the transport because MaxReceiveBuffer is used up, it is not closed. The default is 30 s.
 	KeepAliveTimeout time.Duration
 
-	// MaxFrameSize is the largest payload of the frames that are sent, from 1 to 65,535 bytes. The default is 32,768.
+	// MaxFrameSize is the largest payload of the frames that are sent, from 1 to 65,535 bytes. The default is 32,768. It
+	// also limits what one Write of the transport gets: see the package's documentation.
 	MaxFrameSize int
 
 	// MaxReceiveBuffer limits the unread data of all streams together, in bytes. At the limit the session does not read
@@ -44,8 +49,14 @@ const (
 	minStreamWindow  = 16 << 10
 	maxStreamWindow  = 1 << 30
 
-	// closeTimeout is how long CloseWrite and Close of a stream wait for the transport.
-	closeTimeout = 30 * time.Second
+	minWriteSize = 64
+
+	// openCloseTimeout is how long OpenStream, and CloseWrite and Close of a stream, wait for the transport.
+	openCloseTimeout = 30 * time.Second
+
+	defaultMaxFrameSize = 32 << 10
+	// frameHeader is what a frame takes beside its payload.
+	frameHeader = 8
 )
 
 // DefaultConfig returns a new Config with the defaults.
@@ -54,7 +65,7 @@ func DefaultConfig() *Config {
 		Version:           1,
 		KeepAliveInterval: 10 * time.Second,
 		KeepAliveTimeout:  30 * time.Second,
-		MaxFrameSize:      32 << 10,
+		MaxFrameSize:      defaultMaxFrameSize,
 		MaxReceiveBuffer:  4 << 20,
 		MaxStreamBuffer:   64 << 10,
 	}
@@ -79,20 +90,42 @@ func VerifyConfig(config *Config) error {
 	return nil
 }
 
-// sessionConfig returns the Config of package session with which a session behaves as the original's.
-func (c *Config) sessionConfig() *session.Config {
+// sessionConfig returns the Config of package session with which a session over conn behaves as the original's.
+func (c *Config) sessionConfig(conn io.ReadWriteCloser) *session.Config {
 	cfg := &session.Config{
 		Version:          c.Version,
 		KeepAlive:        keepalive.Off{},
 		MaxFrameSize:     c.MaxFrameSize,
 		MaxReceiveBuffer: max(c.MaxReceiveBuffer, minReceiveBuffer),
 		MaxStreamWindow:  min(max(c.MaxStreamBuffer, minStreamWindow), maxStreamWindow),
-		LingerTimeout:    closeTimeout,
+		LingerTimeout:    openCloseTimeout,
 		WriteThrough:     true,
 	}
 	if !c.KeepAliveDisabled {
-		interval := max(c.KeepAliveInterval, keepalive.MinInterval)
-		cfg.KeepAlive = keepalive.Periodic{Interval: interval, Timeout: max(c.KeepAliveTimeout, interval+1), Strict: true}
+		cfg.KeepAlive = newKeepAlive(c.KeepAliveInterval, c.KeepAliveTimeout)
+	}
+	if !isByteStream(conn) {
+		cfg.MaxWriteSize = c.maxWriteSize()
 	}
 	return cfg
+}
+
+// maxWriteSize limits the Writes of a transport whose messages may have a limited size. Each Write of the original is one
+// frame, so a program may have set MaxFrameSize for such a limit. With the default or more, it has not, and one Write of a
+// stream shall be one of the transport: a SYN, a frame, another one with a short rest, and two FINs.
+func (c *Config) maxWriteSize() int {
+	n := c.MaxFrameSize + frameHeader
+	if c.MaxFrameSize >= defaultMaxFrameSize {
+		n += 4 * frameHeader
+	}
+	return max(n, minWriteSize)
+}
+
+// isByteStream reports whether conn is known to take Writes of any size.
+func isByteStream(conn io.ReadWriteCloser) bool {
+	switch conn.(type) {
+	case *net.TCPConn, *net.UnixConn, *tls.Conn:
+		return true
+	}
+	return false
 }

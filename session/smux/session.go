@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,7 +39,7 @@ func start(conn io.ReadWriteCloser, config *Config, side func(io.ReadWriteCloser
 	if err := VerifyConfig(config); err != nil {
 		return nil, err
 	}
-	s, err := side(conn, config.sessionConfig())
+	s, err := side(conn, config.sessionConfig(conn))
 	if err != nil {
 		return nil, err
 	}
@@ -49,13 +50,16 @@ func start(conn io.ReadWriteCloser, config *Config, side func(io.ReadWriteCloser
 func (s *Session) Unwrap() *session.Session { return s.s }
 
 // OpenStream opens a stream. The protocol has no answer to that, so the stream can be used at once. OpenStream blocks only
-// while 1,024 opened streams wait for the transport; the end of the session ends that. It fails with io.ErrClosedPipe,
-// [ErrGoAway], [ErrInvalidProtocol], or the error of the transport, which is io.EOF if the peer has closed it.
+// while 1,024 opened streams wait for the transport, for at most 30 s: then it fails with [ErrTimeout]. It also fails with
+// io.ErrClosedPipe, [ErrGoAway], [ErrInvalidProtocol], or the error of the transport, which is io.EOF if the peer has
+// closed it.
 func (s *Session) OpenStream() (*Stream, error) {
 	if s.closed.Load() {
 		return nil, io.ErrClosedPipe
 	}
-	st, err := s.s.OpenStream(context.Background())
+	limit := limitPool.Get().(*timeLimit)
+	st, err := s.s.OpenStream(limit)
+	limit.free()
 	if err != nil {
 		return nil, s.cause(err)
 	}
@@ -166,4 +170,28 @@ func (s *Session) RemoteAddr() net.Addr {
 		return c.RemoteAddr()
 	}
 	return nil
+}
+
+// A timeLimit is a context that ends openCloseTimeout after a call has begun to wait. Until then it has no timer.
+type timeLimit struct {
+	context.Context // context.Background, until Done is called
+	cancel          context.CancelFunc
+}
+
+var limitPool = sync.Pool{New: func() any { return &timeLimit{Context: context.Background()} }}
+
+func (l *timeLimit) Done() <-chan struct{} {
+	if l.cancel == nil {
+		l.Context, l.cancel = context.WithTimeout(context.Background(), openCloseTimeout)
+	}
+	return l.Context.Done()
+}
+
+// free ends the timer. l must not be used any more.
+func (l *timeLimit) free() {
+	if l.cancel == nil {
+		limitPool.Put(l)
+	} else {
+		l.cancel()
+	}
 }
