@@ -7,7 +7,7 @@ import (
 )
 
 // The session under test gives up its peer after timeout. A peer that sends keep-alives sends one every interval.
-// The original checks once in each time-out, so it acts within two of them.
+// The original checks once in each time-out, so it acts within two of them. Time is virtual in this file.
 const (
 	interval = 200 * time.Millisecond
 	timeout  = 1 * time.Second
@@ -21,7 +21,7 @@ func theirKeepAlive(every, giveUp time.Duration) theirConfig {
 
 // Each side's NOPs keep the other from giving up an idle session.
 func TestKeepAliveHoldsAnIdleSession(t *testing.T) {
-	matrix(t, []setting{
+	bubbles(t, []setting{
 		{
 			name:   "theirs would end without our NOPs",
 			ours:   ourConfig{Interval: interval, Timeout: never},
@@ -53,7 +53,7 @@ func TestKeepAliveHoldsAnIdleSession(t *testing.T) {
 // Each side gives up a silent peer, ours if its policy is strict. TestKeepAliveHoldsAnIdleSession proves nothing without
 // this.
 func TestSilentPeerIsGivenUp(t *testing.T) {
-	matrix(t, []setting{
+	bubbles(t, []setting{
 		{
 			name:   "ours is silent",
 			ours:   ourConfig{NoKeepAlive: true},
@@ -81,8 +81,8 @@ func TestSilentPeerIsGivenUp(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if d := time.Since(start); d < timeout/2 {
-			t.Errorf("the sessions ended after %v, want about %v to %v", d, timeout, 2*timeout)
+		if d := time.Since(start); d < timeout || d > 2*timeout {
+			t.Errorf("the sessions ended after %v, want %v to %v", d, timeout, 2*timeout)
 		}
 	})
 }

@@ -121,14 +121,20 @@ func checkGoroutines(t *testing.T) {
 	t.Cleanup(func() { goleak.VerifyNone(t, current) })
 }
 
-// newLink connects two sessions, and closes them when the test ends.
+// newLink connects two sessions over TCP, and closes them when the test ends.
 func newLink(t *testing.T, p *peer, version int, ourClient bool, s setting) *link {
 	t.Helper()
+	client, server := tcpPair(t, s.smallBuffers)
+	return newLinkOver(t, client, server, p, version, ourClient, s)
+}
+
+// newLinkOver is newLink over a connection with these ends.
+func newLinkOver(t *testing.T, client, server net.Conn, p *peer, version int, ourClient bool, s setting) *link {
+	t.Helper()
 	record(t, p, version, ourClient)
-	clientConn, serverConn := tcpPair(t, s.smallBuffers)
-	ourConn, theirConn := clientConn, serverConn
+	ourConn, theirConn := client, server
 	if !ourClient {
-		ourConn, theirConn = serverConn, clientConn
+		ourConn, theirConn = server, client
 	}
 
 	oc := s.ours
