@@ -34,7 +34,7 @@ type WindowCapper interface {
 	// WindowCap returns the largest window in bytes at the time now, or 0 for no
 	// limit. [ReceiveWindow.Update] calls it and lowers a larger window, but not
 	// below 16 KiB, and not below what the application reads in two round trips.
-	// Streams with a round trip of a millisecond or more ignore the limit.
+	// Streams with a round trip of a millisecond or more ignore the limit, and so do those that have not measured theirs.
 	WindowCap(now time.Duration) int
 }
 

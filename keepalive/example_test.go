@@ -164,6 +164,45 @@ func ExamplePolicy_adaptive() {
 	// 1m24s close the connection
 }
 
+// The default policy probes a quiet peer after 10 s, and gives it up after 30 s. Strict gives up any peer that was silent
+// for so long, also one whose host still acknowledges what is sent.
+func ExamplePeriodic() {
+	k := start(keepalive.Periodic{Strict: true})
+	k.run(time.Hour)
+	// Output:
+	// 10s send PING
+	// 20s send NOOP
+	// 30s close the connection
+}
+
+// A policy needs no clock: a test passes the times that it wants.
+func ExampleActivity() {
+	p := keepalive.Periodic{Interval: 10 * time.Second, Timeout: 30 * time.Second}
+	const heard = 60 * time.Second // when a NOP of the peer came, after the session began
+	ask := func(a keepalive.Activity) {
+		action, again := p.Next(a)
+		fmt.Println(action, "and ask again after", again)
+	}
+	ask(keepalive.Activity{Now: 61 * time.Second, LastSent: 55 * time.Second, LastReceived: heard, LastNOP: heard})
+	ask(keepalive.Activity{Now: 65 * time.Second, LastSent: 55 * time.Second, LastReceived: heard, LastNOP: heard})
+	action, _ := p.Next(keepalive.Activity{Now: 105 * time.Second, LastSent: 100 * time.Second, LastReceived: heard, LastNOP: heard})
+	fmt.Println(action == keepalive.GiveUp)
+	// Output:
+	// none and ask again after 4s
+	// probe and ask again after 10s
+	// true
+}
+
+// Off does nothing, however long the peer is silent. It is for a transport that has a keep-alive of its own.
+func ExampleOff() {
+	var p keepalive.Policy = keepalive.Off{}
+	action, again := p.Next(keepalive.Activity{Now: time.Hour})
+	fmt.Println(action, again)
+	// Output:
+	// none 0s
+}
+
+// Validate says what is wrong with a policy. The functions that take a Config of package session call it.
 func ExamplePeriodic_Validate() {
 	fmt.Println(keepalive.Periodic{Interval: time.Minute}.Validate())
 	// Output:

@@ -149,6 +149,7 @@ func (s *strict) Pop() (*shaper.Flow, shaper.Class, int) {
 	return s.rest.Pop()
 }
 
+// A Scheduler of your own decides who sends next: set it as Config.NewScheduler of package session.
 func ExampleScheduler() {
 	var s shaper.Scheduler = new(strict)
 	flows := []shaper.Flow{{Owner: "backup"}, {Owner: "urgent 1"}, {Owner: "urgent 2"}}

@@ -51,6 +51,7 @@ func ExampleParseHeader_errors() {
 	// true
 }
 
+// An Encoder writes whole frames, and refuses those that the peer would not accept.
 func ExampleEncoder() {
 	var conn bytes.Buffer // or a net.Conn
 	e := wire.NewEncoder(&conn)
@@ -72,6 +73,7 @@ func ExampleEncoder() {
 	// 37 bytes, wire: stream id is 0: v2 SYN stream=0 length=0 [0200000000000000]
 }
 
+// A Decoder reads frame by frame until the connection ends.
 func ExampleDecoder() {
 	conn := bytes.NewReader([]byte("\x01\x00\x00\x00\x03\x00\x00\x00\x01\x02\x05\x00\x03\x00\x00\x00hello"))
 	d := wire.NewDecoder(conn)
@@ -104,23 +106,12 @@ func ExampleDecoder() {
 // header of each frame, counts the bytes of each stream, and prints how and where the
 // recording ends.
 func ExampleDecoder_capture() {
-	capture := bufio.NewReader(bytes.NewReader(recording()))
-	d := wire.NewDecoder(capture)
+	d := wire.NewDecoder(bufio.NewReader(bytes.NewReader(recording())))
 	carried := map[uint32]int64{}
 	for {
 		h, err := d.Next()
 		if err != nil {
-			var bad *wire.HeaderError
-			switch {
-			case err == io.EOF:
-				fmt.Printf("%4d  complete, %v\n", d.InputOffset(), d.Version())
-			case err == io.ErrUnexpectedEOF:
-				fmt.Printf("%4d  cut off, %d bytes missing of a payload\n", d.InputOffset(), d.Unread())
-			case errors.As(err, &bad):
-				fmt.Printf("%4d  not smux: %v\n", d.InputOffset()-wire.HeaderSize, bad)
-			default:
-				fmt.Println(err)
-			}
+			printEnd(d, err)
 			break
 		}
 		fmt.Printf("%4d  %v", d.InputOffset()-wire.HeaderSize, h)
@@ -147,15 +138,26 @@ func ExampleDecoder_capture() {
 	// Output:
 	//    0  v2 SYN stream=3 length=0
 	//    8  v2 PSH stream=3 length=11
-	//   27  v2 SYN stream=5 length=0
-	//   35  v2 PSH stream=5 length=600
-	//  643  v2 UPD stream=3 length=8: has read 131072, may get 262144 more
-	//  659  v2 NOP stream=0 length=0
-	//  667  v2 FIN stream=3 length=0
-	//  675  v2 PSH stream=5 length=600
-	//  783  cut off, 500 bytes missing of a payload
-	// stream 3: 11 bytes
-	// stream 5: 1200 bytes
+	//   27  v2 UPD stream=3 length=8: has read 131072, may get 262144 more
+	//   43  v2 NOP stream=0 length=0
+	//   51  v2 PSH stream=3 length=600
+	//  159  cut off, 500 bytes missing of a payload
+	// stream 3: 611 bytes
+}
+
+// printEnd prints why the recording ends, and at which byte.
+func printEnd(d *wire.Decoder, err error) {
+	var bad *wire.HeaderError
+	switch {
+	case err == io.EOF:
+		fmt.Printf("%4d  complete, %v\n", d.InputOffset(), d.Version())
+	case err == io.ErrUnexpectedEOF:
+		fmt.Printf("%4d  cut off, %d bytes missing of a payload\n", d.InputOffset(), d.Unread())
+	case errors.As(err, &bad):
+		fmt.Printf("%4d  not smux: %v\n", d.InputOffset()-wire.HeaderSize, bad)
+	default:
+		fmt.Println(err)
+	}
 }
 
 // recording makes the capture that ExampleDecoder_capture reads.
@@ -170,11 +172,8 @@ func recording() []byte {
 	}
 	send(wire.SYN, 3, nil)
 	send(wire.PSH, 3, []byte("GET / now\r\n"))
-	send(wire.SYN, 5, nil)
-	send(wire.PSH, 5, make([]byte, 600))
 	send(wire.UPD, 3, wire.WindowUpdate{Consumed: 128 << 10, Window: 256 << 10}.Append(nil))
 	send(wire.NOP, 0, nil)
-	send(wire.FIN, 3, nil)
-	send(wire.PSH, 5, make([]byte, 600))
+	send(wire.PSH, 3, make([]byte, 600))
 	return out.Bytes()[:out.Len()-500]
 }
