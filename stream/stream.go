@@ -103,7 +103,8 @@ var (
 	_ io.ReaderFrom = (*Stream)(nil)
 )
 
-// ID returns the stream's id, as it appears in the headers of its frames.
+// ID returns the stream's id, as it appears in the headers of its frames. Streams that a client has opened have odd ids,
+// and those that a server has opened even ones. This side opens no two streams of a session with the same id.
 func (s *Stream) ID() uint32 { return s.id }
 
 // LocalAddr returns the local address of the session.
