@@ -168,7 +168,8 @@ type Config struct {
 	// LingerTimeout limits how long a stream keeps data that cannot be sent. After that, the stream throws the data
 	// away, and sends no FIN. There are two cases:
 	//
-	//   - The stream is closed, and the transport takes no byte. When it takes data again, the session ends with
+	//   - The stream is closed, and the transport takes no byte. A stream keeps its data for up to twice the time then,
+	//     and as long as a call of Flush waits. When the transport takes data again, the session ends with
 	//     ErrLingerTimeout.
 	//   - In version 2, the peer's window is full, and the peer may have forgotten the stream (docs/protocol.md). A
 	//     stream that is open gives up only if the peer has sent FIN and no window update since. Its Writes, also

@@ -130,7 +130,7 @@
 // version 2 unless [Config].Version is 1. Set 1 toward a server of xtaci/smux with its default configuration. If
 // this side has opened streams and no frame ever arrived, the error that ends the session asks for the version.
 //
-// The defaults keep within what the Rust crates smux 0.2 and async_smux 0.3 accept, according to their sources (no
-// test here runs them): frames of at most 32,768 bytes with their header, ids of the right parity, no data in
-// control frames. Use version 1 with them. docs/protocol.md has the details, and says what to set toward which peer.
+// The defaults keep within what the Rust crates smux 0.2 and async_smux 0.3 accept: frames of at most 32,768 bytes with
+// their header, ids of the right parity, no data in control frames. internal/interop runs them, too. Use version 1 with
+// them. docs/protocol.md has the details, and says what to set toward which peer.
 package session

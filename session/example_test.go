@@ -19,6 +19,51 @@ import (
 	"github.com/smuxkit/smuxkit/stream"
 )
 
+// serveGreetings serves one connection, until its client has gone.
+func serveGreetings(conn net.Conn) error {
+	s, err := session.Server(conn, nil) // the client chooses the version
+	if err != nil {
+		conn.Close() // it is still ours
+		return err
+	}
+	defer s.Close() // and conn with it
+	var streams sync.WaitGroup
+	defer streams.Wait()
+	for {
+		st, err := s.AcceptStream(context.Background())
+		if err == io.EOF {
+			return nil // the client has closed the connection
+		}
+		if err != nil {
+			return err
+		}
+		streams.Go(func() {
+			defer st.Close()
+			question, err := io.ReadAll(st) // until the client's CloseWrite
+			if err != nil {
+				log.Print(err)
+				return
+			}
+			fmt.Fprintf(st, "%s to you, too", question)
+		})
+	}
+}
+
+// greet says something over a stream of its own, and returns the answer.
+func greet(s *session.Session, greeting string) (string, error) {
+	st, err := s.OpenStream(context.Background())
+	if err != nil {
+		return "", err
+	}
+	defer st.Close()
+	if _, err := io.WriteString(st, greeting); err != nil {
+		return "", err
+	}
+	st.CloseWrite() // the server reads io.EOF, and can still answer
+	answer, err := io.ReadAll(st)
+	return string(answer), err
+}
+
 // A client and a server talk over TCP.
 func Example() {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -26,37 +71,14 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer l.Close()
-
-	var server sync.WaitGroup
-	server.Go(func() {
+	served := make(chan error)
+	go func() {
 		conn, err := l.Accept()
 		if err != nil {
 			log.Fatal(err)
 		}
-		s, err := session.Server(conn, nil) // the client chooses the version
-		if err != nil {
-			log.Fatal(err)
-		}
-		defer s.Close()
-		for {
-			st, err := s.AcceptStream(context.Background())
-			if err == io.EOF {
-				return // the client has gone
-			}
-			if err != nil {
-				log.Fatal(err)
-			}
-			server.Go(func() {
-				defer st.Close()
-				question, err := io.ReadAll(st) // until the client's CloseWrite
-				if err != nil {
-					log.Print(err)
-					return
-				}
-				fmt.Fprintf(st, "%s to you, too", question)
-			})
-		}
-	})
+		served <- serveGreetings(conn)
+	}()
 
 	conn, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
@@ -66,25 +88,14 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	for _, greeting := range []string{"hello", "good day"} {
-		st, err := s.OpenStream(context.Background())
-		if err != nil {
-			log.Fatal(err)
-		}
-		fmt.Fprint(st, greeting)
-		st.CloseWrite()
-		answer, err := io.ReadAll(st)
-		if err != nil {
-			log.Fatal(err)
-		}
-		fmt.Println(string(answer))
-		st.Close()
-	}
+	fmt.Println(greet(s, "hello"))
+	fmt.Println(greet(s, "good day"))
 	s.Close() // closes conn, too
-	server.Wait()
+	fmt.Println(<-served)
 	// Output:
-	// hello to you, too
-	// good day to you, too
+	// hello to you, too <nil>
+	// good day to you, too <nil>
+	// <nil>
 }
 
 // Session.Listener returns a net.Listener, and streams are net.Conns, so net/http runs over a session. Here the
@@ -122,14 +133,12 @@ func Example_http() {
 	client.CloseIdleConnections()
 	// The server's Shutdown stops accepting streams and waits for the answers in flight. The session goes on until
 	// its own Shutdown, which waits for all other streams, for example hijacked ones.
-	fmt.Println(server.Shutdown(context.Background()))
-	fmt.Println(<-done)
+	fmt.Println(server.Shutdown(context.Background()), <-done)
 	fmt.Println(serving.Shutdown(context.Background()))
 	s.Close()
 	// Output:
 	// you asked for /tea <nil>
-	// <nil>
-	// http: Server closed
+	// <nil> http: Server closed
 	// <nil>
 }
 
@@ -145,25 +154,14 @@ func Example_tls() {
 		log.Fatal(err)
 	}
 	defer l.Close()
-	var server sync.WaitGroup
-	server.Go(func() {
+	served := make(chan error)
+	go func() {
 		conn, err := l.Accept()
 		if err != nil {
 			log.Fatal(err)
 		}
-		s, err := session.Server(conn, nil)
-		if err != nil {
-			log.Fatal(err)
-		}
-		defer s.Close()
-		st, err := s.Accept()
-		if err != nil {
-			log.Fatal(err)
-		}
-		io.Copy(st, st)
-		st.Close()
-		<-s.Done()
-	})
+		served <- serveGreetings(conn)
+	}()
 
 	conn, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{RootCAs: roots, ServerName: "example.com"})
 	if err != nil {
@@ -173,40 +171,23 @@ func Example_tls() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	st, err := s.OpenStream(context.Background())
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Fprint(st, "for your eyes only")
-	st.CloseWrite()
-	answer, err := io.ReadAll(st)
-	fmt.Println(string(answer), err)
+	fmt.Println(greet(s, "for your eyes only"))
 	s.Close()
-	server.Wait()
+	fmt.Println(<-served)
 	// Output:
-	// for your eyes only <nil>
+	// for your eyes only to you, too <nil>
+	// <nil>
 }
 
 // Shutdown lets the open streams finish. New ones are refused.
 func ExampleSession_Shutdown() {
-	a, b := net.Pipe()
-	client, err := session.Client(a, nil)
+	ours, theirs := net.Pipe()
+	go serveGreetings(theirs)
+	client, err := session.Client(ours, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
-	server, err := session.Server(b, nil)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer server.Close()
-
-	asked, err := client.OpenStream(context.Background())
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Fprint(asked, "what is left to do?")
-	asked.CloseWrite()
-	answering, err := server.AcceptStream(context.Background())
+	st, err := client.OpenStream(context.Background())
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -220,19 +201,18 @@ func ExampleSession_Shutdown() {
 
 	done := make(chan error)
 	go func() { done <- client.Shutdown(context.Background()) }()
-	fmt.Fprint(answering, "nothing")
-	answering.Close()
-	answer, err := io.ReadAll(asked)
-	if err != nil {
+	if _, err := io.WriteString(st, "good bye"); err != nil { // the stream goes on
 		log.Fatal(err)
 	}
-	fmt.Println(string(answer))
-	asked.Close()
+	st.CloseWrite()
+	answer, err := io.ReadAll(st)
+	fmt.Println(string(answer), err)
+	st.Close()
 	fmt.Println(<-done, client.Err())
 	// Output:
 	// true
 	// true
-	// nothing
+	// good bye to you, too <nil>
 	// <nil> use of closed network connection
 }
 
@@ -317,7 +297,8 @@ func ExampleConfig_idleTimeouts() {
 // A server bounds the memory of all its sessions.
 func ExampleConfig() {
 	config := &session.Config{
-		Budget:     flow.NewBudget(256 << 20), // unread bytes of all sessions
+		Budget:     flow.NewBudget(256 << 20), // unread data of all sessions
+		SendBudget: flow.NewBudget(64 << 20),  // data of all sessions that was written and not sent yet
 		MaxStreams: 1000,                      // of each client
 	}
 	if err := config.Validate(); err != nil {

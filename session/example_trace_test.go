@@ -46,6 +46,20 @@ func withoutTime(groups []string, a slog.Attr) slog.Attr {
 	return a
 }
 
+// serveOne reads one stream of a client to its end, and closes it.
+func serveOne(conn net.Conn) {
+	s, err := session.Server(conn, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	st, err := s.Accept()
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, _ = io.ReadAll(st)
+	st.Close()
+}
+
 // A Trace gets the header of each frame, here of those that a client sends for one request.
 func ExampleTrace_frame() {
 	ended := make(chan struct{})
@@ -59,18 +73,7 @@ func ExampleTrace_frame() {
 	}}
 
 	ours, theirs := net.Pipe()
-	go func() {
-		s, err := session.Server(theirs, nil)
-		if err != nil {
-			log.Fatal(err)
-		}
-		st, err := s.Accept()
-		if err != nil {
-			log.Fatal(err)
-		}
-		_, _ = io.ReadAll(st)
-		st.Close()
-	}()
+	go serveOne(theirs)
 	s, err := session.Client(ours, cfg)
 	if err != nil {
 		log.Fatal(err)

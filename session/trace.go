@@ -152,7 +152,9 @@ func (p Pause) String() string {
 type Direction uint8
 
 const (
+	// Sent: from this side to the peer.
 	Sent Direction = iota + 1
+	// Received: from the peer to this side.
 	Received
 )
 

@@ -22,6 +22,8 @@ const refusalTimeout = 10 * time.Second
 
 // An Acceptor accepts streams: a *session.Session or a *session.Listener.
 type Acceptor interface {
+	// AcceptStream waits for the next stream that a peer opens, and returns it. It fails when ctx ends, and when there
+	// will be no more streams. Mux.Serve ends with its error.
 	AcceptStream(ctx context.Context) (*stream.Stream, error)
 }
 

@@ -9,6 +9,7 @@ import (
 
 // An Opener opens streams: a *session.Session or a *session.Dialer.
 type Opener interface {
+	// OpenStream opens a stream. If it blocks, the end of ctx ends it.
 	OpenStream(ctx context.Context) (*stream.Stream, error)
 }
 
