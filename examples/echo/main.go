@@ -21,11 +21,12 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"syscall"
 )
 
 func main() {
-	// The first Ctrl-C ends the program cleanly; a second one kills it.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	// The first Ctrl-C or SIGTERM ends the program cleanly; a second one kills it.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }

@@ -19,6 +19,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -30,16 +31,29 @@ import (
 )
 
 func main() {
-	// The first Ctrl-C ends the program cleanly; a second one kills it.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	// The first Ctrl-C or SIGTERM ends the program cleanly; a second one kills it.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
+
+const usage = `Grpc runs gRPC over few connections. The service is gRPC's own health check.
+
+    grpc -listen 127.0.0.1:7000
+    grpc -connect 127.0.0.1:7000 -calls 1000
+
+Ctrl-C stops the server: it ends the calls that it has got, for at most 10 s.
+
+`
 
 // run runs the program until it is done, or ctx ends. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("grpc", flag.ContinueOnError)
 	flags.SetOutput(stderr)
+	flags.Usage = func() {
+		fmt.Fprint(stderr, usage)
+		flags.PrintDefaults()
+	}
 	listen := flags.String("listen", "", "serve on this `address`")
 	connect := flags.String("connect", "", "call the server at this `address`")
 	calls := flags.Int("calls", 100, "make this `number` of calls")

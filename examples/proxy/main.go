@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/smuxkit/smuxkit/session"
@@ -37,16 +38,29 @@ var config = &session.Config{Version: 2}
 const timeout = 10 * time.Second
 
 func main() {
-	// The first Ctrl-C ends the program cleanly; a second one kills it.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	// The first Ctrl-C or SIGTERM ends the program cleanly; a second one kills it.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
+
+const usage = `Proxy forwards the connections of a TCP port through one smux connection.
+
+    proxy -serve :7000 -target 127.0.0.1:80                  the far end
+    proxy -listen 127.0.0.1:8080 -via far.example:7000       the near end
+
+Ctrl-C ends either end, once its connections are done or 10 s have passed.
+
+`
 
 // run runs the program until ctx ends. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("proxy", flag.ContinueOnError)
 	flags.SetOutput(stderr)
+	flags.Usage = func() {
+		fmt.Fprint(stderr, usage)
+		flags.PrintDefaults()
+	}
 	serve := flags.String("serve", "", "far end: `address` where the near end connects")
 	target := flags.String("target", "", "far end: `address` to forward to")
 	listen := flags.String("listen", "", "near end: `address` to forward from")

@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/smuxkit/smuxkit/session"
@@ -33,16 +34,29 @@ const (
 )
 
 func main() {
-	// The first Ctrl-C ends the program cleanly; a second one kills it.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	// The first Ctrl-C or SIGTERM ends the program cleanly; a second one kills it.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
+
+const usage = `Report sends what it reads from its standard input to a collector, and exits once that has arrived.
+
+    report -listen 127.0.0.1:7000                the collector
+    df -h | report -connect 127.0.0.1:7000       a report
+
+Ctrl-C ends the collector, once the reports on their way have arrived or 10 s have passed.
+
+`
 
 // run runs the program until it is done, or ctx ends. It returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("report", flag.ContinueOnError)
 	flags.SetOutput(stderr)
+	flags.Usage = func() {
+		fmt.Fprint(stderr, usage)
+		flags.PrintDefaults()
+	}
 	listen := flags.String("listen", "", "collect reports at this `address`")
 	connect := flags.String("connect", "", "send a report to the collector at this `address`")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {

@@ -11,6 +11,7 @@ import (
 	"log"
 	"net"
 	"net/rpc"
+	"os"
 	"strings"
 
 	"github.com/smuxkit/smuxkit/session"
@@ -35,7 +36,10 @@ func (Office) Job(worker string, job *string) error {
 }
 
 func main() {
-	flag.Parse() // it has no flags
+	flag.Usage = func() {
+		fmt.Fprintln(os.Stderr, "Rpc makes calls in both directions over one connection, with net/rpc. It has no flags.")
+	}
+	flag.Parse()
 	fmt.Println("a worker and its office call each other over one connection")
 	atOffice, atWorker := net.Pipe() // in place of the two ends of a TCP connection
 	job, result, err := run(atOffice, atWorker)

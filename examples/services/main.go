@@ -24,7 +24,10 @@ import (
 )
 
 func main() {
-	flag.Parse() // it has no flags
+	flag.Usage = func() {
+		fmt.Fprintln(os.Stderr, "Services runs two services and a heartbeat on one session, and uses them. It has no flags.")
+	}
+	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

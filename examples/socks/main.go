@@ -22,6 +22,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/smuxkit/smuxkit/session"
@@ -35,16 +36,29 @@ const timeout = 10 * time.Second
 const codeUnreachable = 64
 
 func main() {
-	// The first Ctrl-C ends the program cleanly; a second one kills it.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	// The first Ctrl-C or SIGTERM ends the program cleanly; a second one kills it.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
+
+const usage = `Socks is a SOCKS5 server whose connections leave from another machine.
+
+    socks -serve :7000                                      the far end
+    socks -listen 127.0.0.1:1080 -via far.example:7000      the near end
+
+Ctrl-C ends either end, once its connections are done or 10 s have passed.
+
+`
 
 // run runs the program until ctx ends. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("socks", flag.ContinueOnError)
 	flags.SetOutput(stderr)
+	flags.Usage = func() {
+		fmt.Fprint(stderr, usage)
+		flags.PrintDefaults()
+	}
 	serve := flags.String("serve", "", "far end: `address` where near ends connect")
 	listen := flags.String("listen", "", "near end: `address` of the SOCKS5 server")
 	via := flags.String("via", "", "near end: `address` of the far end")
@@ -62,26 +76,37 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "socks:", err)
 		return 1
 	}
-	fmt.Fprintf(stdout, "listening on %v, Ctrl-C ends\n", l.Addr())
 	if *serve != "" {
-		far(ctx, l)
+		fmt.Fprintf(stdout, "connecting the streams of near ends on %v, Ctrl-C ends\n", l.Addr())
+		err = far(ctx, l)
 	} else {
-		near(ctx, l, *via)
+		fmt.Fprintf(stdout, "serving SOCKS5 on %v via %s, Ctrl-C ends\n", l.Addr(), *via)
+		err = near(ctx, l, *via)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "socks:", err)
+		return 1
 	}
 	return 0
 }
 
 // far serves near ends. When ctx ends, it drains.
-func far(ctx context.Context, l net.Listener) {
+func far(ctx context.Context, l net.Listener) error {
 	mux := new(service.Mux)
 	mux.Handle("connect", connect)
 	sessions := &session.Listener{Listener: l}
 	defer sessions.CloseNow()
-	go mux.Serve(context.Background(), sessions)
-	<-ctx.Done()
+	served := make(chan error, 1)
+	go func() { served <- mux.Serve(context.Background(), sessions) }()
+	select {
+	case err := <-served: // l has failed
+		return err
+	case <-ctx.Done():
+	}
 	drain, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	sessions.Shutdown(drain) // near ends open no more streams; those that are open go on
+	return nil
 }
 
 // connect connects one stream to its target.
@@ -96,24 +121,28 @@ func connect(st *service.Stream) {
 }
 
 // near serves SOCKS5. It dials the far end when a connection needs it. When ctx ends, it drains.
-func near(ctx context.Context, l net.Listener, via string) {
+func near(ctx context.Context, l net.Listener, via string) (err error) {
 	context.AfterFunc(ctx, func() { l.Close() })
 	dialer := &session.Dialer{Dial: func(ctx context.Context) (io.ReadWriteCloser, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", via)
 	}}
 	var open sync.WaitGroup
 	for {
-		conn, err := l.Accept()
-		if err != nil {
+		var conn net.Conn
+		if conn, err = l.Accept(); err != nil {
 			break
 		}
 		open.Go(func() { forward(dialer, conn) })
+	}
+	if ctx.Err() != nil {
+		err = nil // that is why l was closed
 	}
 	drain, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	dialer.Shutdown(drain) // waits for the open streams
 	dialer.Close()         // ends what has not ended by then
 	open.Wait()
+	return err
 }
 
 // forward handles one connection of a program.

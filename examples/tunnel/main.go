@@ -22,6 +22,7 @@ import (
 	"os/signal"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/smuxkit/smuxkit/session"
@@ -32,16 +33,29 @@ import (
 const timeout = 10 * time.Second
 
 func main() {
-	// The first Ctrl-C ends the program cleanly; a second one kills it.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	// The first Ctrl-C or SIGTERM ends the program cleanly; a second one kills it.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
+
+const usage = `Tunnel makes a server behind a NAT reachable, through agents next to the server.
+
+    tunnel -agents :7000 -public :8080                          the relay
+    tunnel -relay relay.example:7000 -target 127.0.0.1:80       an agent
+
+Ctrl-C ends either of them, once its connections are done or 10 s have passed.
+
+`
 
 // run runs the program until ctx ends. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("tunnel", flag.ContinueOnError)
 	flags.SetOutput(stderr)
+	flags.Usage = func() {
+		fmt.Fprint(stderr, usage)
+		flags.PrintDefaults()
+	}
 	agents := flags.String("agents", "", "relay: `address` where agents connect")
 	public := flags.String("public", "", "relay: `address` of the public port")
 	via := flags.String("relay", "", "agent: `address` of the relay")
@@ -91,9 +105,10 @@ func serve(ctx context.Context, l, public net.Listener) error {
 	go agents.Accept() // starts it; agents open no streams, so it returns when the relay ends
 	context.AfterFunc(ctx, func() { public.Close() })
 	var joined sync.WaitGroup
+	var err error
 	for {
-		conn, err := public.Accept()
-		if err != nil {
+		var conn net.Conn
+		if conn, err = public.Accept(); err != nil {
 			break
 		}
 		joined.Go(func() {
@@ -106,9 +121,12 @@ func serve(ctx context.Context, l, public net.Listener) error {
 			relay.Join(context.Background(), conn, st, nil)
 		})
 	}
+	if ctx.Err() != nil {
+		err = nil // that is why public was closed
+	}
 	drain, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	err := agents.Shutdown(drain)
+	err = errors.Join(err, agents.Shutdown(drain))
 	agents.CloseNow() // ends what has not ended by then
 	joined.Wait()
 	return err

@@ -18,22 +18,36 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/smuxkit/smuxkit/session"
 )
 
 func main() {
-	// The first Ctrl-C ends the program cleanly; a second one kills it.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	// The first Ctrl-C or SIGTERM ends the program cleanly; a second one kills it.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
+
+const usage = `Web is an HTTP server, and a client that makes many requests over few connections.
+
+    web -listen 127.0.0.1:7000
+    web -connect 127.0.0.1:7000 -requests 1000
+
+Ctrl-C stops the server: it answers the requests that it has got, for at most 10 s.
+
+`
 
 // run runs the program until it is done, or ctx ends. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("web", flag.ContinueOnError)
 	flags.SetOutput(stderr)
+	flags.Usage = func() {
+		fmt.Fprint(stderr, usage)
+		flags.PrintDefaults()
+	}
 	listen := flags.String("listen", "", "serve on this `address`")
 	connect := flags.String("connect", "", "make requests to the server at this `address`")
 	requests := flags.Int("requests", 100, "make this `number` of requests")
