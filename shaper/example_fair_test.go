@@ -14,20 +14,19 @@ type upload struct {
 	left int // bytes to send
 }
 
-// newUpload adds an upload to s.
-func newUpload(s shaper.Scheduler, name string, left, weight int) *upload {
+// begin adds an upload to s.
+func begin(s shaper.Scheduler, name string, left, weight int) {
 	u := &upload{name: name, left: left}
 	u.flow.Owner = u
 	u.flow.SetWeight(weight)
 	s.Push(&u.flow, shaper.Data)
-	return u
 }
 
 // Two uploads take turns. The one of weight 2 sends twice as much as the other, until it is done.
 func ExampleFlow() {
 	s := shaper.NewFair(shaper.WithQuantum(10_000))
-	newUpload(s, "photos", 40_000, 2)
-	newUpload(s, "mail", 20_000, 1)
+	begin(s, "photos", 40_000, 2)
+	begin(s, "mail", 20_000, 1)
 	for !s.Empty() {
 		f, class, n := s.Pop()
 		u := f.Owner.(*upload)
@@ -66,7 +65,7 @@ func ExampleFair() {
 func ExampleBatcher() {
 	var s shaper.Batcher = shaper.NewFair()
 	for _, name := range []string{"a", "b", "c", "d", "e"} {
-		newUpload(s, name, 10_000, 1)
+		begin(s, name, 10_000, 1)
 	}
 	var batch []string
 	write := func() {

@@ -69,7 +69,7 @@ func ExampleReleaser() {
 	}
 	b.End()
 
-	var conn io.Writer = io.Discard // or a net.Conn
+	conn := io.Discard // usually a net.Conn
 	for _, part := range b.Parts() {
 		if _, err := conn.Write(part); err != nil {
 			fmt.Println(err)
