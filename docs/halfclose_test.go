@@ -1,11 +1,13 @@
 package docs_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -33,6 +35,28 @@ func TestGuideHalfClose(t *testing.T) {
 	}
 	_, err = askByHalfClose(open(t, client), strings.NewReader(request))
 	testutil.WantErr(t, "CloseWrite with NoHalfClose", err, errors.ErrUnsupported)
+}
+
+// net/http marks the ends of requests and answers itself: it works where no side can half-close.
+func TestHTTPNeedsNoHalfClose(t *testing.T) {
+	testutil.LeakCheck(t)
+	c, s := sessions(t, &session.Config{NoHalfClose: true})
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })}
+	served := testutil.BackgroundErr(func() error { return server.Serve(s.Listener()) })
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return c.OpenStream(ctx) },
+	}}
+	const size = 1 << 20
+	data := testutil.Pattern(1)
+	resp, err := client.Post("http://server/", "", bytes.NewReader(data.Bytes(size)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	testutil.WantErr(t, "the answer", data.Receive(resp.Body, size), nil)
+	testutil.WantErr(t, "Body.Close", resp.Body.Close(), nil)
+	testutil.WantErr(t, "server.Close", server.Close(), nil)
+	testutil.WantErr(t, "Serve", (<-served).Err, http.ErrServerClosed)
 }
 
 func askByHalfClose(st *stream.Stream, request io.Reader) ([]byte, error) {
