@@ -27,8 +27,13 @@ type webSockets struct {
 	once  sync.Once
 }
 
+// A webSocket is a transport that knows the request that it began with.
+type webSocket struct {
+	net.Conn
+	request *http.Request
+}
+
 func (l *webSockets) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// Authenticate here: the request has the headers, the cookies and the address of the client.
 	c, err := websocket.Accept(w, r, nil)
 	if err != nil {
 		return // Accept has answered
@@ -36,7 +41,7 @@ func (l *webSockets) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Not r.Context(): that ends when this function returns, and the connection with it.
 	conn := websocket.NetConn(context.Background(), c, websocket.MessageBinary)
 	select {
-	case l.conns <- conn:
+	case l.conns <- webSocket{conn, r}:
 	case <-l.done:
 		c.Close(websocket.StatusGoingAway, "the server stops")
 	}
@@ -158,8 +163,8 @@ func TestContextOfAWebSocketEndsTheSession(t *testing.T) {
 	<-accepting
 }
 
-// The identity that the HTTP request has shown is with each stream of its session.
-func TestWebSocketRequestIsKnownToItsStreams(t *testing.T) {
+// A handler in front of the WebSockets keeps strangers out, and a stream leads to the request of its session.
+func TestWebSocketStreamKnowsItsRequest(t *testing.T) {
 	checkGoroutines(t)
 	sockets := newWebSockets()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -172,7 +177,7 @@ func TestWebSocketRequestIsKnownToItsStreams(t *testing.T) {
 	defer server.Close()
 	l := &session.Listener{Listener: sockets}
 	defer l.CloseNow()
-	accepting := testutil.Background(l.Accept)
+	accepting := testutil.Background(func() (*stream.Stream, error) { return l.AcceptStream(t.Context()) })
 
 	stranger := dialWebSocket(server.URL, nil)
 	stranger.FailFast = true
@@ -180,7 +185,7 @@ func TestWebSocketRequestIsKnownToItsStreams(t *testing.T) {
 	if _, err := stranger.OpenStream(t.Context()); err == nil {
 		t.Error("a stranger has opened a stream")
 	}
-	d := dialWebSocket(server.URL, http.Header{"Authorization": {"Bearer sesame"}})
+	d := dialWebSocket(server.URL, http.Header{"Authorization": {"Bearer sesame"}, "User-Agent": {"agent 7"}})
 	defer d.Close()
 	st, err := d.OpenStream(t.Context())
 	if err != nil {
@@ -191,6 +196,15 @@ func TestWebSocketRequestIsKnownToItsStreams(t *testing.T) {
 	if r.Err != nil {
 		t.Fatal(r.Err)
 	}
-	mustClose(t, "the server", r.Value.(muxStream))
+	if got := requestOf(r.Value).UserAgent(); got != "agent 7" {
+		t.Errorf("the stream's request is that of %q", got)
+	}
+	mustClose(t, "the server", r.Value)
 	mustClose(t, "the client", st)
+}
+
+// requestOf returns the request that a stream's session began with.
+func requestOf(st net.Conn) *http.Request {
+	s, _ := session.From(st)
+	return s.Transport().(webSocket).request
 }
