@@ -113,7 +113,7 @@ func (c comparison) svg() []byte {
 	printf(`%s`, style)
 	printf(`<rect class="page" x="0.5" y="0.5" width="%d" height="%d" rx="6"/>`, width-1, height-1)
 	printf(`<text x="%d" y="26" font-size="15" font-weight="bold">smuxkit beside other multiplexers, over TCP</text>`, gutters)
-	printf(`<text class="note" x="%d" y="44">Each scale begins at zero. Behind each unit is the name of the row in docs/performance.md.</text>`, gutters)
+	printf(`<text class="note" x="%d" y="44">Each scale begins at zero. v1 and v2 are versions of the smux protocol. In brackets: the row of docs/performance.md.</text>`, gutters)
 	for i, p := range c.panels {
 		c.drawPanel(printf, p, gutters+i%panelsAcross*panelWidth, headHeight+i/panelsAcross*panelHeight)
 	}
