@@ -37,8 +37,10 @@ import (
 //	                     for 15 us and nobody reads
 //	yield for a reader   after an inline read that has         runs those that it has woken         -
 //	                     woken a Read
-//	coalescing           before a caller's first batch, if     lets others add their frames to      a yield in vain
-//	                     a short one went out within 5 us      the batch
+//	coalescing           before the first batch of a caller,   lets others add their frames to      a yield in vain
+//	                     and of a goroutine where callers do   the batch
+//	                     not write, if a short one went out
+//	                     within 5 us
 //	giving way           after a Write of bulk data, each      runs those that wait in the          a fifth of small writes,
 //	                     30 us, next to messages or bulk       processor's queue                    if it were done always
 //	                     data that arrives
@@ -174,8 +176,9 @@ func (l *latency) onSent(st *streamTraffic) {
 	}
 }
 
-// beforeBatch is called by a caller of Write that has taken the writer role. It lets others join in that are about
-// to send something short, too. There are some if something short went out just before.
+// beforeBatch is called by a caller of Write that has taken the writer role, and by a goroutine that is about to take it
+// because callers do not write. It lets others join in that are about to send something short, too. There are some if
+// something short went out just before.
 func (l *latency) beforeBatch() {
 	if l != nil && l.shortBatch && l.clock.now()-l.clock.lastSent() < coalesceFor {
 		l.yield()

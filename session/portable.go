@@ -14,16 +14,22 @@ type portable struct {
 	conn     io.ReadWriteCloser
 	r        *reader
 	empty    emptyReads
-	end      error          // the error of the last Read
-	below    deliveryWaiter // the TCP socket below conn, or nil
-	delivery *delivery      // nil if conn itself tells what Close has to know
+	end      error     // the error of the last Read
+	below    tcpBelow  // the TCP socket below conn, or nil
+	delivery *delivery // nil if conn itself tells what Close has to know
 }
 
-// A deliveryWaiter is what a transport knows of the peer's host.
-type deliveryWaiter interface {
+// A tcpBelow is the TCP socket below a conn, as a *tls.Conn has one.
+type tcpBelow interface {
 	unacknowledged() (n int, known bool)
 	awaitDelivery(done <-chan struct{}, timeout <-chan time.Time) bool
+	// gather makes the kernel send nothing but full segments, until it is called with false. Then the kernel sends the
+	// rest at once.
+	gather(on bool)
 }
+
+// minGathered is the largest batch that conn is expected to write at once: a TLS record holds as much.
+const minGathered = 16 << 10
 
 func newPortable(conn io.ReadWriteCloser, r *reader) *portable {
 	t := &portable{conn: conn, r: r, below: socketBelow(conn)}
@@ -77,7 +83,15 @@ func (t *portable) interrupt() {}
 
 func (t *portable) inline() bool { return false }
 
-func (t *portable) write(b *wire.Batch) (n int, err error) { return t.writeSome(b.Bytes()) }
+// write writes b. What conn writes for it piece by piece, as TLS does with its records, goes out in few segments: each
+// segment costs both ends, and may wake the peer's reader.
+func (t *portable) write(b *wire.Batch) (n int, err error) {
+	if t.below != nil && b.Len() > minGathered {
+		t.below.gather(true)
+		defer t.below.gather(false)
+	}
+	return t.writeSome(b.Bytes())
+}
 
 func (t *portable) writeSome(p []byte) (n int, err error) {
 	returned := false

@@ -121,7 +121,8 @@ const (
 //   - LastAcked() time.Time, if conn has it, returns when the other end of conn last acknowledged something, or the
 //     zero time if that is unknown. The keep-alive calls it, see [keepalive.Activity].
 //   - NetConn() net.Conn and SyscallConn, if conn has them, lead to the socket below conn. On Linux, the session asks
-//     the kernel about that socket. It does not read or write it.
+//     the kernel about that socket. While conn writes more than 16 KiB at once, as TLS does in several records, the
+//     session sets TCP_CORK of a *net.TCPConn below it. It does not read or write the socket.
 //
 // The best conn is a *net.TCPConn or a *net.UnixConn: see "Sockets on Linux" in the package's documentation. For any
 // other conn, one more goroutine runs while there is something to send. On Linux, unless [Config].Portable is set,

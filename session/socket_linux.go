@@ -115,7 +115,7 @@ func (t *socket) error(op string, err error) error {
 
 // socketBelow returns the TCP socket below conn if conn has a method NetConn that returns it, as *tls.Conn has.
 // Otherwise it returns nil.
-func socketBelow(conn io.ReadWriteCloser) deliveryWaiter {
+func socketBelow(conn io.ReadWriteCloser) tcpBelow {
 	c, ok := conn.(interface{ NetConn() net.Conn })
 	if !ok {
 		return nil

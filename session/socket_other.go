@@ -8,4 +8,4 @@ import "io"
 func newTransport(conn io.ReadWriteCloser, r *reader, _ bool) transport { return newPortable(conn, r) }
 
 // socketBelow returns nil: here sockets cannot tell what the peer's host has acknowledged.
-func socketBelow(io.ReadWriteCloser) deliveryWaiter { return nil }
+func socketBelow(io.ReadWriteCloser) tcpBelow { return nil }

@@ -186,8 +186,11 @@ func (w *writer) setLazy() {
 	w.lazySet = true
 }
 
-// runStarting is the goroutine that claimStart starts. A caller may have taken the role meanwhile.
+// runStarting is the goroutine that claimStart starts. A caller may have taken the role meanwhile, if w is inline.
 func (w *writer) runStarting() {
+	if !w.inline {
+		w.s.latency.beforeBatch() // nobody else takes the role meanwhile
+	}
 	if w.takeStarting() {
 		w.run(w.newOutgoing(), 0)
 	}
