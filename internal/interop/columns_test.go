@@ -78,6 +78,10 @@ var (
 		"If the goroutine of the peer that accepts also closes a stream while the backlog is full, the peer locks up until its keep-alive ends the session. Leave fewer streams open.",
 		func(c cell) bool { return c.peer.locksBacklog },
 	}
+	crateBacklog = &expectation{
+		"The peer reads nothing more when 16 streams (smux) wait to be accepted, or more than 1,024 frames (async_smux) to be read. Then all streams wait; WriteTimeout ends the session.",
+		func(c cell) bool { return c.peer.crate != "" },
+	}
 	silentClient = &expectation{
 		"With Version 0, our server's OpenStream waits for the first frame of a client that sends no NOP. Set Version.",
 		func(c cell) bool { return !c.ourClient && c.peer.crate == "" },
@@ -214,10 +218,11 @@ var columns = []*column{
 		expect: []*expectation{firstBytesLost},
 	},
 	{
-		name:   "full backlog",
-		text:   "While 1,024 streams wait for the peer's application to accept them, the peer reads nothing, and all streams wait. Then everything arrives.",
-		tests:  []string{"TestTheirFullBacklogStopsAllStreams", "TestTheirFullBacklogCanLockThemUp"},
-		expect: []*expectation{backlogLocks},
+		name:       "full backlog",
+		text:       "While 1,024 streams wait for the peer's application to accept them, the peer reads nothing, and all streams wait. Then everything arrives.",
+		tests:      []string{"TestTheirFullBacklogStopsAllStreams", "TestTheirFullBacklogCanLockThemUp"},
+		crateTests: []string{"TestCrateThatAcceptsNothingStopsAllStreams"},
+		expect:     []*expectation{backlogLocks, crateBacklog},
 	},
 	{
 		name:   "garbage",

@@ -145,8 +145,8 @@ type crateSession struct {
 	stdout *bufio.Reader
 }
 
-// startCrate returns the startFunc of a crate. Of the settings, those of keep-alive apply.
-func startCrate(crate string) startFunc {
+// startCrate returns the startFunc of a crate. Of the settings, those of keep-alive apply; more are arguments of the program.
+func startCrate(crate string, more ...string) startFunc {
 	return func(conn net.Conn, client bool, version int, change theirConfig) (muxSession, error) {
 		program, err := cargo()
 		if err != nil {
@@ -160,6 +160,7 @@ func startCrate(crate string) startFunc {
 		s := &crateSession{dir: dir, exited: make(chan struct{})}
 		path := func(name string) string { return filepath.Join(dir, name) }
 		args := append([]string{crate, role, path("open"), path("accept")}, crateSettings(change)...)
+		args = append(args, more...)
 		s.cmd = exec.Command(program, args...)
 		s.cmd.Stderr = os.Stderr
 		if crate == "smux" {

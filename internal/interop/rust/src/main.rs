@@ -10,7 +10,7 @@
 //! A connection that is closed closes its stream: what was written goes out first. One that is shut down for writing
 //! does the same to the stream, which for `async_smux` closes it.
 
-use std::future::Future;
+use std::future::{pending, Future};
 use std::io::{Error, ErrorKind, Result};
 use std::num::NonZeroU64;
 use std::os::fd::FromRawFd;
@@ -26,6 +26,7 @@ use tokio::time::sleep;
 /// The settings that the tests vary; the defaults of the crate where the command line has none.
 #[derive(Default)]
 struct Settings {
+    accept_off: bool,
     keep_alive_off: bool,
     keep_alive_interval: Option<Duration>,
     keep_alive_timeout: Option<Duration>,
@@ -38,6 +39,7 @@ impl Settings {
             let (name, value) = arg.split_once('=').expect("SETTING=VALUE");
             let millis = || Some(Duration::from_millis(value.parse().expect("milliseconds")));
             match name {
+                "accept" => settings.accept_off = value == "off",
                 "keep-alive" => settings.keep_alive_off = value == "off",
                 "interval" => settings.keep_alive_interval = millis(),
                 "timeout" => settings.keep_alive_timeout = millis(),
@@ -115,6 +117,9 @@ async fn run_smux(connection: TcpStream, client: bool, settings: Settings, liste
             });
         }
     });
+    if settings.accept_off {
+        return pending().await;
+    }
     while let Ok(stream) = session.accept_stream().await {
         connect(stream, accept.clone());
     }
@@ -143,6 +148,9 @@ async fn run_async_smux(connection: TcpStream, client: bool, settings: Settings,
             }
         }
     });
+    if settings.accept_off {
+        return pending().await;
+    }
     while let Some(stream) = acceptor.accept().await {
         connect(stream, accept.clone());
     }
