@@ -16,7 +16,10 @@ type Policy interface {
 	// Next returns what to do now, and the time until the session should call
 	// Next again; 0 means never. A session calls Next from one goroutine at a
 	// time: at first when it begins to use the policy, and then whenever that
-	// time is over, or earlier. Next must not block. It may call the session. If
+	// time is over, or earlier. If Next returns GiveUp, the session first lets its
+	// reader run. If that has received something, or if it took long because all
+	// processors were busy, the session calls Next again, and the second answer
+	// counts. Next must not block. It may call the session. If
 	// it ends its goroutine (runtime.Goexit), the session ends.
 	Next(a Activity) (Action, time.Duration)
 }
@@ -30,7 +33,8 @@ type Activity struct {
 	// part of a frame. It is 0 if it never did.
 	LastSent time.Duration
 	// LastReceived is when bytes of any kind last arrived, also of a part of a
-	// frame. It is 0 if none ever did.
+	// frame. It is 0 if none ever did. It is Now if bytes lie unread in a socket
+	// of Linux because the session's reader does not get a processor.
 	LastReceived time.Duration
 
 	// ReadPaused reports whether the session has paused reading the transport:

@@ -63,3 +63,9 @@ func WindowClosed(conn syscall.Conn) bool {
 	})
 	return closed
 }
+
+// HasUnread reports whether bytes lie in the socket of s.
+func HasUnread(s *Session) bool { return s.transport.hasUnread() }
+
+// RenewReader has a new goroutine read for s, if the one that does waits for data.
+func RenewReader(s *Session) { s.transport.renew() }

@@ -50,6 +50,8 @@ type keepaliveTimer struct {
 	// When the peer's last NOP arrived, and the time from the one before, or the session's start, to it. The reader
 	// sets them.
 	lastNOP, nopGap atomic.Int64
+	// How many NOPs and signals of the peer have arrived. The reader counts them.
+	overhead atomic.Uint64
 
 	mu     sync.Mutex // guards the fields below
 	state  keepaliveState
@@ -57,8 +59,10 @@ type keepaliveTimer struct {
 	policy keepalive.Policy
 	began  time.Duration // when policy was set
 	due    time.Duration // when to ask next; 0: not by the timer
+	asked  time.Duration // when the session last gathered what policy wants to know; 0: never
 	acked  time.Duration // when the transport's other end last acknowledged something; 0: unknown
 	timer  *time.Timer
+	used   uint64 // how many frames of streams had arrived when the reader's goroutine was last renewed
 }
 
 // A keepaliveState says whether the policy is being asked:
@@ -77,7 +81,7 @@ const (
 	keepaliveStopped                 // the policy is not asked any more
 )
 
-// ask asks the policy and does what it says. It runs once at the start, and then each time the timer fires.
+// ask asks the policy and does what it says. If the policy gives the peer up, ask may ask twice, see recheck. It runs once at the start, and then each time the timer fires.
 //
 // The application may have implemented the policy. So ask holds no lock while it calls Next, which may call the
 // session, and may panic.
@@ -88,9 +92,13 @@ func (t *keepaliveTimer) ask() {
 	}
 	activity := t.activity()
 	action, wait := policy.Next(activity)
+	if action == keepalive.GiveUp && t.recheck(&activity) {
+		action, wait = policy.Next(activity)
+	}
 	if t.finish(activity.Now, action, wait) {
 		t.act(action)
 	}
+	t.renewReader(activity)
 }
 
 // handleTimer is what the timer calls. It ends the session if Next does not return, because then nothing would find out
@@ -216,33 +224,10 @@ func (t *keepaliveTimer) stop() {
 	}
 }
 
-// activity returns what the policy wants to know.
-func (t *keepaliveTimer) activity() keepalive.Activity {
-	s, clock := t.s, &t.s.clock
-	a := keepalive.Activity{
-		Now:          clock.now(),
-		LastSent:     clock.lastSent(),
-		LastReceived: clock.lastReceived(),
-		ReadPaused:   clock.readPaused(),
-		ReadResumed:  clock.lastResumed(),
-		LastNOP:      time.Duration(t.lastNOP.Load()),
-		NOPGap:       time.Duration(t.nopGap.Load()),
-		Streams:      s.NumStreams(),
-	}
-	a.PingSent, a.LastEcho, a.RTT = s.ping.Load().activity()
-	ago, known := s.sinceAcked()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if known {
-		t.acked = max(t.acked, a.Now-ago, 1)
-	}
-	a.LastAcked, a.Began, a.Due = t.acked, t.began, t.due
-	return a
-}
-
 // handleNOP notes that a NOP has arrived. The reader calls it. It reads no clock: the NOP came with the bytes that were
 // received last.
 func (t *keepaliveTimer) handleNOP() {
+	t.overhead.Add(1)
 	now := max(1, int64(t.s.clock.lastReceived()))
 	t.nopGap.Store(max(1, now-t.lastNOP.Load()))
 	t.lastNOP.Store(now)

@@ -59,6 +59,54 @@ func TestIdleSessionTakesLittleMemory(t *testing.T) {
 	}
 }
 
+// maxReaderStack is what the stack of the reader's goroutine may take in a session that was used and is quiet, with what
+// the runtime has for itself. A new goroutine has 2,048 bytes, one that has handled a stream 4,096.
+const maxReaderStack = 2600
+
+// A session whose reader was renewed after a stream has a small stack again. The test runs in a process of its own.
+func TestQuietSessionHasASmallStack(t *testing.T) {
+	if alone(t) {
+		return
+	}
+	const count = 500
+	var all []*session.Session
+	for range count {
+		c, s := sessions(t, transport("tcp"), session.Config{})
+		a, b := openPair(t, c, s)
+		p := make([]byte, 64)
+		for _, ends := range [][2]*stream.Stream{{a, b}, {b, a}} {
+			if _, err := ends[0].Write(p); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(ends[1], p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, _ = a.Close(), b.Close()
+		all = append(all, c, s)
+	}
+	stacks := func() int {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.StackInuse) / len(all)
+	}
+	used := stacks()
+	small := 0
+	for range 1000 { // the goroutines that were renewed may still be ending
+		for _, s := range all {
+			session.RenewReader(s)
+		}
+		if small = stacks(); small <= maxReaderStack {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if t.Logf("a stack takes %d bytes after a stream, and %d once the session is quiet", used, small); small > maxReaderStack {
+		t.Errorf("want at most %d", maxReaderStack)
+	}
+}
+
 // maxIdleStream is how much of the heap a stream that has been used and is idle may take at one end, in bytes.
 const maxIdleStream = 416
 

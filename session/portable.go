@@ -79,6 +79,8 @@ func (t *portable) watch() (stop func()) { return func() {} }
 
 func (t *portable) readInline() bool { return false }
 
+func (t *portable) renew() {}
+
 func (t *portable) interrupt() {}
 
 func (t *portable) inline() bool { return false }
@@ -110,6 +112,8 @@ func (t *portable) writeSome(p []byte) (n int, err error) {
 	}
 	return n, err
 }
+
+func (t *portable) hasUnread() bool { return false }
 
 func (t *portable) unacknowledged() (n int, known bool) {
 	if t.below == nil {

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -48,6 +49,7 @@ const (
 	waitRate         // Config.ReceiveRate
 	waitAnswers      // room in the queue of answers
 	waitTrace        // room for the events of Config.Trace
+	waitRenewal      // a new goroutine
 )
 
 const (
@@ -61,10 +63,17 @@ const (
 
 var stagings = sync.Pool{New: func() any { return new([stagingSize]byte) }}
 
-// run reads until the transport ends, and returns the reason. It is what the session's goroutine does.
+// errRenewal says that another goroutine goes on reading.
+var errRenewal = errors.New("session: the reader's goroutine is renewed")
+
+// run reads until the transport ends, and returns the reason. It is what the session's goroutine does. It returns
+// errRenewal if a new goroutine has to go on.
 func (r *reader) run() error {
 	for {
 		why, err := r.s.transport.read()
+		if err == nil && why == waitRenewal {
+			return errRenewal
+		}
 		if err == nil {
 			err = r.await(why)
 		}
@@ -80,7 +89,7 @@ func (r *reader) await(why wait) error {
 	s.clock.pauseReading()
 	defer s.clock.resumeReading()
 	switch why {
-	case waitNothing:
+	case waitNothing, waitRenewal:
 	case waitBudget:
 		defer s.tracer.readPaused(PauseBuffer)()
 		s.pauseForBuffer()

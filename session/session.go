@@ -254,7 +254,7 @@ func (s *Session) begin() {
 	begun = true
 }
 
-// read is the session's one goroutine.
+// read is the session's one goroutine. It is replaced by a new one now and then, see [keepaliveTimer.renewReader].
 func (s *Session) read() {
 	returned := false
 	defer func() {
@@ -262,9 +262,13 @@ func (s *Session) read() {
 			go s.endReading(errGone)
 		}
 	}()
-	err := s.in.cause(s.in.run())
+	err := s.in.run()
 	returned = true
-	s.endReading(err)
+	if err == errRenewal {
+		go s.read()
+		return
+	}
+	s.endReading(s.in.cause(err))
 }
 
 // endReading ends the session, because its goroutine reads no more.

@@ -35,6 +35,7 @@ func signalID(signal uint32, client bool) uint32 {
 // that, Close does not wait for it, and pings are answered: the peer's Flush waits for the echo. If Close waits for an echo
 // itself, the peer may wait for any of them, too, and gets it.
 func (s *Session) handleSignal(h wire.Header) {
+	s.keepalive.overhead.Add(1)
 	d := s.delivery()
 	if d == nil && s.closing() {
 		if t, ok := s.transport.(*portable); ok && t.below == nil && h.StreamID == signalID(pingSignal, !s.client) {

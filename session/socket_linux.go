@@ -41,6 +41,7 @@ type socket struct {
 	why        wait  // what readAvailable has found that the reader has to wait for
 	away       bool  // the session's goroutine waits for something other than data: nobody else may read
 	calling    bool  // readInline has woken the session's goroutine
+	renewing   bool  // renew has
 	stuck      bool  // readInline has to leave the rest to the session's goroutine
 	readFunc   func(fd uintptr) bool
 	inlineFunc func(fd uintptr) // readInlineFD, bound by the first readInline
@@ -302,10 +303,21 @@ func (t *socket) sendQueue() (int, error) {
 	if !t.tcp {
 		return 0, nil
 	}
+	return t.queue(syscall.TIOCOUTQ)
+}
+
+// hasUnread asks the kernel.
+func (t *socket) hasUnread() bool {
+	n, err := t.queue(syscall.TIOCINQ)
+	return err == nil && n > 0
+}
+
+// queue returns how many bytes lie in one of the socket's two queues.
+func (t *socket) queue(which uintptr) (int, error) {
 	var n int32
 	var errno syscall.Errno
 	err := t.rc.Control(func(fd uintptr) {
-		_, _, errno = syscall.Syscall(syscall.SYS_IOCTL, fd, syscall.TIOCOUTQ, uintptr(unsafe.Pointer(&n)))
+		_, _, errno = syscall.Syscall(syscall.SYS_IOCTL, fd, which, uintptr(unsafe.Pointer(&n)))
 	})
 	if err == nil && errno != 0 {
 		err = errno

@@ -22,11 +22,12 @@ func (t *socket) read() (wait, error) {
 	for {
 		err := t.rc.Read(t.readFunc)
 		t.mu.Lock()
-		why, called := t.why, t.calling
-		t.why, t.calling = waitNothing, false
+		why, renew := t.why, t.renewing
+		called := t.calling || renew
+		t.why, t.calling, t.renewing = waitNothing, false, false
 		t.away = why != waitNothing
 		if err != nil && t.end == nil && !called && t.r.s.out.failure() == nil {
-			t.end = t.error("read", err) // it is not from the deadline of readInline or interrupt
+			t.end = t.error("read", err) // it is not from the deadline of readInline, renew or interrupt
 		}
 		end := t.end
 		t.mu.Unlock()
@@ -34,14 +35,29 @@ func (t *socket) read() (wait, error) {
 			return waitNothing, end
 		}
 		if called || err != nil {
-			// readInline or interrupt has set a deadline in order to wake this goroutine. Clear it and read again.
+			// readInline, renew or interrupt has set a deadline in order to wake this goroutine. Clear it and read again.
 			if err := t.conn.SetReadDeadline(time.Time{}); err != nil {
 				return waitNothing, t.fail(t.error("read", err))
 			}
 		}
-		if why != waitNothing {
+		switch {
+		case why != waitNothing:
 			return why, nil
+		case renew:
+			return waitRenewal, nil
 		}
+	}
+}
+
+// renew wakes read, unless that is just running.
+func (t *socket) renew() {
+	if !t.mu.TryLock() {
+		return
+	}
+	defer t.mu.Unlock()
+	if t.end == nil && !t.away {
+		t.renewing = true
+		t.interrupt()
 	}
 }
 

@@ -20,9 +20,14 @@ type transport interface {
 	// readInline reads what has arrived, unless that needs waiting or somebody else is reading. It reports
 	// whether it has woken a Read of a stream. The holder of the writer role calls it.
 	readInline() (woke bool)
+	// renew makes read return waitRenewal if it waits for data. A transport that cannot wake it does nothing.
+	renew()
 	// interrupt makes read return once it has read what has arrived, because writing has failed. A transport
 	// that cannot read without waiting does nothing.
 	interrupt()
+
+	// hasUnread reports whether bytes have arrived that were not read yet, as far as the transport can tell.
+	hasUnread() bool
 
 	// inline reports whether write never waits. Then callers of Write may call it.
 	inline() bool
