@@ -8,7 +8,7 @@ portable: ## with 32 bits, and with sockets used as any other transport
 	@.ci/portable
 builds: ## compiles for macOS, Windows, BSDs, Android and WebAssembly
 	@.ci/builds
-systems: ## every system that can be had here: portable, builds, QEMU, Node.js, Wine; PARTS chooses
+systems: ## every system that can be had here: portable, builds, QEMU, Node.js, wazero, Wine; PARTS chooses
 	@.ci/systems $(PARTS)
 release: ## what a release of the last commit would be to programs that import it
 	@.ci/release

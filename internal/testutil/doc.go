@@ -8,7 +8,7 @@
 //   - [Transports] are the kinds of connection that everything must work over.
 //     [TCPPair], [UnixPair], [PipePair], [SimPair] and [BarePair] make one of a kind.
 //   - [Peer] sends raw smux frames from a script, valid or not, and checks the answers.
-//   - [Race] reports whether the race detector is on.
+//   - [Race] reports whether the race detector is on. [IsReset] knows the errors of reset sockets on each system.
 //
 // Helpers that take a testing.TB clean up in its Cleanup, in reverse order of their calls.
 // All but the TCP and Unix pairs work in a testing/synctest bubble.

@@ -1,6 +1,6 @@
-//go:build !race
+//go:build !race && !emulated
 
 package testutil
 
-// Race reports whether the race detector is on.
+// Race reports whether the race detector is on, or the tag emulated is set.
 const Race = false
