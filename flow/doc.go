@@ -66,6 +66,9 @@
 //
 //   - The window doubles. If they wait for half of the round trip or more, it grows to four
 //     times its size and at least 512 KiB. An update is sent at once.
+//   - If the round trip is 10 ms or more, the window also doubles when the application reads half
+//     of it in a round trip: TCP sends two to three times as much in the next one when a
+//     connection begins.
 //   - If the reader lags behind, it does not read up to L0 in time. If the sender has
 //     little to send, it is not blocked at L0. In both cases the window does not grow.
 //   - If the reader did other work for an eighth of the round trip (at least 1.25 ms) while

@@ -270,7 +270,7 @@ func (t *tuner) onReceived(o *offsets, before uint32, now time.Duration) {
 			t.size.countSample(o.read, t.path.minRTT, now)
 			t.path.addExact(s)
 		}
-		t.size.measureNeed(o.read, read, s.took, t.path.minRTT, now)
+		t.size.measureNeed(o.read, read, s.took, t.path.minRTT, o.size(), now)
 	}
 	if resumed {
 		t.path.waitChanged = now

@@ -118,13 +118,13 @@ func (r *roundTrip) takeSample(o *offsets, before uint32, now time.Duration) sam
 		}
 	}
 	r.state = notTiming
-	cut := before == r.mark
-	if cut && took >= shortRTT && r.pause > idle+took/16 {
+	exact := before == r.mark && (r.mark != InitialWindow || idle > took/2)
+	if exact && took >= shortRTT && r.pause > idle+took/16 {
 		r.sentAt = now + 2*took.duration() // until then there will be another pause like this
 	} else {
 		r.pause = 0
 	}
-	return sample{took, idle, cut && (r.mark != InitialWindow || idle > took/2)}
+	return sample{took, idle, exact}
 }
 
 // addExact takes an exact sample into account.

@@ -119,6 +119,7 @@ type transfer struct {
 	sim  *simulation
 	link *link
 	back *link
+	slow *slowStart // if not nil, in place of link
 	g    flow.Allocator
 
 	left    int // bytes the sending application has yet to write
@@ -159,6 +160,10 @@ func (x *transfer) write(n int) {
 // send sends frames until the window or the link stops it.
 func (x *transfer) send() {
 	for !x.sending && x.left > 0 && x.out.Available() > 0 {
+		if x.slow != nil && x.slow.full() {
+			x.slow.onRoom = x.send
+			return
+		}
 		if len(x.link.queue) > 0 || x.link.room() > 0 {
 			x.sending = true
 			x.link.await(func() {
@@ -180,6 +185,10 @@ func (x *transfer) sendFrame() {
 	if n := min(x.left, x.out.Available(), most); n > 0 {
 		x.out.AddSent(n)
 		x.left -= n
+		if x.slow != nil {
+			x.slow.send(n, x.arrive)
+			return
+		}
 		x.link.send(n+frameHeader, func() { x.arrive(n) })
 	}
 }

@@ -209,7 +209,7 @@ func (z *sizer) judgeChunk(rate uint32) {
 
 // measureNeed is called for each sample, exact or not. read is the offset that the
 // application has read to, and n is how many bytes it has read in the time took.
-func (z *sizer) measureNeed(read, n uint32, took, rtt micros, now time.Duration) {
+func (z *sizer) measureNeed(read, n uint32, took, rtt micros, size int, now time.Duration) {
 	if read-z.chunkRead >= maxChunk {
 		z.chunkTime, z.chunkRead = now, read
 	}
@@ -218,6 +218,9 @@ func (z *sizer) measureNeed(read, n uint32, took, rtt micros, now time.Duration)
 	}
 	need := uint32(min(uint64(n)*uint64(rtt)/uint64(took), maxWindow))
 	if z.readerDrained { // else the reader is the limit
+		if rtt >= nearRTT && int(need) >= size/2 {
+			z.requestGrowth(growTwice, rtt, size) // a sender that has just begun needs twice as much next time
+		}
 		need = max(need, z.need/2)
 	}
 	z.need = max(1, need)

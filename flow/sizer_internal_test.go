@@ -19,7 +19,7 @@ func TestSizerJudgesAChunkOfManyBytes(t *testing.T) {
 			if uint64(n)*step >= uint64(z.samples+1)*each { // this one is exact
 				z.countSample(uint32(read), 100, now)
 			}
-			z.measureNeed(uint32(read), step, 100, 100, now)
+			z.measureNeed(uint32(read), step, 100, 100, maxUntested, now)
 		}
 		if got := float64(z.best) / 1024 * 1e6; got < 0.99*rate || got > 1.01*rate {
 			t.Errorf("%d bytes a sample: %.2f GiB/s, want %.2f", each, got/(1<<30), float64(rate)/(1<<30))

@@ -1,0 +1,155 @@
+package flow_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/smuxkit/smuxkit/flow"
+	"github.com/smuxkit/smuxkit/internal/simnet"
+)
+
+// A slowStart is a link that carries segments as TCP does at the start of a connection: the sender has a congestion
+// window in flight, which grows by what is acknowledged. No segment is lost, and the window ends at twice what the path
+// holds.
+type slowStart struct {
+	link
+	cwnd, flight int
+	waiting      []segment // handed over and not sent yet
+	unsent       int       // bytes of waiting
+	onRoom       func()    // called when there is room again; nil: nobody waits
+}
+
+type segment struct {
+	n       int
+	arrived func()
+}
+
+const (
+	segmentSize   = 1448
+	initialCwnd   = 10 * segmentSize
+	maxSlowUnsent = 128 << 10 // TCP_NOTSENT_LOWAT of package session
+)
+
+func newSlowStart(sim *simulation, rate float64, rtt time.Duration) *slowStart {
+	return &slowStart{link: link{sim: sim, rate: rate, delay: rtt / 2}, cwnd: initialCwnd}
+}
+
+func (l *slowStart) full() bool { return l.unsent >= maxSlowUnsent }
+
+func (l *slowStart) send(n int, arrived func(n int)) {
+	for n > 0 {
+		k := min(n, segmentSize)
+		n -= k
+		l.waiting = append(l.waiting, segment{k, func() { arrived(k) }})
+		l.unsent += k
+	}
+	l.pump()
+}
+
+func (l *slowStart) pump() {
+	most := 2 * int(l.rate*2*l.delay.Seconds())
+	for len(l.waiting) > 0 && l.flight < min(l.cwnd, most) {
+		s := l.waiting[0]
+		l.waiting = l.waiting[1:]
+		l.unsent -= s.n
+		l.flight += s.n
+		l.link.send(s.n, func() {
+			s.arrived()
+			l.sim.after(l.delay, func() {
+				l.flight -= s.n
+				l.cwnd += s.n * 189 / 100
+				l.pump()
+			})
+		})
+	}
+	if f := l.onRoom; f != nil && !l.full() {
+		l.onRoom = nil
+		f()
+	}
+}
+
+// startTransfer returns how long a transfer of size bytes takes from the start of the connection on.
+func startTransfer(t *testing.T, rate float64, rtt time.Duration, size int) (time.Duration, *transfer) {
+	sim := &simulation{}
+	x := newTransfer(t, sim, rate, rtt, flow.NewAccount(32<<20))
+	x.slow = newSlowStart(sim, rate, rtt)
+	x.write(size)
+	sim.run(time.Hour)
+	if x.read != size {
+		t.Fatalf("%d bytes of %d were read", x.read, size)
+	}
+	return x.times[len(x.times)-1], x
+}
+
+// startWithoutWindows returns how long the connection takes for the same without windows.
+func startWithoutWindows(rate float64, rtt time.Duration, size int) (took time.Duration) {
+	sim := &simulation{}
+	l := newSlowStart(sim, rate, rtt)
+	var send func()
+	send = func() {
+		for ; size > 0 && !l.full(); size -= framePayload {
+			l.send(min(size, framePayload), func(int) { took = sim.now })
+		}
+		l.onRoom = send
+	}
+	send()
+	sim.run(time.Hour)
+	return took
+}
+
+// The windows hold up the start of a connection only little: TCP's own slow start takes most of the time.
+func TestReceiveWindowGrowsAsFastAsTCP(t *testing.T) {
+	for _, tt := range []struct {
+		rate float64
+		rtt  time.Duration
+		size int
+		want float64 // of the rate without windows
+	}{
+		{1 * simnet.Gbit, 100 * time.Millisecond, 64 << 20, 0.85},
+		{1 * simnet.Gbit, 100 * time.Millisecond, 16 << 20, 0.85},
+		{1 * simnet.Gbit, 30 * time.Millisecond, 64 << 20, 0.90},
+		{100 * simnet.Mbit, 100 * time.Millisecond, 16 << 20, 0.90},
+	} {
+		t.Run(fmt.Sprintf("%gMbit,%v,%dMiB", tt.rate/simnet.Mbit, tt.rtt, tt.size>>20), func(t *testing.T) {
+			without := startWithoutWindows(tt.rate, tt.rtt, tt.size)
+			with, x := startTransfer(t, tt.rate, tt.rtt, tt.size)
+			got := without.Seconds() / with.Seconds()
+			t.Logf("%v, %v without windows: %.3f; window %d, rtt %v", with, without, got, x.maxWindow, x.in.RTT())
+			if got < tt.want {
+				t.Errorf("%.3f of the rate without windows, want %.2f", got, tt.want)
+			}
+		})
+	}
+}
+
+// The pauses of TCP at the start of a connection do not put the growth of the window off: it grows as soon as the sender
+// has stopped at its end. These are the times of a real connection with a round trip of 100 ms.
+func TestPausesOfSlowStartDoNotStopTheWindow(t *testing.T) {
+	const firstLimit = flow.InitialWindow // the peer stopped there until the first update arrived
+	var w flow.ReceiveWindow
+	alloc := flow.NewAccount(32 << 20)
+	w.Open(alloc)
+	for _, arrival := range []struct {
+		ms       time.Duration
+		received uint32 // until then
+	}{
+		{202, 80_572}, {222, 134_236}, {320, 202_340}, {410, firstLimit}, {415, 278_092}, {433, 331_764}, {457, 403_324},
+		{481, 464_483}, // and here, at the limit of the third update
+	} {
+		now := arrival.ms * time.Millisecond
+		n := int(arrival.received - w.Received())
+		if err := w.AddReceived(n, now, 0); err != nil {
+			t.Fatal(err)
+		}
+		if arrival.received == firstLimit {
+			continue // the application reads it with what follows
+		}
+		if w.AddRead(w.Unread(), now) {
+			w.Update(alloc, now)
+		}
+	}
+	if got := w.Window(); got < 512<<10-1 {
+		t.Errorf("a window of %d bytes, want 512 KiB", got)
+	}
+}
