@@ -193,13 +193,17 @@ const hung = 3 * time.Minute
 // watch closes the connections of a test that hangs, so that it ends, and logs its stacks. (Only the first stack
 // dump of a run is of interest.)
 func watch(t *testing.T, conns ...net.Conn) {
-	timer := time.AfterFunc(hung, func() {
+	limit := hung
+	if *allFrames {
+		limit = 10 * hung
+	}
+	timer := time.AfterFunc(limit, func() {
 		dumpOnce.Do(func() {
 			var b bytes.Buffer
 			pprof.Lookup("goroutine").WriteTo(&b, 1)
 			t.Logf("goroutines:\n%s", b.Bytes())
 		})
-		t.Errorf("the test hung for %v", hung)
+		t.Errorf("the test hung for %v", limit)
 		for _, c := range conns {
 			c.Close()
 		}

@@ -18,7 +18,8 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// frameSizes returns sizes of 1 to largest: those at the edges, and some at random. With -allframes, it returns all.
+// frameSizes returns sizes of 1 to largest: those at the edges, and some at random. With -allframes, it returns all: smux
+// takes five minutes for them.
 func frameSizes(largest int) (sizes []int) {
 	if *allFrames {
 		for n := range largest {
