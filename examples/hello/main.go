@@ -1,4 +1,6 @@
-// Hello is the quick start of README.md: a server and its client in one program.
+// Hello is the quick start of README.md: a server and its client in one program:
+//
+//	go run ./examples/hello
 package main
 
 import (
