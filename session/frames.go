@@ -68,7 +68,7 @@ func (r *reader) deliverStaged() {
 	r.r += n
 	r.left -= uint32(n)
 	if r.st != nil {
-		r.noteDelivery(r.st.core.Deliver(data, r.direct && r.left > 0))
+		r.noteDelivery(r.st.core.Deliver(data, (r.direct || !r.readsDirectly()) && r.left > 0))
 	}
 }
 
@@ -129,7 +129,7 @@ func (r *reader) handlePSH(h wire.Header) {
 	}
 	r.left, r.st, r.admitted = uint32(h.Length), st, false
 	large := r.left >= minDirect
-	r.direct = st != nil && (large || r.direct && r.large)
+	r.direct = st != nil && r.readsDirectly() && (large || r.direct && r.large)
 	r.large = large
 	if st != nil {
 		r.s.latency.onFrame(&st.traffic, int(h.Length))
@@ -152,6 +152,11 @@ func (r *reader) handleUPD(h wire.Header, body []byte) error {
 	}
 	return nil
 }
+
+// readsDirectly reports whether large payloads are read directly into memory of their streams. A transport whose Read may
+// wait cannot read into the buffer of a stream's Read. And it may have a cost for each Read: TLS returns a record at most,
+// and a WebSocket sets timers.
+func (r *reader) readsDirectly() bool { return r.s.out.inline }
 
 // isClean reports whether the last byte that was read ends a frame.
 func (r *reader) isClean() bool { return r.left == 0 && r.r == r.w }

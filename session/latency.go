@@ -45,7 +45,8 @@ import (
 //	                     30 us, next to messages or bulk       processor's queue                    if it were done always
 //	                     data that arrives
 //	reader's yield       after a Read has got enough, and the  runs that Read while its data is     -
-//	                     payload goes on                       in the cache
+//	                     payload goes on; on a transport that  in the cache
+//	                     is no socket after each 64 KiB
 //	window cap           while messages go next to bulk data,   bounds what lies in the transport    half of the rate of the
 //	                     within one machine                    in front of a message                bulk data
 //
@@ -67,6 +68,7 @@ type latency struct {
 	// Guarded like the reader.
 	traffic  trafficClassifier
 	woken    *streamTraffic // the stream whose Read was woken since the last beforeRead or beforeWait
+	staged   int            // bytes read since afterStaged last let others run
 	answered bool           // the frame that arrives is a short one, for a stream that has sent since its last one
 
 	// The writer role's.
@@ -86,6 +88,8 @@ const (
 	// A caller that sends a batch of minBulkBatch or more keeps its processor for giveWayEvery.
 	minBulkBatch = 32 << 10
 	giveWayEvery = 30 * time.Microsecond
+	// maxStaged is how much is read before the Reads that were woken run. It stays in the cache.
+	maxStaged = 64 << 10
 	// In a yield of less than noYield nobody else has run. One that takes longer than slowYield is
 	// not repeated before busyFactor times as long has passed.
 	noYield    = time.Microsecond
@@ -156,6 +160,22 @@ func (l *latency) beforeRead(st *streamTraffic) {
 	if l != nil && l.woken == st {
 		l.woken = nil
 		l.gosched()
+	}
+}
+
+// afterStaged is called by the reader of a transport that is not inline, when it has handled the n bytes that it read last.
+// The Reads that were woken run after each maxStaged bytes, for the same reason.
+func (l *latency) afterStaged(n int) {
+	if l == nil {
+		return
+	}
+	l.staged += n
+	if l.staged >= maxStaged {
+		l.staged = 0
+		if l.woken != nil {
+			l.woken = nil
+			l.gosched()
+		}
 	}
 }
 

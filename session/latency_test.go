@@ -224,6 +224,30 @@ func TestWokenReadRunsBeforeMoreIsRead(t *testing.T) {
 	})
 }
 
+// On a transport that is no socket, a Read that was woken runs after each 64 KiB.
+func TestWokenReadRunsAfterEach64KiB(t *testing.T) {
+	rigged(t, func(r *latencyRig) {
+		st := new(streamTraffic)
+		for i, tt := range []struct {
+			woken   bool
+			n, want int
+		}{
+			{true, maxStaged - 1, 0},
+			{false, 1, 1},
+			{false, maxStaged, 0}, // it has run
+			{true, 0, 0},
+			{false, maxStaged, 1},
+		} {
+			if tt.woken {
+				r.onFilled(st)
+			}
+			if got := r.yielded(func() { r.afterStaged(tt.n) }); got != tt.want {
+				t.Errorf("%d: %d yields, want %d", i, got, tt.want)
+			}
+		}
+	})
+}
+
 // All methods of a nil latency can be called.
 func TestNilLatencyDoesNothing(t *testing.T) {
 	var l *latency
@@ -231,6 +255,7 @@ func TestNilLatencyDoesNothing(t *testing.T) {
 	l.use(new(fakeTransport))
 	l.onFrame(st, 64)
 	l.onFilled(st)
+	l.afterStaged(1 << 20)
 	l.onSent(st)
 	l.beforeRead(st)
 	l.beforeWait()

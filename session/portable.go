@@ -41,7 +41,7 @@ func newPortable(conn io.ReadWriteCloser, r *reader) *portable {
 
 func (t *portable) read() (wait, error) {
 	r := t.r
-	for {
+	for n := 0; ; {
 		why, err := r.parse()
 		switch {
 		case err != nil:
@@ -55,12 +55,10 @@ func (t *portable) read() (wait, error) {
 			r.wakeFilling()
 			return why, nil
 		}
-		direct, p := r.targets(false)
-		if direct != nil {
-			p = direct
-		}
+		_, p := r.targets(false)
 		r.wakeFilling() // conn.Read may wait, and a Read that has got data must not wait with it
-		n, err := t.conn.Read(p)
+		r.s.latency.afterStaged(n)
+		n, err = t.conn.Read(p)
 		if n < 0 || n > len(p) {
 			return waitNothing, fmt.Errorf("session: the transport's Read returned %d for %d bytes", n, len(p))
 		}
