@@ -53,8 +53,8 @@ func (i idleStreams) count(e *end) int {
 	return i.streams
 }
 
-// idleSessions is what each of that many sessions costs, without its connection: before any stream, once a stream has
-// been opened, used and closed on it, and, if idle is not 0, in CPU time over that time, at the accepting end.
+// idleSessions is what each of that many sessions costs, without its connection: before any stream, and once a stream has
+// been opened, used and closed on it. If idle is not 0, then after that time, and in CPU time over it, at the accepting end.
 type idleSessions struct {
 	sessions int
 	idle     time.Duration
@@ -106,6 +106,9 @@ func (i idleSessions) dial(e *end) figures {
 		check(s.Close())
 	}
 	e.meet()
+	if i.idle > 0 {
+		e.meet() // after that time
+	}
 	bytes := each(memory() - before)
 	count := each(float64(runtime.NumGoroutine() - goroutines))
 	var theirs figures
@@ -149,13 +152,14 @@ func (i idleSessions) accept(e *end) figures {
 		_ = s.Close()
 	}
 	e.meet()
-	f["bytes"] = each(memory() - before)
-	f["goroutines"] = each(float64(runtime.NumGoroutine() - goroutines))
 	if idle := i.idleWindow(e); idle > 0 {
 		cpu := cpuTime()
 		time.Sleep(idle)
 		f["CPU us"] = each((cpuTime() - cpu).Seconds() * 1e6 / idle.Seconds())
+		e.meet()
 	}
+	f["bytes"] = each(memory() - before)
+	f["goroutines"] = each(float64(runtime.NumGoroutine() - goroutines))
 	e.tell(f)
 	runtime.KeepAlive(sessions)
 	return nil
