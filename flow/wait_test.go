@@ -12,7 +12,10 @@ import (
 	"github.com/smuxkit/smuxkit/flow"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// On js/wasm, the runtime has a goroutine of its own for events.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("runtime.handleEvent"))
+}
 
 // waiting starts a call of Wait and returns the channel of its result.
 func waiting(s *flow.Account, done <-chan struct{}) <-chan bool {

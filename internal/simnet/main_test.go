@@ -11,7 +11,10 @@ import (
 	"github.com/smuxkit/smuxkit/internal/simnet"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// On js/wasm, the runtime has a goroutine of its own for events.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("runtime.handleEvent"))
+}
 
 const ms = time.Millisecond
 

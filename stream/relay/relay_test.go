@@ -24,7 +24,10 @@ import (
 	"github.com/smuxkit/smuxkit/stream/relay"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// On js/wasm, the runtime has a goroutine of its own for events.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("runtime.handleEvent"))
+}
 
 // A kind is a kind of conn to join. pair returns the end for Join and the end that the test uses.
 type kind struct {
