@@ -17,7 +17,10 @@ import (
 	"github.com/smuxkit/smuxkit/stream"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// On js/wasm, the runtime has a goroutine of its own for events.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("runtime.handleEvent"))
+}
 
 // eachVersion runs test in a bubble for both versions.
 func eachVersion(t *testing.T, test func(t *testing.T, version int)) {
