@@ -70,7 +70,7 @@ func dialTCP(addr string) func(ctx context.Context) (io.ReadWriteCloser, error) 
 // without an error, and answers the request that is in flight.
 func TestGuideHTTP(t *testing.T) {
 	testutil.LeakCheck(t)
-	tcp := listenLocally(t)
+	tcp := listen(t)
 	ctx, stop := context.WithCancel(t.Context())
 	arrived, release := make(chan struct{}), make(chan struct{})
 	stopped := testutil.BackgroundErr(func() error {
@@ -114,17 +114,6 @@ func wantGreeting(t *testing.T, client *http.Client) {
 	}
 }
 
-// listenLocally listens on a port of this machine until the test ends.
-func listenLocally(t *testing.T) net.Listener {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	return l
-}
-
 func get(client *http.Client, url string) (string, error) {
 	resp, err := client.Get(url)
 	if err != nil {
@@ -145,7 +134,7 @@ func h2c() *http.Protocols {
 // With HTTP/2, requests share a stream. http.Transport may dial another when many begin at once.
 func TestHTTP2RequestsShareAStream(t *testing.T) {
 	testutil.LeakCheck(t)
-	tcp := listenLocally(t)
+	tcp := listen(t)
 	l := &session.Listener{Listener: tcp}
 	server := &http.Server{Handler: greet, Protocols: h2c()}
 	served := testutil.BackgroundErr(func() error { return server.Serve(l) })
@@ -223,7 +212,7 @@ func proxyHTTP(d *session.Dialer) *httputil.ReverseProxy {
 // The reverse proxy of docs/http.md makes requests over the session.
 func TestGuideHTTPProxy(t *testing.T) {
 	testutil.LeakCheck(t)
-	tcp, public := listenLocally(t), listenLocally(t)
+	tcp, public := listen(t), listen(t)
 	l := &session.Listener{Listener: tcp}
 	behind := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, r.Host, " ", r.Header.Get("X-Forwarded-For") != "")

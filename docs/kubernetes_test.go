@@ -234,7 +234,7 @@ func TestTCPProbeIsReportedOverTLSAlone(t *testing.T) {
 	for _, overTLS := range []bool{false, true} {
 		t.Run(fmt.Sprint("TLS=", overTLS), func(t *testing.T) {
 			testutil.LeakCheck(t)
-			tcp := listenLocally(t)
+			tcp := listen(t)
 			transports, want := net.Listener(tcp), 0
 			if overTLS {
 				transports, want = tls.NewListener(tcp, &tls.Config{Certificates: server.TLS.Certificates}), 1

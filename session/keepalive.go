@@ -81,7 +81,8 @@ const (
 	keepaliveStopped                 // the policy is not asked any more
 )
 
-// ask asks the policy and does what it says. If the policy gives the peer up, ask may ask twice, see recheck. It runs once at the start, and then each time the timer fires.
+// ask asks the policy and does what it says. If the policy gives the peer up, ask may ask twice, see recheck. It runs once
+// at the start, and then each time the timer fires.
 //
 // The application may have implemented the policy. So ask holds no lock while it calls Next, which may call the
 // session, and may panic.
