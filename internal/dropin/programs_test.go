@@ -49,8 +49,9 @@ var published = map[string]string{
 	"github.com/smuxkit/smuxkit/session/smux": "session/smux",
 }
 
-// A program that imports the original needs one line in its go.mod to use session/smux, once the modules are published: no
-// module has a replace line that matters to others. The modules come from a proxy in a folder.
+// A program that imports the original needs one line in its go.mod and go mod tidy to use session/smux, once the modules are
+// published: no module has a replace line that matters to others, and no test of session/smux imports it by its own path. The
+// modules come from a proxy in a folder.
 func TestPublishedModuleNeedsOnlyTheReplaceLine(t *testing.T) {
 	const version = "v0.1.0"
 	root, err := filepath.Abs("../..")
@@ -79,6 +80,9 @@ func TestPublishedModuleNeedsOnlyTheReplaceLine(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(program, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if out, err := run(program, env, "mod", "tidy"); err != nil {
+		t.Errorf("go mod tidy: %v\n%s", err, out)
 	}
 	out, err := run(program, env, "run", ".")
 	if err != nil || !strings.Contains(out, "hello") || !strings.Contains(out, "github.com/smuxkit/smuxkit/session/smux "+version) {

@@ -102,6 +102,22 @@ func ExampleNewT() {
 		"b/main.go":         "package main\ntype T int\n",
 		"internal/c/c.go":   "package c\ntype T int\n",
 		"b/testdata/d/d.go": "package d\ntype T int\n",
+		"inside/inside.go":  "package inside\ntype T struct{}\nfunc NewT() *T { return nil }\n",
+		"inside/inside_test.go": `package inside
+import "fmt"
+// The comment.
+func ExampleT() {
+	fmt.Println(T{})
+	// Output:
+	// {}
+}
+// The comment.
+func ExampleNewT() {
+	helper(NewT())
+	// Output:
+}
+func helper(*T) {}
+`,
 	} {
 		fsys[name] = &fstest.MapFile{Data: []byte(text)}
 	}
@@ -128,6 +144,7 @@ func ExampleNewT() {
 		"a.Own: it has an Example of its own, so it needs no line in the list",
 		"a.T: no Example sets the field B",
 		"a.Unexplained: the list does not say why it needs no Example of its own",
+		"inside/inside_test.go:10:20: ExampleNewT uses something that its file does not have",
 		"a.NoType: no such type",
 		"b.T: no such type",
 	}

@@ -1,4 +1,7 @@
-package smux_test
+// These Examples are in the package itself. Its tests must not import it by its path: go mod tidy of a program that has
+// this module in place of github.com/xtaci/smux would want the same module under that path, too, and fail.
+
+package smux
 
 import (
 	"errors"
@@ -7,34 +10,30 @@ import (
 	"log"
 	"net"
 	"time"
-
-	"github.com/smuxkit/smuxkit/session/smux"
 )
 
-// echo serves one connection: it sends back what it gets on each stream.
-func echo(conn net.Conn) {
-	s, err := smux.Server(conn, nil)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer s.Close()
-	for {
-		st, err := s.AcceptStream()
-		if err != nil {
-			return // io.EOF if the client has closed the connection
-		}
-		go func() {
-			defer st.Close()
-			io.Copy(st, st)
-		}()
-	}
-}
-
-// A program that was written for xtaci/smux changes its import path, and nothing else.
+// A program that was written for xtaci/smux changes its import path or its go.mod, and nothing else: it has smux.Client
+// where this Example, which is in the package itself, has Client.
 func Example() {
 	ours, theirs := net.Pipe() // usually a TCP connection
-	go echo(theirs)
-	s, err := smux.Client(ours, nil)
+	go func() {
+		s, err := Server(theirs, nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer s.Close()
+		for {
+			st, err := s.AcceptStream()
+			if err != nil {
+				return // io.EOF if the client has closed the connection
+			}
+			go func() {
+				defer st.Close()
+				io.Copy(st, st)
+			}()
+		}
+	}()
+	s, err := Client(ours, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -56,14 +55,14 @@ func Example() {
 
 // Version 2 has flow control for each stream. Both ends must have the same version.
 func ExampleConfig() {
-	config := smux.DefaultConfig()
+	config := DefaultConfig()
 	config.Version = 2
 	config.KeepAliveTimeout = time.Minute
 	config.MaxStreamBuffer = 1 << 20 // for a path of 80 Mbit/s and 100 ms
-	fmt.Println(smux.VerifyConfig(config))
+	fmt.Println(VerifyConfig(config))
 
 	config.MaxReceiveBuffer = 1 << 10
-	fmt.Println(smux.VerifyConfig(config))
+	fmt.Println(VerifyConfig(config))
 	// Output:
 	// <nil>
 	// smux: MaxStreamBuffer must be from 1 to MaxReceiveBuffer
@@ -72,8 +71,12 @@ func ExampleConfig() {
 // CloseChan tells that a session has ended, for whatever reason. Unwrap leads to what the original does not have.
 func ExampleSession() {
 	ours, theirs := net.Pipe()
-	go echo(theirs)
-	s, err := smux.Client(ours, nil)
+	server, err := Server(theirs, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	s, err := Client(ours, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -92,8 +95,18 @@ func ExampleSession() {
 // Errors are those of the original, and can be compared with ==.
 func ExampleStream() {
 	ours, theirs := net.Pipe()
-	go echo(theirs)
-	s, err := smux.Client(ours, nil)
+	server, err := Server(theirs, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	go func() {
+		if st, err := server.AcceptStream(); err == nil {
+			io.Copy(st, st)
+			st.Close()
+		}
+	}()
+	s, err := Client(ours, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -104,7 +117,7 @@ func ExampleStream() {
 	}
 	st.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 	_, err = st.Read(make([]byte, 1))
-	fmt.Println(err == smux.ErrTimeout)
+	fmt.Println(err == ErrTimeout)
 
 	st.SetReadDeadline(time.Time{}) // none
 	st.CloseWrite()
@@ -119,7 +132,7 @@ func ExampleStream() {
 
 // An Allocator keeps buffers for use again.
 func ExampleAllocator() {
-	a := smux.NewAllocator()
+	a := NewAllocator()
 	b := a.Get(1000)
 	fmt.Println(len(*b), cap(*b))
 	fmt.Println(a.Put(b))
