@@ -1,8 +1,14 @@
 // Smuxdump shows the frames of the smux protocol as tcpdump shows packets: from a capture, or of the connections that
 // pass through it.
 //
-//	go run github.com/smuxkit/smuxkit/wire/smuxdump@latest capture.pcap
-//	go run github.com/smuxkit/smuxkit/wire/smuxdump@latest -listen :9000 -to host:8000
+//	smuxdump capture.pcap
+//	smuxdump -listen :9000 -to host:8000
+//
+// In a clone, this installs it, in the folder wire/smuxdump:
+//
+//	GOWORK=$PWD/../../.ci/go.work go install .
+//
+// Once there is a release, go install github.com/smuxkit/smuxkit/wire/smuxdump@latest does.
 //
 // smuxdump -help explains the flags and the output.
 package main
