@@ -36,7 +36,7 @@ bench-quick: ## one short round in two minutes; prints only
 bench-dropin: ## the benchmarks of xtaci/smux, for it and for session/smux
 	@cd internal/dropin && go run .
 help:
-	@sed -n 's/^\([a-z-]*\): ## /  make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):[a-z -]* ## /  make \1	/p' Makefile
 
 MINUTES ?= 1
 TIMES ?= 20

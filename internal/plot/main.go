@@ -12,6 +12,7 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"testing"
 	"testing/synctest"
@@ -36,6 +37,7 @@ func plot(t *testing.T) {
 		if err := os.WriteFile(rateFile, figure(t).svg(), 0o644); err != nil {
 			t.Fatal(err)
 		}
+		fmt.Println("drawn:", rateFile)
 	}
 	if *only == "" || *only == "comparison" {
 		page, err := os.ReadFile(performance)
@@ -49,6 +51,7 @@ func plot(t *testing.T) {
 		if err := os.WriteFile(comparisonFile, c.svg(), 0o644); err != nil {
 			t.Fatal(err)
 		}
+		fmt.Println("drawn:", comparisonFile)
 	}
 }
 
