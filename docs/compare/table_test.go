@@ -48,7 +48,7 @@ var table = []row{
 	{"Streams a peer may have open", [5]string{"65,536, can be set", "no bound", "no bound", "1,000, can be set", "no bound"}, nil, false},
 	{"Order of sending", [5]string{"fair by bytes, weights, replaceable", "a frame of each stream in turn", "first come", "first come", "first come"}, nil, false},
 	{"Rate limits", [5]string{"of a session and of a stream", "no", "no", "no", "no"}, nil, false},
-	{"Keep-alive by default", [5]string{"every 10 s, gives up after 30 s; replaceable", "every 10 s, gives up after 30 s", "ping every 30 s", "ping every 30 s", "no; a wrapper has it"}, nil, false},
+	{"Keep-alive by default", [5]string{"every 10 s, gives up after 30 s; replaceable", "every 10 s, gives up after 30 to 60 s", "ping every 30 s", "ping every 30 s", "no; a wrapper has it"}, nil, false},
 	{"Measures the round trip", [5]string{"`Ping`, between two smuxkits", "no", "`Ping`", "`Ping`, `RTT`", "a wrapper does"}, nil, false},
 	{"A program can reset a stream", [5]string{"no, the protocol has none", "no, the protocol has none", "no; a time-out after Close does", "`Reset`, `ResetWithError`", "no; data after Close does"}, nil, chosen},
 	{"Go-away", [5]string{"between two smuxkits", "no, the protocol has none", "yes", "yes", "yes"}, nil, false},
