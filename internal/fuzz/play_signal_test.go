@@ -60,8 +60,11 @@ func (p *play) peerSignals(what string) {
 	}
 	p.send(wire.Header{Command: wire.FIN, StreamID: p.signalID(id, mine)}, nil)
 	for i, signal := range []string{"drain", "ping"} {
-		if what == signal && !p.model.closed {
-			g.came[i]++
+		if what != signal || p.model.closed && signal != "ping" {
+			continue
+		}
+		g.came[i]++
+		if !p.model.closed { // a session that closes answers pings only while it sends its data
 			g.echoDue[i] = true
 		}
 	}
