@@ -1,9 +1,10 @@
 // Package stream implements the streams of a smux session. A [Stream] is a complete net.Conn with half-close,
 // io.WriterTo and io.ReaderFrom.
 //
-// Only Read, Write, WriteTo, ReadFrom and Flush block. They return when they have done their work, and when the session
-// ends. The first four also return at their deadline and when the Stream is closed, and Flush when its context ends. An
-// idle Stream holds no buffers.
+// Only Read, Write, WriteTo, ReadFrom and Flush block; with WriteThrough of [Shared], CloseWrite and Close do, too. They
+// return when they have done their work, and when the session ends. The first four also return at their deadline and when
+// the Stream is closed, Flush when its context ends, and CloseWrite and Close after Linger of [Shared]. An idle Stream holds
+// no buffers.
 //
 // # The life of a stream
 //
