@@ -28,7 +28,7 @@ type panel struct {
 // compared are the panels, by the names that the table has.
 var compared = []panel{
 	{what: "one stream over 1 Gbit/s and 100 ms, TCP", row: "link-256m", title: "One stream over 1 Gbit/s, 100 ms", more: true},
-	{what: "calls (open, echo, close), 64 at once", row: "calls-64", title: "Calls: open, echo, close", more: true},
+	{what: "calls (open, echo, close), 64 at once", row: "calls-64", title: "Calls, 64 at once", more: true},
 	{what: "64 streams, 16 KiB writes", row: "bulk-64", title: "64 streams within a machine", more: true},
 	{what: "the same beside 8 bulk streams, median", row: "beside-two", title: "Round trip beside bulk data, median"},
 	{what: "memory of an idle session", row: "idle-sessions", title: "Memory of an idle session, one end"},
