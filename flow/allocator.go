@@ -3,8 +3,8 @@ package flow
 import "time"
 
 // An Allocator decides how large the receive windows of streams may be. [*Account] is one;
-// [MaxWindow] is the simplest. An Allocator may also implement [PressureReporter] and
-// [WindowCapper].
+// [MaxWindow] is the simplest. An Allocator may also implement [PressureReporter],
+// [WindowCapper] and [PathReporter].
 //
 // A [ReceiveWindow] calls its Allocator only from Open, Update, Reclaim and Finish. So the
 // methods may run with the lock of a stream held: they must not block. They must be safe
@@ -36,6 +36,17 @@ type WindowCapper interface {
 	// below 16 KiB, and not below what the application reads in two round trips.
 	// Streams with a round trip of a millisecond or more ignore the limit, and so do those that have not measured theirs.
 	WindowCap(now time.Duration) int
+}
+
+// A PathReporter is an [Allocator] that knows the round-trip time of the transport, as the
+// kernel does for a TCP socket. Without it, a window does not know the round trip before the
+// peer has had to wait for an update.
+type PathReporter interface {
+	// PathRTT returns the round-trip time of the transport without queues, or 0 if it
+	// is unknown. [ReceiveWindow.Update] calls it once for each stream, for the first
+	// update that is due because of data that was read. A time below 10 ms changes
+	// nothing.
+	PathRTT() time.Duration
 }
 
 var _ PressureReporter = (*Account)(nil)

@@ -69,6 +69,10 @@
 //   - If the round trip is 10 ms or more, the window also doubles when the application reads half
 //     of it in a round trip: TCP sends two to three times as much in the next one when a
 //     connection begins.
+//   - If the round trip is 10 ms or more, and the Allocator knows that of the transport
+//     ([PathReporter]), the window grows to four times what the application reads in a round
+//     trip, as soon as that is three eighths of the window. So it does not have to hold the
+//     sender up first.
 //   - If the reader lags behind, it does not read up to L0 in time. If the sender has
 //     little to send, it is not blocked at L0. In both cases the window does not grow.
 //   - If the reader did other work for an eighth of the round trip (at least 1.25 ms) while
@@ -82,9 +86,9 @@
 // 512 KiB is a trial, which is undone unless the rate rises by a fifth. And no window is
 // larger than the bytes that 32 Gbit/s carry in a round trip, or 512 KiB if that is more.
 //
-// An update is due when the reader passes a multiple of a quarter of the window, or of half
-// of the window if the round trip is below 1 ms. So a window of 4/3 of the bytes that a
-// path holds fills the path.
+// An update is due when the reader passes a multiple of a quarter of the window, but of 512 KiB
+// at most, or of half of the window if the round trip is below 1 ms. So a window of 4/3 of the
+// bytes that a path holds fills the path, and one of 512 KiB more does if that is less.
 //
 // Within one machine a path holds next to no data. What a window allows waits in the
 // transport. If short messages share the transport with bulk data, an Allocator that is a

@@ -70,6 +70,26 @@ func ExamplePressureReporter() {
 	// true
 }
 
+// A farPath knows how long the round trip of its transport takes, for example from a ping.
+type farPath struct{ flow.MaxWindow }
+
+func (farPath) PathRTT() time.Duration { return 80 * time.Millisecond }
+
+// With a PathReporter, a window grows before the peer has to wait for it.
+func ExamplePathReporter() {
+	var w flow.ReceiveWindow
+	path := farPath{16 << 20}
+	for range 2 { // 200,000 bytes come within a moment, and are read at once
+		_ = w.AddReceived(100_000, time.Second, 0)
+		if w.AddRead(100_000, time.Second) {
+			w.Update(path, time.Second)
+		}
+	}
+	fmt.Println(w.Window())
+	// Output:
+	// 399999
+}
+
 // A quiet path has no bulk data while somebody types: its windows are small for a second after each message.
 type quietPath struct {
 	flow.MaxWindow

@@ -39,8 +39,12 @@ type tuner struct {
 	size sizer
 }
 
-func newTuner(o *offsets, now time.Duration) *tuner {
+func newTuner(o *offsets, alloc Allocator, now time.Duration) *tuner {
 	t := &tuner{path: roundTrip{waitChanged: now}}
+	t.size.spanRead, t.size.spanBegan = o.read, now
+	if p, ok := alloc.(PathReporter); ok {
+		t.path.transport = since(0, p.PathRTT())
+	}
 	if o.limit != o.edge {
 		t.path.state = withdrawn // an earlier update lowered the limit
 	}
@@ -102,15 +106,20 @@ func (w *ReceiveWindow) UpdateDue() bool {
 	return w.offsets.updateDue(w.step())
 }
 
+// maxStep bounds the distance between two updates, so that a path may hold nearly all of a large window: 256 MiB over
+// 1 Gbit/s and 100 ms, which the largest window just fills, had 0.94 of the rate with quarters (row link-256m of
+// internal/bench), and 1.02 with this.
+const maxStep = 512 << 10
+
 // step returns the distance in bytes between two updates: a quarter of the window, so that
-// a path that holds three quarters of it never runs dry. With a very short round trip it
-// is half of the window.
+// a path that holds three quarters of it never runs dry, but at most maxStep. With a very
+// short round trip it is half of the window.
 func (w *ReceiveWindow) step() uint32 {
 	size := w.offsets.window.value()
 	if rtt := w.rtt(); rtt != 0 && rtt < shortRTT {
 		return size / 2
 	}
-	return size / 4
+	return min(size/4, maxStep)
 }
 
 // Received returns how many bytes have arrived, modulo 2^32.
@@ -149,7 +158,7 @@ func (w *ReceiveWindow) Update(alloc Allocator, now time.Duration) (consumed, wi
 	}
 	w.Open(alloc)
 	if w.tuner == nil && (!w.lowered || o.exhausted()) {
-		w.tuner = newTuner(o, now)
+		w.tuner = newTuner(o, alloc, now)
 	}
 	if w.tuner != nil {
 		w.tune(alloc, now)
@@ -169,6 +178,9 @@ func (w *ReceiveWindow) tune(alloc Allocator, now time.Duration) {
 	size := o.size()
 	if o.exhausted() {
 		z.requestGrowth(growFourfold, rtt, size)
+	}
+	if rtt == 0 {
+		rtt = w.tuner.path.farRTT()
 	}
 	if want := z.nextSize(size, rtt, alloc, now); want != size {
 		got := resize(alloc, w.committed(), want)
@@ -288,6 +300,9 @@ func (t *tuner) onRead(o *offsets, n int, now time.Duration) {
 		return
 	}
 	t.size.readerDrained = true
+	if far := t.path.farRTT(); far != 0 {
+		t.size.measureRound(o.read, far, o.size(), now)
+	}
 	if n > 0 {
 		t.path.waitChanged = now
 	}

@@ -22,6 +22,7 @@ type roundTrip struct {
 	headroom    uint32        // limit - read when it was sent: bytes that the peer could send without it
 	pause       micros        // the longest pause that the timed update does not explain
 	minRTT      micros        // the round trip; 0 if it is not known
+	transport   micros        // the transport's own round trip, from a PathReporter; 0 if it is not known
 	slow        uint8         // exact samples in a row far above minRTT
 	state       timing
 }
@@ -56,6 +57,17 @@ type sample struct {
 }
 
 func (r *roundTrip) timing() bool { return r.state == timingUpdate || r.state == timingWhileDrained }
+
+// farRTT returns the round trip of the transport if the path is a far one, and 0 otherwise. If
+// the stream's own is more than twice as long, something behind the transport relays the
+// stream, and the transport does not know the whole path.
+func (r *roundTrip) farRTT() micros {
+	near := r.transport < nearRTT || r.minRTT != 0 && r.minRTT < nearRTT
+	if near || r.minRTT > 2*r.transport {
+		return 0
+	}
+	return r.transport
+}
 
 // onUpdate is called when an update is sent that moves the limit to next.
 func (r *roundTrip) onUpdate(o *offsets, next uint32, now time.Duration) {

@@ -14,11 +14,13 @@ type sizer struct {
 	unreadSinceArrival bool // bytes arrived while it waited, and nothing has been read since
 	readerWasAway      bool // the last such time was long
 
+	// The span that is being measured: a chunk of samples on a near path, a round trip on a far one.
+	spanRead  uint32        // bytes of the stream read when it began
+	spanBegan time.Duration // when it began
+
 	// The trial of a larger window on a near path.
-	trial     trial
-	chunkRead uint32        // bytes of the stream read when the chunk of samples began
-	chunkTime time.Duration // when it began
-	best      uint32        // the best rate of a chunk, in 1/1024 bytes a microsecond
+	trial trial
+	best  uint32 // the best rate of a chunk, in 1/1024 bytes a microsecond
 }
 
 // growth is the growth that a window needs.
@@ -27,6 +29,7 @@ type growth uint8
 const (
 	noGrowth growth = iota
 	growTwice
+	growToRound // to four times what is read in a round trip
 	growFourfold
 )
 
@@ -140,7 +143,10 @@ func (z *sizer) requestGrowth(by growth, rtt micros, size int) {
 // grownSize returns the size to which a window of this size grows.
 func (z *sizer) grownSize(by growth, rtt micros, size int) int {
 	want := 2 * size
-	if by == growFourfold {
+	switch {
+	case by == growToRound:
+		return odd(min(4*int(z.need), maxWindow))
+	case by == growFourfold:
 		want = max(4*size, maxUntested)
 	}
 	if z.samples < 2 && rtt > maxFirstFill {
@@ -181,10 +187,10 @@ func (z *sizer) countSample(read uint32, rtt micros, now time.Duration) {
 	}
 	switch n := z.samples; {
 	case n == staleSamples:
-		z.chunkTime, z.chunkRead = now, read
+		z.spanBegan, z.spanRead = now, read
 	case n > staleSamples && (n-staleSamples)%chunkSamples == 0:
-		rate := uint32(uint64(read-z.chunkRead) << 10 / uint64(max(1, since(z.chunkTime, now))))
-		z.chunkTime, z.chunkRead = now, read
+		rate := uint32(uint64(read-z.spanRead) << 10 / uint64(max(1, since(z.spanBegan, now))))
+		z.spanBegan, z.spanRead = now, read
 		z.judgeChunk(rate)
 	case n == retrySamples:
 		if z.trial == trialRefused {
@@ -210,8 +216,8 @@ func (z *sizer) judgeChunk(rate uint32) {
 // measureNeed is called for each sample, exact or not. read is the offset that the
 // application has read to, and n is how many bytes it has read in the time took.
 func (z *sizer) measureNeed(read, n uint32, took, rtt micros, size int, now time.Duration) {
-	if read-z.chunkRead >= maxChunk {
-		z.chunkTime, z.chunkRead = now, read
+	if read-z.spanRead >= maxChunk {
+		z.spanBegan, z.spanRead = now, read
 	}
 	if rtt == 0 {
 		return
@@ -224,6 +230,21 @@ func (z *sizer) measureNeed(read, n uint32, took, rtt micros, size int, now time
 		need = max(need, z.need/2)
 	}
 	z.need = max(1, need)
+}
+
+// measureRound is called on a far path whose round trip the transport knows, when the
+// application has read all that has arrived, up to the offset read. What it reads within a
+// round trip is what the sender had on its way. When a connection begins, TCP has up to three
+// times as much on its way in the next round trip.
+func (z *sizer) measureRound(read uint32, rtt micros, size int, now time.Duration) {
+	if since(z.spanBegan, now) > rtt {
+		z.spanRead, z.spanBegan = read, now
+		return
+	}
+	if n := read - z.spanRead; int(n) >= size/8*3 {
+		z.need = max(z.need, min(n, maxWindow/4))
+		z.requestGrowth(growToRound, rtt, size)
+	}
 }
 
 // nextSize returns the size that a window of this size should have from the next update

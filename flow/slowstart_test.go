@@ -70,9 +70,9 @@ func (l *slowStart) pump() {
 }
 
 // startTransfer returns how long a transfer of size bytes takes from the start of the connection on.
-func startTransfer(t *testing.T, rate float64, rtt time.Duration, size int) (time.Duration, *transfer) {
+func startTransfer(t *testing.T, alloc flow.Allocator, rate float64, rtt time.Duration, size int) (time.Duration, *transfer) {
 	sim := &simulation{}
-	x := newTransfer(t, sim, rate, rtt, flow.NewAccount(32<<20))
+	x := newTransfer(t, sim, rate, rtt, alloc)
 	x.slow = newSlowStart(sim, rate, rtt)
 	x.write(size)
 	sim.run(time.Hour)
@@ -98,7 +98,16 @@ func startWithoutWindows(rate float64, rtt time.Duration, size int) (took time.D
 	return took
 }
 
-// The windows hold up the start of a connection only little: TCP's own slow start takes most of the time.
+// A knownPath is an Allocator that knows the round trip of the transport.
+type knownPath struct {
+	*flow.Account
+	rtt time.Duration
+}
+
+func (p knownPath) PathRTT() time.Duration { return p.rtt }
+
+// The windows hold up the start of a connection only little: TCP's own slow start takes most of the time. If the transport
+// knows its round trip, they do not hold it up at all, and end at four times what the path holds at most.
 func TestReceiveWindowGrowsAsFastAsTCP(t *testing.T) {
 	for _, tt := range []struct {
 		rate float64
@@ -113,13 +122,37 @@ func TestReceiveWindowGrowsAsFastAsTCP(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%gMbit,%v,%dMiB", tt.rate/simnet.Mbit, tt.rtt, tt.size>>20), func(t *testing.T) {
 			without := startWithoutWindows(tt.rate, tt.rtt, tt.size)
-			with, x := startTransfer(t, tt.rate, tt.rtt, tt.size)
-			got := without.Seconds() / with.Seconds()
-			t.Logf("%v, %v without windows: %.3f; window %d, rtt %v", with, without, got, x.maxWindow, x.in.RTT())
-			if got < tt.want {
-				t.Errorf("%.3f of the rate without windows, want %.2f", got, tt.want)
+			for _, known := range []bool{false, true} {
+				want, alloc := tt.want, flow.Allocator(flow.NewAccount(32<<20))
+				if known {
+					want, alloc = 0.96, knownPath{flow.NewAccount(32 << 20), tt.rtt}
+				}
+				with, x := startTransfer(t, alloc, tt.rate, tt.rtt, tt.size)
+				got := without.Seconds() / with.Seconds()
+				t.Logf("known %v: %v, %v without windows: %.3f; window %d, rtt %v", known, with, without, got, x.maxWindow, x.in.RTT())
+				if got < want {
+					t.Errorf("known %v: %.3f of the rate without windows, want %.2f", known, got, want)
+				}
+				if most := 4 * int(tt.rate*tt.rtt.Seconds()); known && x.maxWindow > most+most/64 {
+					t.Errorf("a window of %d bytes where four times what the path holds is %d", x.maxWindow, most)
+				}
 			}
 		})
+	}
+}
+
+// If something behind the transport relays the stream, its window grows as if the transport knew nothing.
+func TestReceiveWindowOutgrowsTheTransportsRoundTrip(t *testing.T) {
+	for _, transport := range []time.Duration{time.Millisecond, 12 * time.Millisecond, 40 * time.Millisecond} {
+		const rate, rtt, size = simnet.Gbit, 100 * time.Millisecond, 64 << 20
+		unknown, _ := startTransfer(t, flow.NewAccount(32<<20), rate, rtt, size)
+		known, x := startTransfer(t, knownPath{flow.NewAccount(32 << 20), transport}, rate, rtt, size)
+		if known > unknown+unknown/20 {
+			t.Errorf("the transport's round trip is %v: %v, and %v if it is unknown", transport, known, unknown)
+		}
+		if got := x.in.RTT(); got < rtt || got > rtt+rtt/8 {
+			t.Errorf("the transport's round trip is %v: the stream's is %v, want %v", transport, got, rtt)
+		}
 	}
 }
 

@@ -4,8 +4,6 @@ import (
 	"runtime"
 	"sync/atomic"
 	"time"
-
-	"github.com/smuxkit/smuxkit/flow"
 )
 
 // # What this file is for
@@ -101,7 +99,7 @@ const (
 var inlineAfter = 15 * time.Microsecond // a variable for tests
 
 // newLatency returns nil if all of it is left out.
-func newLatency(clock *activityClock, budget *flow.Account, oneHost bool) *latency {
+func newLatency(clock *activityClock, windows pathWindows, oneHost bool) *latency {
 	if !withLatency {
 		return nil
 	}
@@ -112,7 +110,7 @@ func newLatency(clock *activityClock, budget *flow.Account, oneHost bool) *laten
 		inlineAfter: inlineAfter,
 		traffic:     newTrafficClassifier(),
 	}
-	l.windows.Account = budget
+	l.windows.pathWindows = windows
 	return l
 }
 

@@ -3,14 +3,12 @@ package session
 import (
 	"sync/atomic"
 	"time"
-
-	"github.com/smuxkit/smuxkit/flow"
 )
 
 // cappedWindows is the flow.Allocator of a session that lowers the windows of bulk data while short messages
 // share the transport with it.
 type cappedWindows struct {
-	*flow.Account
+	pathWindows
 	limit atomic.Int64 // bytes
 	until atomic.Int64 // nanoseconds of the session's clock
 }

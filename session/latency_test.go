@@ -37,7 +37,7 @@ func rigged(t *testing.T, f func(r *latencyRig)) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := &activityClock{begin: time.Now()}
 		r := &latencyRig{conn: new(fakeTransport), others: 2 * time.Microsecond}
-		r.latency = newLatency(clock, flow.NewAccount(1<<20), true)
+		r.latency = newLatency(clock, pathWindows{Account: flow.NewAccount(1 << 20)}, true)
 		r.use(r.conn)
 		r.gosched = func() {
 			r.yields++

@@ -22,6 +22,7 @@ type portable struct {
 // A tcpBelow is the TCP socket below a conn, as a *tls.Conn has one.
 type tcpBelow interface {
 	unacknowledged() (n int, known bool)
+	pathRTT() time.Duration
 	awaitDelivery(done <-chan struct{}, timeout <-chan time.Time) bool
 	// gather makes the kernel send nothing but full segments, until it is called with false. Then the kernel sends the
 	// rest at once.
@@ -118,6 +119,13 @@ func (t *portable) unacknowledged() (n int, known bool) {
 		return 0, false
 	}
 	return t.below.unacknowledged()
+}
+
+func (t *portable) pathRTT() time.Duration {
+	if t.below == nil {
+		return 0
+	}
+	return t.below.pathRTT()
 }
 
 // awaitDelivery calls CloseWrite, if conn has it, and waits until the peer has closed the connection as well. The

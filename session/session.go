@@ -204,9 +204,11 @@ func newSession(conn io.ReadWriteCloser, config *Config, client bool) *Session {
 		RemoteAddr:    remote,
 		MaxSendBuffer: config.MaxStreamSendBuffer,
 	}
-	s.latency = newLatency(&s.clock, s.budget, oneHost)
+	s.latency = newLatency(&s.clock, pathWindows{s.budget, s}, oneHost)
 	if s.latency != nil {
 		s.shared.Windows = &s.latency.windows
+	} else {
+		s.shared.Windows = &pathWindows{s.budget, s}
 	}
 	s.reclaim.s = s
 	s.keepalive = &keepaliveTimer{s: s, policy: config.KeepAlive}

@@ -39,6 +39,9 @@ type transport interface {
 	// unacknowledged returns how many of the bytes written the peer's host has not acknowledged. known says that
 	// the transport can tell.
 	unacknowledged() (n int, known bool)
+	// pathRTT returns the round trip to the peer's host without queues, or 0 if it is unknown. It waits for nothing and
+	// calls nothing of the user's.
+	pathRTT() time.Duration
 	// awaitDelivery waits until the peer's host has what was written, as far as the transport can tell. It
 	// reports false if done or timeout came first and data may be lost.
 	awaitDelivery(done <-chan struct{}, timeout <-chan time.Time) bool
