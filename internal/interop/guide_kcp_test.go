@@ -49,6 +49,7 @@ func serveKCP(ctx context.Context, socket net.PacketConn, handle func(net.Conn))
 	if err != nil {
 		return err
 	}
+	_ = transports.SetReadBuffer(4 << 20) // packets that find no room there are lost
 	l := &session.Listener{Listener: kcpListener{transports}, MaxSessions: 1000}
 	defer l.CloseNow()
 	go func() {
@@ -74,10 +75,11 @@ func dialKCP(address string) *session.Dialer {
 			if err != nil {
 				return nil, err
 			}
+			_ = conn.SetReadBuffer(4 << 20)
 			tuneKCP(conn)
 			return conn, nil
 		},
-		OnSession: func(ctx context.Context, s *session.Session) error {
+		OnSession: func(ctx context.Context, s *session.Session) error { // not toward xtaci/smux, which does not answer
 			_, err := s.Ping(ctx) // DialWithOptions succeeds although nobody is there
 			return err
 		},
