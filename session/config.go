@@ -81,7 +81,8 @@ type Config struct {
 	// bytes included, and the peer may read it in pieces of any size. MaxFrameSize must leave room for a header. By
 	// default it does, and full frames have the size at which they fill a Write. From 64 bytes to 2^30.
 	//
-	// On a socket MaxWriteSize limits what a system call gets; a full socket may take a part. With SendRate, a Write may
+	// On a socket MaxWriteSize limits what a system call gets; a full socket may take a part, and a Unix socket gets
+	// 32,768 bytes at most, which may end within a frame. With SendRate, a Write may
 	// exceed the rate's Burst by up to 1,200 bytes, because frames are not cut. By default a Write has up to 65,400 bytes, and
 	// may end within a frame if there is a SendRate.
 	MaxWriteSize int

@@ -55,6 +55,10 @@ const (
 	tcpNotsentLowat = 25
 	// maxNotsent is the value of that option: two batches. With less, one stream alone is slower.
 	maxNotsent = 128 << 10
+	// maxUnixWrite is how much a system call writes to a Unix socket at most. The kernel copies this to one block of
+	// eight pages. For a batch it would allocate five blocks, which takes longer than a second system call
+	// (docs/decisions.md, row unix-bulk of internal/bench).
+	maxUnixWrite = 32 << 10
 )
 
 // newTransport returns the transport for conn: a socket if conn is one, unless portable is set.
@@ -134,6 +138,14 @@ func socketBelow(conn io.ReadWriteCloser) tcpBelow {
 
 func (t *socket) inline() bool { return true }
 
+// maxWrite returns how many bytes a system call writes at most.
+func (t *socket) maxWrite() int {
+	if t.tcp {
+		return math.MaxInt
+	}
+	return maxUnixWrite
+}
+
 // A vector is one write to a socket.
 type vector struct {
 	t     *socket
@@ -169,7 +181,8 @@ func (v *vector) tryOnce(fd uintptr) bool {
 // tryAgain writes as much of p as the socket takes. It returns false if that is nothing, so that the RawConn waits.
 func (v *vector) tryAgain(fd uintptr) bool {
 	for {
-		r, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&v.p[0])), uintptr(len(v.p)), syscall.MSG_DONTWAIT, 0, 0)
+		n := min(len(v.p), v.t.maxWrite())
+		r, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&v.p[0])), uintptr(n), syscall.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
 			v.n = int(r)
@@ -188,22 +201,15 @@ func (v *vector) tryAgain(fd uintptr) bool {
 func (t *socket) write(b *wire.Batch) (n int, err error) {
 	v := vectors.Get().(*vector)
 	v.t = t
-	n, err = v.write(b.Parts())
+	n, err = v.write(b)
 	v.t = nil
 	vectors.Put(v)
 	return n, t.error("write", err)
 }
 
-func (v *vector) write(parts [][]byte) (n int, err error) {
-	for len(parts) > 0 {
-		want := 0
-		v.used = 0
-		for _, p := range parts[:min(len(parts), maxVectors)] {
-			v.iov[v.used].Base = &p[0]
-			v.iov[v.used].SetLen(len(p))
-			v.used++
-			want += len(p)
-		}
+func (v *vector) write(b *wire.Batch) (n int, err error) {
+	for n < b.Len() {
+		want := v.fill(b.Parts(), n)
 		v.n, v.errno = 0, 0 // in case the RawConn fails before it calls try
 		err = v.t.rc.Write(v.try)
 		clear(v.iov[:v.used])
@@ -214,9 +220,30 @@ func (v *vector) write(parts [][]byte) (n int, err error) {
 		if err != nil || v.n < want {
 			return n, err
 		}
-		parts = parts[v.used:]
 	}
 	return n, nil
+}
+
+// fill makes iov refer to the bytes of parts from offset on, or to as many of them as a system call writes. It returns how
+// many that are.
+func (v *vector) fill(parts [][]byte, offset int) (n int) {
+	v.used = 0
+	most := v.t.maxWrite()
+	for _, p := range parts {
+		if offset >= len(p) {
+			offset -= len(p)
+			continue
+		}
+		p, offset = p[offset:], 0
+		if p = p[:min(len(p), most-n)]; len(p) == 0 || v.used == maxVectors {
+			break
+		}
+		v.iov[v.used].Base = &p[0]
+		v.iov[v.used].SetLen(len(p))
+		v.used++
+		n += len(p)
+	}
+	return n
 }
 
 func (t *socket) writeSome(p []byte) (n int, err error) {
