@@ -55,6 +55,7 @@ type keepaliveTimer struct {
 
 	mu     sync.Mutex // guards the fields below
 	state  keepaliveState
+	usage  usage
 	hasty  uint8 // how many calls of Next in a row have called SetKeepAlive
 	policy keepalive.Policy
 	began  time.Duration // when policy was set
@@ -62,7 +63,7 @@ type keepaliveTimer struct {
 	asked  time.Duration // when the session last gathered what policy wants to know; 0: never
 	acked  time.Duration // when the transport's other end last acknowledged something; 0: unknown
 	timer  *time.Timer
-	used   uint64 // how many frames of streams had arrived when the reader's goroutine was last renewed
+	frames uint64 // how many frames of streams had arrived when becameQuiet was last called
 }
 
 // A keepaliveState says whether the policy is being asked:
@@ -99,7 +100,7 @@ func (t *keepaliveTimer) ask() {
 	if t.finish(activity.Now, action, wait) {
 		t.act(action)
 	}
-	t.renewReader(activity)
+	t.releaseQuiet()
 }
 
 // handleTimer is what the timer calls. It ends the session if Next does not return, because then nothing would find out

@@ -3,8 +3,11 @@
 package session_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"net"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"runtime"
@@ -17,9 +20,8 @@ import (
 	"github.com/smuxkit/smuxkit/wire"
 )
 
-// maxIdleSession is how much of the heap an idle session may take, in bytes. The stack of its goroutine comes on top,
-// with 4,096 bytes, or sometimes 2,048: row idle-sessions of internal/bench has the sum, and 7,000 bytes there are
-// this limit.
+// maxIdleSession is how much of the heap an idle session may take, in bytes, before it has given anything back. The stack of
+// its goroutine comes on top, with 4,096 bytes, and 2,048 once it has: row idle-10000 of internal/bench has the sum.
 const maxIdleSession = 3150
 
 // A session on which a stream was opened, used and closed takes at most maxIdleSession bytes of the heap. The test runs
@@ -59,6 +61,65 @@ func TestIdleSessionTakesLittleMemory(t *testing.T) {
 	}
 }
 
+// maxIdleTLSSession is how much of the heap an idle session over TLS may take at one end, in bytes, with what the
+// *tls.Conn has allocated since its handshake: a buffer for what was received.
+const maxIdleTLSSession = 6 << 10
+
+// A session over TLS on which a stream was opened, used and closed takes at most maxIdleTLSSession bytes of the heap at
+// each end. So an idle session holds no staging buffer over a transport that is no socket. The test runs in a process of
+// its own.
+func TestIdleSessionOverTLSTakesLittleMemory(t *testing.T) {
+	if alone(t) {
+		return
+	}
+	certified := httptest.NewTLSServer(nil) // for its certificate
+	defer certified.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(certified.Certificate())
+	const count = 50
+	var conns [2 * (count + 1)]*tls.Conn
+	for i := 0; i < len(conns); i += 2 {
+		ca, cb := testutil.TCPPair(t)
+		conns[i] = tls.Client(ca, &tls.Config{RootCAs: roots, ServerName: "example.com"})
+		conns[i+1] = tls.Server(cb, &tls.Config{Certificates: certified.TLS.Certificates})
+		served := testutil.BackgroundErr(conns[i+1].Handshake)
+		testutil.WantErr(t, "Handshake", conns[i].Handshake(), nil)
+		testutil.WantErr(t, "Handshake", (<-served).Err, nil)
+	}
+	use := func(conns []*tls.Conn) (all []*session.Session) {
+		for i := 0; i < len(conns); i += 2 {
+			c, s := client(t, conns[i], nil), server(t, conns[i+1], nil)
+			a, b := openPair(t, c, s)
+			thereAndBack(t, a, b)
+			_, _ = a.Close(), b.Close()
+			all = append(all, c, s)
+		}
+		return all
+	}
+	first := use(conns[:2]) // fills the pools
+	before := heapSpans()
+	all := use(conns[2:])
+	used := (heapSpans() - before) / (2 * count)
+	if t.Logf("an idle session over TLS takes %d bytes", used); used > maxIdleTLSSession {
+		t.Errorf("want at most %d", maxIdleTLSSession)
+	}
+	runtime.KeepAlive([][]*session.Session{first, all})
+}
+
+// thereAndBack sends 64 bytes from a to b and back.
+func thereAndBack(t *testing.T, a, b *stream.Stream) {
+	t.Helper()
+	p := make([]byte, 64)
+	for _, ends := range [][2]*stream.Stream{{a, b}, {b, a}} {
+		if _, err := ends[0].Write(p); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(ends[1], p); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // maxReaderStack is what the stack of the reader's goroutine may take in a session that was used and is quiet, with what
 // the runtime has for itself. A new goroutine has 2,048 bytes, one that has handled a stream 4,096.
 const maxReaderStack = 2600
@@ -73,15 +134,7 @@ func TestQuietSessionHasASmallStack(t *testing.T) {
 	for range count {
 		c, s := sessions(t, transport("tcp"), session.Config{})
 		a, b := openPair(t, c, s)
-		p := make([]byte, 64)
-		for _, ends := range [][2]*stream.Stream{{a, b}, {b, a}} {
-			if _, err := ends[0].Write(p); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := io.ReadFull(ends[1], p); err != nil {
-				t.Fatal(err)
-			}
-		}
+		thereAndBack(t, a, b)
 		_, _ = a.Close(), b.Close()
 		all = append(all, c, s)
 	}
@@ -121,16 +174,8 @@ func TestIdleStreamTakesLittleMemory(t *testing.T) {
 		c, s := sessions(t, transport("tcp"), cfg)
 		use := func(n int) (all []*stream.Stream) {
 			opened, accepted := openPairs(t, c, s, n)
-			p := make([]byte, 64)
 			for i := range n {
-				for _, ends := range [][2]*stream.Stream{{opened[i], accepted[i]}, {accepted[i], opened[i]}} {
-					if _, err := ends[0].Write(p); err != nil {
-						t.Fatal(err)
-					}
-					if _, err := io.ReadFull(ends[1], p); err != nil {
-						t.Fatal(err)
-					}
-				}
+				thereAndBack(t, opened[i], accepted[i])
 			}
 			return append(opened, accepted...)
 		}

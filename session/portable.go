@@ -13,6 +13,7 @@ import (
 type portable struct {
 	conn     io.ReadWriteCloser
 	r        *reader
+	quiet    quietReads
 	empty    emptyReads
 	end      error     // the error of the last Read
 	below    tcpBelow  // the TCP socket below conn, or nil
@@ -33,7 +34,7 @@ type tcpBelow interface {
 const minGathered = 16 << 10
 
 func newPortable(conn io.ReadWriteCloser, r *reader) *portable {
-	t := &portable{conn: conn, r: r, below: socketBelow(conn)}
+	t := &portable{conn: conn, r: r, quiet: newQuietReads(), below: socketBelow(conn)}
 	if t.below == nil {
 		t.delivery = newDelivery(r.s, conn)
 	}
@@ -56,12 +57,11 @@ func (t *portable) read() (wait, error) {
 			r.wakeFilling()
 			return why, nil
 		}
-		_, p := r.targets(false)
 		r.wakeFilling() // conn.Read may wait, and a Read that has got data must not wait with it
 		r.s.latency.afterStaged(n)
-		n, err = t.conn.Read(p)
-		if n < 0 || n > len(p) {
-			return waitNothing, fmt.Errorf("session: the transport's Read returned %d for %d bytes", n, len(p))
+		n, err = t.fill()
+		if n < 0 {
+			return waitNothing, err
 		}
 		if n > 0 {
 			t.empty.n = 0
@@ -72,6 +72,36 @@ func (t *portable) read() (wait, error) {
 		t.end = err
 		r.noteRead(n)
 	}
+}
+
+// fill calls Read of conn once, and stages what it returns. A quiet session holds no staging buffer while it waits. If
+// Read returns an impossible count, fill returns -1 and an error.
+func (t *portable) fill() (n int, err error) {
+	r := t.r
+	if !t.quiet.are() || r.r < r.w {
+		_, p := r.targets(false)
+		n, err = t.readTo(p)
+	} else {
+		p := t.quiet.buf[:]
+		if rate := r.throttle.current(); rate != nil {
+			p = p[:min(len(p), rate.piece)]
+		}
+		r.beforeWait()
+		if n, err = t.readTo(p); n > 0 {
+			_, staged := r.memory(false) // not targets: the rate may have changed since
+			copy(staged, p[:n])
+		}
+	}
+	t.quiet.note(n)
+	return n, err
+}
+
+func (t *portable) readTo(p []byte) (n int, err error) {
+	n, err = t.conn.Read(p)
+	if n < 0 || n > len(p) {
+		return -1, fmt.Errorf("session: the transport's Read returned %d for %d bytes", n, len(p))
+	}
+	return n, err
 }
 
 func (t *portable) watch() (stop func()) { return func() {} }

@@ -116,6 +116,8 @@ const (
 //
 //   - Close must end Reads and Writes that are blocked.
 //   - Read may return no data and no error, but 100 such Reads within 10 ms end the session with io.ErrNoProgress.
+//   - Read is called with buffers of 512 bytes, of 64 KiB, and of lengths between and below these. What does not fit must
+//     be left for the next Read.
 //   - SetDeadline, if conn has it, is called once, to clear the deadlines.
 //   - CloseWrite, if conn has it, may be called by [Session.Close], and so may the setters of a *kcp.UDPSession.
 //   - LastAcked() time.Time, if conn has it, returns when the other end of conn last acknowledged something, or the
@@ -256,7 +258,7 @@ func (s *Session) begin() {
 	begun = true
 }
 
-// read is the session's one goroutine. It is replaced by a new one now and then, see [keepaliveTimer.renewReader].
+// read is the session's one goroutine. It is replaced by a new one now and then, see [keepaliveTimer.releaseQuiet].
 func (s *Session) read() {
 	returned := false
 	defer func() {

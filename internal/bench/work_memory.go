@@ -111,6 +111,7 @@ func (i idleSessions) dial(e *end) figures {
 	}
 	bytes := each(memory() - before)
 	count := each(float64(runtime.NumGoroutine() - goroutines))
+	e.meet() // so that neither process ends before
 	var theirs figures
 	e.hear(&theirs)
 	runtime.KeepAlive(sessions)
@@ -160,6 +161,7 @@ func (i idleSessions) accept(e *end) figures {
 	}
 	f["bytes"] = each(memory() - before)
 	f["goroutines"] = each(float64(runtime.NumGoroutine() - goroutines))
+	e.meet()
 	e.tell(f)
 	runtime.KeepAlive(sessions)
 	return nil
