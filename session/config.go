@@ -82,9 +82,9 @@ type Config struct {
 	// default it does, and full frames have the size at which they fill a Write. From 64 bytes to 2^30.
 	//
 	// On a socket MaxWriteSize limits what a system call gets; a full socket may take a part, and a Unix socket gets
-	// 32,768 bytes at most, which may end within a frame. With SendRate, a Write may
-	// exceed the rate's Burst by up to 1,200 bytes, because frames are not cut. By default a Write has up to 65,400 bytes, and
-	// may end within a frame if there is a SendRate.
+	// 32,768 bytes at most, which may end within a frame. With SendRate, a Write may exceed the rate's Burst by up to
+	// 1,200 bytes, because frames are not cut. By default a Write has up to 65,400 bytes, and may end within a frame if
+	// there is a SendRate.
 	MaxWriteSize int
 
 	// MaxReceiveBuffer limits the data that the session holds until the application reads it, in bytes, for all
