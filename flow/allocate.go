@@ -27,7 +27,8 @@ func (a *Account) SetMaxWindow(n int) { a.maxWindow.Store(int64(n)) }
 //
 // A new stream, which asks with (0, InitialWindow), gets at most a quarter of what is left
 // of the first quarter of the seven eighths. So the more streams a session has, the
-// smaller is the first window of the next one. A stream that needs more grows: it gets up
+// smaller is the first window of the next one. If that part is no more than [MinWindow],
+// which each stream has anyway, it gets nothing. A stream that needs more grows: it gets up
 // to half of all that is left. So streams that open and stay idle cannot keep other
 // streams from growing.
 func (a *Account) Resize(have, want int) int {
@@ -88,7 +89,10 @@ func (a *Account) giveBack(n int64) {
 func (b *Budget) available(committed int64, opening bool) int64 {
 	limit := b.size - b.size/reservePart
 	if opening {
-		return (limit/openLimit - committed) / openPart
+		if more := (limit/openLimit - committed) / openPart; more > minWindow {
+			return more
+		}
+		return 0
 	}
 	left := limit - committed
 	return left - left/2

@@ -37,6 +37,21 @@ func TestResizeGivesALoneStreamWhatItNeeds(t *testing.T) {
 	}
 }
 
+// A new stream takes nothing from the budget if it would get no more than MinWindow, which it has anyway.
+func TestResizeGivesNewStreamsNothingBelowMinWindow(t *testing.T) {
+	account := flow.NewAccount(32 << 20)
+	for i := range 100 {
+		before := account.Committed()
+		got := account.Resize(0, flow.InitialWindow)
+		if got != 0 && got <= flow.MinWindow || got != account.Committed()-before {
+			t.Fatalf("stream %d gets %d, and %d are committed", i, got, account.Committed()-before)
+		}
+		if got == 0 && i < 24 {
+			t.Fatalf("stream %d gets nothing", i)
+		}
+	}
+}
+
 // The more is committed, the less a new stream gets. Streams that only open cause no
 // pressure.
 func TestResizeGivesNewStreamsLessAndLess(t *testing.T) {

@@ -45,17 +45,11 @@ func (s *Session) accept() (*sessionStream, error) {
 	if s.phase == phaseClosing || s.phase == phaseEnded && s.err == net.ErrClosed {
 		return nil, s.closedErr()
 	}
-	if len(s.backlog) > 0 {
-		st := s.backlog[0]
-		s.backlog[0] = nil
-		s.backlog = s.backlog[1:]
+	if st := s.backlog.pop(); st != nil {
 		s.acceptedOne = true
 		s.tracer.pushAccepted(st)
-		if len(s.backlog) == 0 {
-			s.backlog = nil
-			if s.acceptStopped && s.drain == drainDone {
-				s.wakeAccepts() // it was the last one
-			}
+		if s.backlog.n == 0 && s.acceptStopped && s.drain == drainDone {
+			s.wakeAccepts() // it was the last one
 		}
 		return st, nil
 	}
@@ -97,9 +91,9 @@ func (s *Session) handleSYN(h wire.Header) (*sessionStream, error) {
 		}
 		return nil, nil
 	}
-	st := s.newStream(h.StreamID, false)
+	st, start := s.newStream(h.StreamID, false)
 	s.peerStreams++
-	s.backlog = append(s.backlog, st)
+	s.backlog.push(st)
 	s.accepting.signal()
 	if p := s.place(); p != nil {
 		p.handleChange()
@@ -107,13 +101,15 @@ func (s *Session) handleSYN(h wire.Header) (*sessionStream, error) {
 	s.stats.streamsAccepted.Add(1)
 	s.mu.Unlock()
 	st.core.NoteActive(s.clock.lastReceived())
-	st.core.Start()
+	if start {
+		st.core.Start()
+	}
 	return st, nil
 }
 
 // isFull reports whether one more stream of the peer would exceed a limit. The caller holds s.mu.
 func (s *Session) isFull() bool {
-	return s.peerStreams >= s.maxStreams || s.acceptBacklog > 0 && len(s.backlog) >= int(s.acceptBacklog)
+	return s.peerStreams >= s.maxStreams || s.acceptBacklog > 0 && s.backlog.n >= int(s.acceptBacklog)
 }
 
 // Accept is [Session.AcceptStream] without a context. It makes the Session a net.Listener.

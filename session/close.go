@@ -246,6 +246,7 @@ func (s *Session) end(reason error) error {
 	for _, st := range s.streams {
 		abrupt = abrupt || st.core.HasUnsent()
 		st.core.Abort(cause, stream.AbortBoth)
+		st.removed.Store(true)
 		s.countClosed(st.core.Outcome())
 		s.tracer.pushClosed(st)
 	}
@@ -262,7 +263,7 @@ func (s *Session) end(reason error) error {
 	close(s.done)
 	place := s.place()
 	if place != nil {
-		place.handleEnd(len(s.backlog) > 0)
+		place.handleEnd(s.backlog.n > 0)
 	}
 	s.mu.Unlock()
 	if place != nil {

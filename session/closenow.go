@@ -28,7 +28,7 @@ func (s *Session) CloseNow() error {
 	if s.phase < phaseEnded {
 		s.phase = phaseClosing
 		s.err = net.ErrClosed
-		s.backlog = nil
+		s.backlog.takeAll()
 		s.cutShort = true
 	}
 	streams := s.listStreams()

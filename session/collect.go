@@ -16,13 +16,27 @@ type turn struct {
 	more bool // the stream has more to send
 }
 
+// A turnGroup has turns that are in progress at the same time, so that w.mu is taken once for all of them: turns of
+// control frames, and at most one other turn behind them.
+type turnGroup struct {
+	turns [maxGroup]turn
+	n     int
+}
+
+// maxGroup is the most turns in a group. A batch of BatchSize that is not full has room for the control frames of as many
+// streams. A shaper.Fair counts a turn in progress as 1 KiB, and lets 16 KiB of control go before data: so with more than
+// 15 streams that have control frames, data has a turn in between.
+const maxGroup = 16
+
 // collect fills o.batch from the scheduler's queue. If the queue is empty, it gives the role up and returns false.
 func (w *writer) collect(o *outgoing) bool {
-	var t turn
+	var g turnGroup
 	for {
-		switch w.nextStep(&t, o) {
-		case stepTurn:
-			w.appendTurn(&t, o)
+		switch w.nextStep(&g, o) {
+		case stepTurns:
+			for i := range g.turns[:g.n] {
+				w.appendTurn(&g.turns[i], o)
+			}
 		case stepWrite:
 			return true
 		case stepFree:
@@ -35,33 +49,44 @@ func (w *writer) collect(o *outgoing) bool {
 type step uint8
 
 const (
-	stepTurn  step = iota // add the frames of one turn
+	stepTurns step = iota // add the frames of a group of turns
 	stepWrite             // write the batch
 	stepFree              // do nothing: the role is free
 )
 
-// nextStep tells the scheduler how the stream used t, if t is a turn, and then makes t the next turn, if there is one.
-func (w *writer) nextStep(t *turn, o *outgoing) step {
+// nextStep tells the scheduler how the turns of g were used, and then makes g the next turns, if there are some.
+func (w *writer) nextStep(g *turnGroup, o *outgoing) step {
 	b := o.batch
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch {
-	case t.f == nil:
+	if g.n == 0 {
 		w.settleHandover() // a new batch begins: those before it were written
-	case t.sent == 0 && t.more && b.Full():
-		w.heldTurn = *t // the batch had no room for it: it begins the next one
-	default:
-		w.sched.EndTurn(t.f, t.c, int(t.sent), t.more)
 	}
-	if w.err == nil && !o.isFull() && w.popTurn(t, b) {
-		return stepTurn
+	for i := range g.turns[:g.n] {
+		w.endTurn(&g.turns[i], b)
 	}
-	if w.err == nil && b.Len() > 0 {
+	g.n = 0
+	if w.err == nil && !o.isFull() {
+		w.popTurns(g, o)
+	}
+	switch {
+	case g.n > 0:
+		return stepTurns
+	case w.err == nil && b.Len() > 0:
 		return stepWrite
 	}
 	w.lost = w.lost || b.Len() > 0 // writing has failed or was stopped: the frames in b are not sent
 	w.free()
 	return stepFree
+}
+
+// endTurn tells the scheduler how a turn was used. The caller holds w.mu.
+func (w *writer) endTurn(t *turn, b *wire.Batch) {
+	if t.sent == 0 && t.more && b.Full() {
+		w.heldTurn = *t // the batch had no room for it: it begins the next one. It is the last of its group
+	} else {
+		w.sched.EndTurn(t.f, t.c, int(t.sent), t.more)
+	}
 }
 
 // isFull reports whether o.batch has to be written before more is added.
@@ -73,18 +98,36 @@ func (o *outgoing) isFull() bool {
 // allowed returns how much more payload the rate allows in o.batch. It is called only if there is a throttle.
 func (o *outgoing) allowed() int { return o.throttle.piece - o.batch.Len() - wire.HeaderSize }
 
-// popTurn makes t the next turn, and reports whether there is one. The caller holds w.mu.
-func (w *writer) popTurn(t *turn, b *wire.Batch) bool {
+// popTurns adds the next turns to g, which is empty. The caller holds w.mu.
+func (w *writer) popTurns(g *turnGroup, o *outgoing) {
+	limit := maxGroup
+	if w.maxWrite != 0 || o.throttle != nil {
+		limit = 1 // the batch may be smaller
+	}
+	for first := o.batch.Len() == 0; g.n < limit; first = false {
+		t := &g.turns[g.n]
+		if !w.popTurn(t, first) {
+			return
+		}
+		g.n++
+		if t.c != shaper.Control || t.f == &w.own.flow {
+			return // it may fill the batch
+		}
+	}
+}
+
+// popTurn makes t the next turn. It reports false if there is none, or if the batch has to be written first. first says
+// that no turn of the batch has begun yet. The caller holds w.mu.
+func (w *writer) popTurn(t *turn, first bool) bool {
 	if w.heldTurn.f != nil {
 		*t, w.heldTurn = w.heldTurn, turn{}
 		return true
 	}
-	*t = turn{}
-	if b.Len() > 0 && w.sched.FlushDue() {
+	if !first && w.sched.FlushDue() {
 		return false
 	}
 	f, c, n := w.sched.Pop()
-	t.f, t.c, t.n = f, c, int32(min(n, wire.BatchSize))
+	*t = turn{f: f, c: c, n: int32(min(n, wire.BatchSize))}
 	return f != nil
 }
 

@@ -87,7 +87,7 @@ func (s *Session) drainExpired() {
 	if s.drain != drainDone {
 		s.finishDrain()
 	}
-	if len(s.backlog) > 0 {
+	if s.backlog.n > 0 {
 		s.drainTimer.Reset(max(s.closeTimeout, minDrainCheck))
 	}
 	s.mu.Unlock()
@@ -159,8 +159,7 @@ func (s *Session) wakeShutdown() {
 
 // takeBacklog returns the streams that wait to be accepted, for refuseAll. The caller holds s.mu.
 func (s *Session) takeBacklog() []*sessionStream {
-	waiting := s.backlog
-	s.backlog = nil
+	waiting := s.backlog.takeAll()
 	if len(waiting) > 0 {
 		s.ensureRare().refused += uint64(len(waiting))
 	}

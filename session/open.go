@@ -74,7 +74,7 @@ func (s *Session) open() (*sessionStream, error) {
 	s.nextID += 2
 	s.unsentSYN.Add(1)
 	s.stats.streamsOpened.Add(1)
-	st := s.newStream(id, true)
+	st, _ := s.newStream(id, true) // its SYN is always due
 	s.tracer.pushOpened(st)
 	return st, nil
 }

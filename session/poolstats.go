@@ -128,5 +128,5 @@ func (l *Listener) Stats() ListenerStats {
 func (s *Session) streamCounts() (open, waiting int, ended bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.streams), len(s.backlog), s.phase == phaseEnded
+	return len(s.streams), s.backlog.n, s.phase == phaseEnded
 }

@@ -73,15 +73,15 @@ type Session struct {
 	streams       map[uint32]*sessionStream // the open streams
 	nextID        uint64                    // the id of the next stream that this side opens
 
-	backlog    []*sessionStream // streams that wait to be accepted; nil if there are none
-	accepting  condition        // backlog, acceptStopped, drain or phase has changed
-	opening    condition        // ver, unsentSYN, peerDraining, phase or closeResult has changed
-	drained    chan struct{}    // if not nil, closed when streams becomes empty, or drain becomes drainDone
-	draining   chan struct{}    // if not nil, closed when peerDraining becomes true
-	drainTimer *time.Timer      // runs drainExpired
-	graceTimer *time.Timer      // runs after a write has failed; at phaseEnded, limits the transport's Close
-	done       chan struct{}    // closed when the session has ended
-	closeBy    time.Duration    // when CloseTimeout is over, as a time of clock; with CloseNow, when that was called
+	backlog    backlog       // streams that wait to be accepted
+	accepting  condition     // backlog, acceptStopped, drain or phase has changed
+	opening    condition     // ver, unsentSYN, peerDraining, phase or closeResult has changed
+	drained    chan struct{} // if not nil, closed when streams becomes empty, or drain becomes drainDone
+	draining   chan struct{} // if not nil, closed when peerDraining becomes true
+	drainTimer *time.Timer   // runs drainExpired
+	graceTimer *time.Timer   // runs after a write has failed; at phaseEnded, limits the transport's Close
+	done       chan struct{} // closed when the session has ended
+	closeBy    time.Duration // when CloseTimeout is over, as a time of clock; with CloseNow, when that was called
 }
 
 // A phase is a part of a session's life. Phases follow each other in this order. A session may skip some.

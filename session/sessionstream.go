@@ -17,6 +17,8 @@ type sessionStream struct {
 	core    stream.Core
 	traffic streamTraffic // for latency
 	removed atomic.Bool   // the session does not know the stream any more
+	// nextWaiting is the stream behind this one in the session's backlog. The session's mu guards it.
+	nextWaiting *sessionStream
 }
 
 var _ stream.Notifier = (*sessionStream)(nil)
@@ -60,9 +62,9 @@ func (st *sessionStream) Opened() {
 // Finished removes the stream from the session.
 func (st *sessionStream) Finished() {
 	s := st.s
-	id := st.core.Stream().ID()
 	s.mu.Lock()
-	if s.streams[id] == st {
+	if !st.removed.Load() {
+		id := st.core.Stream().ID()
 		s.countClosed(st.core.Outcome())
 		s.tracer.pushClosed(st)
 		delete(s.streams, id)
@@ -78,16 +80,16 @@ func (st *sessionStream) Finished() {
 	s.tracer.kick()
 }
 
-// newStream adds a stream to the session. opens says that this side opens it. The caller holds s.mu, and calls Start of
-// the stream's core after it has released s.mu.
-func (s *Session) newStream(id uint32, opens bool) *sessionStream {
-	st := &sessionStream{s: s}
+// newStream adds a stream to the session. opens says that this side opens it. The caller holds s.mu. If start is true, the
+// caller calls Start of the stream's core after it has released s.mu.
+func (s *Session) newStream(id uint32, opens bool) (st *sessionStream, start bool) {
+	st = &sessionStream{s: s}
 	st.flow.Owner = st
-	st.core.Init(&s.shared, st, id, opens)
+	start = st.core.Init(&s.shared, st, id, opens)
 	s.streams[id] = st
 	s.tracer.streamBegins(st)
 	s.noteStream()
-	return st
+	return st, start
 }
 
 // stream returns the open stream with the given id, or nil.

@@ -47,12 +47,12 @@ func (s *Session) attach(p *place) {
 	s.mu.Lock()
 	s.ensureRare().place = p
 	p.activate(s)
-	if len(s.backlog) > 0 || s.acceptStopped || s.phase >= phaseClosing {
+	if s.backlog.n > 0 || s.acceptStopped || s.phase >= phaseClosing {
 		p.handleChange()
 	}
 	ended := s.phase == phaseEnded
 	if ended {
-		p.handleEnd(len(s.backlog) > 0)
+		p.handleEnd(s.backlog.n > 0)
 	}
 	s.mu.Unlock()
 	if ended {
@@ -85,7 +85,7 @@ func (s *Session) takeStream() (st *sessionStream, more bool, err error) {
 	if st, err = s.accept(); st == nil {
 		return nil, false, err
 	}
-	return st, len(s.backlog) > 0 || s.phase == phaseEnded || s.acceptStopped, nil
+	return st, s.backlog.n > 0 || s.phase == phaseEnded || s.acceptStopped, nil
 }
 
 // activate ends the handshake.

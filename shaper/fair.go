@@ -162,8 +162,7 @@ func (s *Fair) FlushDue() bool {
 // beginControlTurn begins a turn of the first flow that has control to send. A turn
 // counts as a whole controlQuantum until it ends.
 func (s *Fair) beginControlTurn() *Flow {
-	f := s.control.head
-	s.control.remove(f, Control)
+	f := s.control.popFront(Control)
 	f.state = f.state&^controlWaits | controlTurn
 	s.controlRun += controlQuantum
 	return f
@@ -185,16 +184,14 @@ func (s *Fair) beginDataTurn() *Flow {
 		s.newRun = 0
 	}
 	if !s.newFlows.empty() && s.newRun < maxNewRun*s.quantum {
-		f := s.newFlows.head
-		s.newFlows.remove(f, Data)
+		f := s.newFlows.popFront(Data)
 		f.state |= dataTurn
 		s.newRun += s.quantum // a turn counts as a quantum until it ends
 		return f
 	}
 	s.newRun = 0
 	for {
-		f := s.oldFlows.head
-		s.oldFlows.remove(f, Data)
+		f := s.oldFlows.popFront(Data)
 		// A turn between those of new flows, after maxNewRun, begins no round: new
 		// flows still have the credit of this one.
 		if s.newFlows.empty() && f.round == s.nextRound() {

@@ -12,10 +12,10 @@ type Flow struct {
 	// Owner is the sender. No scheduler of this package uses it.
 	Owner any
 
-	node   [2]node // by class
-	credit int32   // bytes of data that may still be sent in this round; negative: debt
-	round  uint16  // the round of the last credit; 0: none yet
-	weight uint8   // minus 1, so that the zero value is weight 1
+	next   [2]*Flow // the flow behind this one in a list, by class
+	credit int32    // bytes of data that may still be sent in this round; negative: debt
+	round  uint16   // the round of the last credit; 0: none yet
+	weight uint8    // minus 1, so that the zero value is weight 1
 	state  state
 }
 

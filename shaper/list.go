@@ -1,45 +1,37 @@
 package shaper
 
-// node is a flow's place in one list.
-type node struct{ next, prev *Flow }
-
 // list is a queue of flows, linked through the flows themselves. A flow is in at
-// most one list of each class, and has one node per class.
+// most one list of each class, and has one link per class.
 type list struct{ head, tail *Flow }
 
 func (l *list) empty() bool { return l.head == nil }
 
+// pushBack and pushFront add f, which is in no list of class c: its link is nil.
 func (l *list) pushBack(f *Flow, c Class) {
-	f.node[c&1] = node{prev: l.tail}
 	if l.tail == nil {
 		l.head = f
 	} else {
-		l.tail.node[c&1].next = f
+		l.tail.next[c&1] = f
 	}
 	l.tail = f
 }
 
 func (l *list) pushFront(f *Flow, c Class) {
-	f.node[c&1] = node{next: l.head}
+	f.next[c&1] = l.head
 	if l.head == nil {
 		l.tail = f
-	} else {
-		l.head.node[c&1].prev = f
 	}
 	l.head = f
 }
 
-func (l *list) remove(f *Flow, c Class) {
-	at := f.node[c&1]
-	if at.prev == nil {
-		l.head = at.next
+// popFront removes the first flow and returns it. At least one flow must be in l.
+func (l *list) popFront(c Class) *Flow {
+	f := l.head
+	l.head = f.next[c&1]
+	if l.head == nil {
+		l.tail = nil
 	} else {
-		at.prev.node[c&1].next = at.next
+		f.next[c&1] = nil
 	}
-	if at.next == nil {
-		l.tail = at.prev
-	} else {
-		at.next.node[c&1].prev = at.prev
-	}
-	f.node[c&1] = node{}
+	return f
 }

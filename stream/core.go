@@ -164,9 +164,9 @@ const (
 )
 
 // Init makes c a new stream with the given id. opens says that this side opens the stream, and so has to send a SYN.
-// The session calls Init once, before anything else, and then Start. Init calls no method of n, so the caller may hold a
-// lock that those take.
-func (c *Core) Init(shared *Shared, n Notifier, id uint32, opens bool) {
+// The session calls Init once, before anything else. If Init returns true, the session then calls Start. Init calls no
+// method of n, so the caller may hold a lock that those take.
+func (c *Core) Init(shared *Shared, n Notifier, id uint32, opens bool) (start bool) {
 	s := &c.s
 	s.shared, s.notifier, s.id = shared, n, id
 	s.active = true
@@ -177,6 +177,7 @@ func (c *Core) Init(shared *Shared, n Notifier, id uint32, opens bool) {
 	if s.isWindowed() && s.recv.window.Open(shared.windows()) {
 		s.send.frames |= frameUPD
 	}
+	return s.send.frames != 0
 }
 
 // Start queues the first control frames of the stream: its SYN, if this side opens it, and a window update, if the

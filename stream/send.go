@@ -125,12 +125,15 @@ func (c *Core) AppendControl(b *wire.Batch) {
 	}
 }
 
-// appendQueuedSYN adds the SYN if it is due, and reports whether an update is due.
+// appendQueuedSYN adds the SYN if it is due, and reports whether an update has to follow.
 func (s *Stream) appendQueuedSYN(b *wire.Batch) (updateDue bool) {
 	s.mu.Lock()
 	defer s.unlock()
 	s.queued &^= controlQueue
 	s.appendSYN(b)
+	if !s.needsWindow() {
+		s.send.frames &^= frameUPD
+	}
 	return s.send.frames.has(frameUPD)
 }
 

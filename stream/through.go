@@ -30,6 +30,12 @@ func (s *Stream) awaitTaken() error {
 	if !s.shared.WriteThrough {
 		return nil
 	}
+	return s.waitTaken()
+}
+
+// waitTaken is awaitTaken with WriteThrough. It is apart because each call of a function with a defer in a loop pays for
+// that.
+func (s *Stream) waitTaken() error {
 	s.settle()
 	if s.needsFlush() {
 		s.flush()
