@@ -151,7 +151,7 @@ func (w *writer) claim(u stream.Urgency) claim {
 		w.setLazy()
 		return claimNone
 	case u == stream.SendNow && w.inline && w.throttle.current() == nil:
-		w.role = roleHeld
+		w.hold()
 		return claimCaller
 	case w.role == roleFree:
 		w.role = roleStarting
@@ -203,7 +203,7 @@ func (w *writer) takeStarting() bool {
 	if w.role != roleStarting {
 		return false
 	}
-	w.role = roleHeld
+	w.hold()
 	return true
 }
 
@@ -222,7 +222,7 @@ func (w *writer) takeLazy() bool {
 	if w.err != nil || w.sched.Empty() || w.role != roleFree {
 		return false
 	}
-	w.role = roleHeld
+	w.hold()
 	return true
 }
 
@@ -275,10 +275,17 @@ func (w *writer) run(o *outgoing, limit int) (largest int) {
 	}
 }
 
+// hold takes the role. The caller holds w.mu.
+func (w *writer) hold() {
+	w.role = roleHeld
+	w.s.shared.SetSending(true)
+}
+
 // free gives up the role. The caller holds w.mu.
 func (w *writer) free() {
 	w.role = roleFree
 	w.lazies = 0
+	w.s.shared.SetSending(false)
 	if w.freed != nil {
 		close(w.freed)
 		w.freed = nil

@@ -89,6 +89,8 @@ func (c *Shared) currentRound() uint64 {
 // rareShared is what few sessions need. It is apart so that the others are smaller.
 type rareShared struct {
 	round   atomic.Uint64 // see NextRound
+	bulk    atomic.Int32  // how many streams have the timer of bulk.hold running: those with bulk data
+	sending atomic.Bool   // see SetSending
 	blocked waitTimes     // of the Writes of all streams
 }
 
@@ -99,6 +101,16 @@ func (c *Shared) ensureRare() *rareShared {
 	}
 	c.rare.CompareAndSwap(nil, new(rareShared))
 	return c.rare.Load()
+}
+
+// SetSending says whether somebody sends frames of the session's streams now. A session may call it, from one goroutine at a
+// time. Meanwhile, if four or more streams carry bulk data, a Write of a frame or more waits until its data was sent
+// from the caller's buffer, and copies only an end that fills no frame. Copies would wait in a queue
+// that no processor's cache holds.
+func (c *Shared) SetSending(sending bool) {
+	if r := c.rare.Load(); r != nil && r.sending.Load() != sending {
+		r.sending.Store(sending)
+	}
 }
 
 // linger returns Linger or its default. The result is never so short that streams look at the clock all the time.

@@ -405,7 +405,9 @@ func (c *Core) HandleUpdate(u wire.WindowUpdate) error {
 		return nil
 	}
 	s.noteBlocked()
-	s.queueData(SendSoon)
+	if !s.awaitsBatch() {
+		s.queueData(SendSoon)
+	}
 	return nil
 }
 

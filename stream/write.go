@@ -101,7 +101,9 @@ func (s *Stream) endWrite() {
 		s.extras.bulk.last = time.Now()
 	}
 	s.send.writers.wake()
-	s.queueData(SendSoon) // the FIN, if the stream was closed meanwhile
+	if !s.awaitsBatch() {
+		s.queueData(SendSoon) // the FIN, if the stream was closed meanwhile
+	}
 }
 
 // writePart writes p, however long that takes. It writes only a part of p if a rate limit is set meanwhile and there was
@@ -126,6 +128,12 @@ func (s *Stream) writePart(p []byte, isRest bool) (n int, err error) {
 	switch {
 	case isBulk:
 		s.hold()
+		if len(p) >= s.shared.maxPending()/4 && s.isCrowded() {
+			if end = (int(h.unsent) + len(p)) % s.framePayload(); end >= maxShortEnd {
+				end = 0
+			}
+			break
+		}
 		if len(p)-end < s.shared.minBorrow(false) {
 			return s.writeCopied(p, SendSoon)
 		}
@@ -187,7 +195,9 @@ func (s *Stream) writeCopied(p []byte, u Urgency) (n int, err error) {
 		if batch := s.fullBatch(); int(h.unsent) >= batch && (s.holds() || len(p) >= batch) {
 			u = SendNow
 		}
-		s.queueData(u)
+		if u == SendNow || !s.awaitsBatch() {
+			s.queueData(u)
+		}
 		if n == len(p) {
 			return n, nil
 		}
