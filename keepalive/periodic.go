@@ -118,7 +118,7 @@ func (p Periodic) Next(a Activity) (Action, time.Duration) {
 }
 
 // slack is how much earlier a probe or a ping may be sent. A session sends a probe some microseconds after Next has asked for
-// it, and may call Next a little earlier than it has to: without slack, it would call Next twice for each probe.
+// it. Without slack, it would call Next in vain just before the next one is due.
 func slack(interval time.Duration) time.Duration { return interval / 50 }
 
 // untilPing returns the time until a ping is due, which is not positive if it is due now.

@@ -167,26 +167,9 @@ func (t *keepaliveTimer) finish(now time.Duration, action keepalive.Action, wait
 	t.due, t.hasty = 0, 0
 	if action != keepalive.GiveUp && wait > 0 {
 		t.due = now + wait
-		t.setTimer(together(time.Now(), wait))
+		t.setTimer(wait)
 	}
 	return true
-}
-
-// Timers of minTogether or more fire at multiples of tick, so that one wake-up of the program serves many sessions. They fire
-// earlier than the policy wants, and never later: a peer is given up on time, because the policy is asked again. A tick is a
-// fiftieth of minTogether: Periodic and ProbeOnly send a probe that much earlier. Row idle-10000 of internal/bench measures
-// what it saves.
-const (
-	minTogether = 5 * time.Second
-	tick        = minTogether / 50
-)
-
-// together returns wait, or a little less if timers that begin now should fire together with those of other sessions.
-func together(now time.Time, wait time.Duration) time.Duration {
-	if wait < minTogether {
-		return wait
-	}
-	return wait - time.Duration(now.Add(wait).UnixNano())%tick
 }
 
 // setTimer sets the timer. The caller holds t.mu.
