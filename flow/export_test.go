@@ -1,6 +1,9 @@
 package flow
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Check returns an error if an invariant of the window does not hold. Tests call it between calls of
 // the other methods.
@@ -45,3 +48,11 @@ func (w *ReceiveWindow) Check() error {
 	}
 	return nil
 }
+
+// Growing reports whether the next update is to grow the window, if the Allocator allows that.
+func (w *ReceiveWindow) Growing() bool {
+	return w.tuner != nil && w.tuner.size.growth != noGrowth && w.tuner.size.trial != trialFailed
+}
+
+// MaxUseful returns the largest window that is useful on a path with this round trip.
+func MaxUseful(rtt time.Duration) int { return maxUseful(since(0, rtt)) }

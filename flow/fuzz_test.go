@@ -32,6 +32,14 @@ func (m *moody) WindowCap(time.Duration) int {
 	return int(m.moods[0]) << 10
 }
 
+// A roomyPath is an Allocator that grants everything, and whose transport knows its round trip.
+type roomyPath struct {
+	flow.MaxWindow
+	rtt time.Duration
+}
+
+func (p roomyPath) PathRTT() time.Duration { return p.rtt }
+
 // converse runs a stream between a sender and a receiver. Frames and updates take any time,
 // as script says with two bytes a step. converse fails if the receiver sees more than it
 // granted plus overrun bytes, or if the stream is stuck in the end.
@@ -47,7 +55,15 @@ func converse(t *testing.T, g flow.Allocator, script []byte, overrun int) {
 		granted = flow.InitialWindow // the highest limit that has reached the sender
 	)
 	update := func() {
+		size, growing := in.Window(), in.Growing()
 		consumed, window := in.Update(g, now)
+		if far, ok := g.(roomyPath); ok && growing {
+			if got := in.Window(); got < size {
+				t.Fatalf("a window that is to grow goes from %d to %d", size, got)
+			} else if most := flow.MaxUseful(max(far.rtt, in.RTT())); got > max(size, most) {
+				t.Fatalf("a window of %d grows to %d, and 32 Gbit/s fill %d", size, got, most)
+			}
+		}
 		if consumed != uint32(read) {
 			t.Fatalf("the update says %d, %d were read", consumed, read)
 		}
@@ -174,7 +190,8 @@ func randomScript(seed uint64, n int) []byte {
 	return script
 }
 
-// However frames and updates interleave, the window holds and the stream never gets stuck.
+// However frames and updates interleave, the window holds and the stream never gets stuck. A growth never makes the window
+// smaller, or larger than what 32 Gbit/s carry in a round trip.
 func TestReceiveWindowNeverGetsStuck(t *testing.T) {
 	scripts := uint64(2000)
 	if testutil.Race {
@@ -186,6 +203,8 @@ func TestReceiveWindowNeverGetsStuck(t *testing.T) {
 		converse(t, nil, script, 1<<20)
 		converse(t, flow.MaxWindow(int(1000+seed*seed)), script, 0)
 		converse(t, &moody{script[:seed%100]}, script, 0)
+		rtts := []time.Duration{-1, 10 * time.Millisecond, 100 * time.Millisecond, time.Minute, 1 << 32 * time.Microsecond}
+		converse(t, roomyPath{1 << 30, rtts[seed%5]}, script, int(seed%2)<<20)
 		account := flow.NewAccount(int(1 << (seed % 26)))
 		converse(t, account, script, 0)
 		converse(t, account, script, account.MaxOverrun())

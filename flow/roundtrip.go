@@ -59,12 +59,15 @@ type sample struct {
 func (r *roundTrip) timing() bool { return r.state == timingUpdate || r.state == timingWhileDrained }
 
 // farRTT returns the round trip of the transport if the path is a far one, and 0 otherwise. If
-// the stream's own is more than twice as long, something behind the transport relays the
-// stream, and the transport does not know the whole path.
+// the stream's own is shorter, it returns that. If the stream's own is more than twice as long,
+// something behind the transport relays the stream, and the transport does not know the whole path.
 func (r *roundTrip) farRTT() micros {
 	near := r.transport < nearRTT || r.minRTT != 0 && r.minRTT < nearRTT
 	if near || r.minRTT > 2*r.transport {
 		return 0
+	}
+	if r.minRTT != 0 {
+		return min(r.transport, r.minRTT)
 	}
 	return r.transport
 }

@@ -143,11 +143,12 @@ func (z *sizer) requestGrowth(by growth, rtt micros, size int) {
 // grownSize returns the size to which a window of this size grows.
 func (z *sizer) grownSize(by growth, rtt micros, size int) int {
 	want := 2 * size
-	switch {
-	case by == growToRound:
-		return odd(min(4*int(z.need), maxWindow))
-	case by == growFourfold:
+	switch by {
+	case growToRound: // need may have changed since
+		return max(size, odd(min(4*int(min(z.need, maxWindow/4)), maxUseful(rtt))))
+	case growFourfold:
 		want = max(4*size, maxUntested)
+	case noGrowth, growTwice:
 	}
 	if z.samples < 2 && rtt > maxFirstFill {
 		// So far a slow reader may have waited for the first window, too.

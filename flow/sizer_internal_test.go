@@ -26,3 +26,28 @@ func TestSizerJudgesAChunkOfManyBytes(t *testing.T) {
 		}
 	}
 }
+
+// A window grows to four times what is read in a round trip, but neither shrinks nor exceeds what is useful, whatever that
+// number is: it may have become smaller since growth was requested, and four times the largest one has more than 32 bits.
+func TestSizerGrowsToARoundWithinBounds(t *testing.T) {
+	const far = 100_000
+	for _, tt := range []struct {
+		need       uint32
+		rtt        micros
+		size, want int
+	}{
+		{100_000, far, InitialWindow, 399_999},
+		{50_000, far, InitialWindow, InitialWindow},
+		{0, far, InitialWindow, InitialWindow},
+		{maxWindow / 2, far, InitialWindow, 4000*far - 1},
+		{maxWindow, far, InitialWindow, 4000*far - 1},
+		{maxWindow, far, 500 << 20, 500 << 20},
+		{maxWindow, maxMicros, InitialWindow, maxWindow - 1},
+		{maxWindow, nearRTT / 10, InitialWindow, 3_999_999},
+	} {
+		z := sizer{need: tt.need}
+		if got := z.grownSize(growToRound, tt.rtt, tt.size); got != tt.want {
+			t.Errorf("need %d, round trip %v: from %d to %d, want %d", tt.need, tt.rtt.duration(), tt.size, got, tt.want)
+		}
+	}
+}
