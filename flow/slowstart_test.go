@@ -186,3 +186,36 @@ func TestPausesOfSlowStartDoNotStopTheWindow(t *testing.T) {
 		t.Errorf("a window of %d bytes, want 512 KiB", got)
 	}
 }
+
+// A stream of many GiB over a far path, with pauses of hours, never gets a window of more than four times what is read in a
+// round trip, and an update for each 512 KiB, or less often, once the window has grown. Offsets wrap around meanwhile.
+func TestFarWindowHoldsForHoursAndGiBs(t *testing.T) {
+	const rtt, frame, every = 100 * time.Millisecond, 32 << 10, 500 * time.Microsecond
+	for _, transport := range []time.Duration{rtt, rtt - time.Millisecond, 2 * rtt, 1 << 32 * time.Microsecond} {
+		var w flow.ReceiveWindow
+		alloc := knownPath{flow.NewAccount(64 << 20), transport}
+		alloc.SetMaxWindow(64 << 20)
+		w.Open(alloc)
+		updates, read, now := int64(0), int64(0), time.Duration(0)
+		for read < 5<<30 {
+			if read%(1<<30) == 0 {
+				now += 80 * time.Minute
+			}
+			now += every
+			read += frame
+			must(t, w.AddReceived(frame, now, 0))
+			if w.AddRead(frame, now) {
+				w.Update(alloc, now)
+				updates++
+			}
+			must(t, w.Check())
+		}
+		if most := 4 * frame * int64(transport/every+1); int64(w.Window()) > most {
+			t.Errorf("transport %v: a window of %d, want %d at most", transport, w.Window(), most)
+		}
+		if most := read/(512<<10) + 32; updates > most {
+			t.Errorf("transport %v: %d updates for %d bytes, want %d at most", transport, updates, read, most)
+		}
+		t.Logf("transport %v: window %d, RTT %v, %d updates", transport, w.Window(), w.RTT(), updates)
+	}
+}
