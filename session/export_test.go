@@ -72,3 +72,10 @@ func (s *Session) RoomForAnswers() <-chan struct{} { return s.out.roomForAnswers
 
 // FitFrames is fitFrames.
 var FitFrames = fitFrames
+
+// Release gives back what only a session with streams needs, as a session does that was used and is quiet.
+func Release(s *Session) {
+	s.releaseStreams()
+	s.out.releaseLazy()
+	s.transport.renew()
+}
