@@ -60,12 +60,12 @@ func (w *writer) nextStep(g *turnGroup, o *outgoing) step {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if g.n == 0 {
-		w.settleHandover() // a new batch begins: those before it were written
+		w.settleHandover()          // a new batch begins: those before it were written
+		w.s.shared.SetSending(true) // again: before the first bulk data it is not noted
 	}
-	for i := range g.turns[:g.n] {
-		w.endTurn(&g.turns[i], b)
+	for ; g.n > 0; g.n-- {
+		w.endTurn(&g.turns[g.n-1], b) // the last one first, as if they were nested: see shaper.Fair
 	}
-	g.n = 0
 	if w.err == nil && !o.isFull() {
 		w.popTurns(g, o)
 	}

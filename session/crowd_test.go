@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/smuxkit/smuxkit/flow"
@@ -43,4 +44,40 @@ func TestBulkStreamsThatWaitHoldFewCopies(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The same holds if somebody has sent all the time since before the first bulk data.
+func TestBulkStreamsOfABusySessionHoldFewCopies(t *testing.T) {
+	eachVersion(t, func(t *testing.T, version int) {
+		budget := flow.NewBudget(64 << 20)
+		ours, theirs := testutil.SimPair(t, path(100*simnet.Gbit, 10*time.Microsecond))
+		g := newGate(ours)
+		c := client(t, g, &session.Config{Version: version, SendBudget: budget, KeepAlive: off})
+		s := server(t, theirs, &session.Config{Version: version, KeepAlive: off})
+		var running sync.WaitGroup
+		defer func() {
+			_, _ = c.CloseNow(), s.CloseNow()
+			running.Wait()
+		}()
+		outs, ins := openPairs(t, c, s, 8)
+		synctest.Wait()
+		g.shut()
+		_, _ = outs[0].Write([]byte{1}) // the transport does not return from its Write yet
+		synctest.Wait()
+		for i, in := range ins {
+			running.Go(func() { writeUntilEnd(outs[i], 32*testutil.KiB) })
+			running.Go(func() { readUntilEnd(in, new(atomic.Int64)) })
+		}
+		synctest.Wait()
+		g.open()
+		time.Sleep(2 * time.Millisecond)
+		most := 0
+		for range 25 {
+			time.Sleep(20 * time.Microsecond)
+			most = max(most, budget.Used())
+		}
+		if most > 8*16<<10 {
+			t.Errorf("8 streams hold %d bytes, want %d at most", most, 8*16<<10)
+		}
+	})
 }

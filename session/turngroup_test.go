@@ -8,6 +8,7 @@ import (
 	"github.com/smuxkit/smuxkit/internal/testutil"
 	"github.com/smuxkit/smuxkit/session"
 	"github.com/smuxkit/smuxkit/shaper"
+	"github.com/smuxkit/smuxkit/stream"
 	"github.com/smuxkit/smuxkit/wire"
 )
 
@@ -61,4 +62,73 @@ func TestControlTurnsAreTakenInGroups(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A turnRecorder is a scheduler that notes the class of each turn. The session's lock guards it.
+type turnRecorder struct {
+	shaper.Fair
+	classes []shaper.Class
+}
+
+func (s *turnRecorder) Pop() (f *shaper.Flow, c shaper.Class, n int) {
+	if f, c, n = s.Fair.Pop(); f != nil {
+		s.classes = append(s.classes, c)
+	}
+	return f, c, n
+}
+
+// If many streams have control frames, and many have little data, control waits for one turn of data at a time: the turns
+// that are in progress together count for no more than they send.
+func TestControlInGroupsDoesNotWaitForData(t *testing.T) {
+	eachVersion(t, func(t *testing.T, version int) {
+		var sched turnRecorder
+		ours, theirs := testutil.SimPair(t, simnet.Link{})
+		g := newGate(ours)
+		c := client(t, g, &session.Config{
+			Version: version, KeepAlive: off, NewScheduler: func() shaper.Scheduler { return &sched },
+		})
+		peer := testutil.NewPeer(t, theirs)
+		peer.EchoSignals(true)
+		peer.Ignore(wire.NOP)
+		const data, control = 300, 600
+		streams := make([]*stream.Stream, data)
+		for i := range streams {
+			streams[i] = open(t, c)
+		}
+		for range streams {
+			peer.Next(t, "each SYN is sent")
+		}
+		synctest.Wait()
+		g.shut()
+		for i, st := range streams {
+			if _, err := st.Write(make([]byte, 100)); err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 {
+				synctest.Wait() // its Write to the transport does not return yet
+			}
+		}
+		for range control {
+			open(t, c)
+		}
+		sched.classes = nil
+		g.open()
+		for range data + control {
+			peer.Next(t, "all frames are sent")
+		}
+		synctest.Wait()
+		run, longest, left := 0, 0, control // turns of data in a row, before the last turn of control
+		for _, class := range sched.classes {
+			if class == shaper.Control {
+				run = 0
+				left--
+			} else if left > 0 {
+				run++
+				longest = max(longest, run)
+			}
+		}
+		if left != 0 || longest > 1 {
+			t.Errorf("control waits for %d turns of data, want 1 at most; %d turns of control are missing", longest, left)
+		}
+	})
 }
