@@ -60,3 +60,22 @@ func (c *Core) SkipCounters(n uint32) {
 		c.s.recv.window.Update(nil, 0)
 	}
 }
+
+// BulkStreams returns how many streams count as those with bulk data.
+func (c *Shared) BulkStreams() int {
+	if r := c.rare.Load(); r != nil {
+		return int(r.bulk.Load())
+	}
+	return 0
+}
+
+// Sendable returns how many bytes wait to be sent, those of Writes that wait included, for which the peer's window has room.
+func (c *Core) Sendable() int {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	n := c.s.send.waiting()
+	if c.s.isWindowed() {
+		n = min(n, c.s.send.window.Available())
+	}
+	return n
+}
