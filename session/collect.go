@@ -24,9 +24,9 @@ type turnGroup struct {
 }
 
 // maxGroup is the most turns in a group. A batch of BatchSize that is not full has room for the control frames of as many
-// streams. A shaper.Fair counts a turn in progress as 1 KiB, and lets 16 KiB of control go before data: so with more than
-// 15 streams that have control frames, data has a turn in between.
-const maxGroup = 16
+// streams. A shaper.Fair counts a turn in progress as 1 KiB, and lets 16 KiB of control go before data that waits: with
+// a group of turns in progress, that is 8 KiB at least.
+const maxGroup = 8
 
 // collect fills o.batch from the scheduler's queue. If the queue is empty, it gives the role up and returns false.
 func (w *writer) collect(o *outgoing) bool {

@@ -33,7 +33,7 @@ func (s *turnCounter) EndTurn(f *shaper.Flow, c shaper.Class, n int, more bool) 
 
 // Streams that have control frames take turns in groups, but one by one if a write is limited in size. All turns end.
 func TestControlTurnsAreTakenInGroups(t *testing.T) {
-	for _, tt := range []struct{ maxWrite, most int }{{0, 16}, {1000, 1}} {
+	for _, tt := range []struct{ maxWrite, most int }{{0, 8}, {1000, 1}} {
 		eachVersion(t, func(t *testing.T, version int) {
 			var sched turnCounter
 			ours, theirs := testutil.SimPair(t, simnet.Link{})
