@@ -15,9 +15,8 @@ const (
 	MinInterval = time.Millisecond
 )
 
-// Periodic is a [Policy] that probes when nothing was sent for Interval, or up to a
-// fiftieth of it earlier, and gives up when nothing was received for Timeout. The zero
-// value has the defaults.
+// Periodic is a [Policy] that probes when nothing was sent for Interval, and gives up
+// when nothing was received for Timeout. The zero value has the defaults.
 //
 // Bytes of any kind count. So a transfer needs no probes in its direction, and the peer
 // does not miss a probe that waits behind data. A quiet peer is heard through NOPs of
@@ -96,13 +95,13 @@ func (p Periodic) Next(a Activity) (Action, time.Duration) {
 
 	action := None
 	again := p.Interval - since(a.LastSent, a.Now)
-	if again <= slack(p.Interval) {
+	if again <= 0 {
 		action, again = Probe, p.Interval
 	}
 	if a.ReadPaused {
 		return action, again
 	}
-	if due, ok := p.untilPing(a); ok && due <= slack(p.Interval) {
+	if due, ok := p.untilPing(a); ok && due <= 0 {
 		action, again = Ping, p.Interval
 	} else if ok {
 		again = min(again, due)
@@ -116,10 +115,6 @@ func (p Periodic) Next(a Activity) (Action, time.Duration) {
 	}
 	return action, min(again, giveUp)
 }
-
-// slack is how much earlier a probe or a ping may be sent. A session sends a probe some microseconds after Next has asked for
-// it. Without slack, it would call Next in vain just before the next one is due.
-func slack(interval time.Duration) time.Duration { return interval / 50 }
 
 // untilPing returns the time until a ping is due, which is not positive if it is due now.
 // ok is false if the peer owes an answer already.

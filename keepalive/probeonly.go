@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// ProbeOnly is a [Policy] that probes when nothing was sent for Interval, or up to a
-// fiftieth of it earlier, and never gives up. It keeps the path open through NATs and firewalls, and keeps a peer from giving up
+// ProbeOnly is a [Policy] that probes when nothing was sent for Interval, and never gives
+// up. It keeps the path open through NATs and firewalls, and keeps a peer from giving up
 // this side.
 //
 // Use it for a peer that sends nothing on its own and does not answer pings, over a
@@ -37,7 +37,7 @@ func (p ProbeOnly) Next(a Activity) (Action, time.Duration) {
 	if p.Interval <= 0 {
 		p.Interval = DefaultInterval
 	}
-	if again := p.Interval - since(a.LastSent, a.Now); again > slack(p.Interval) {
+	if again := p.Interval - since(a.LastSent, a.Now); again > 0 {
 		return None, again
 	}
 	return Probe, p.Interval

@@ -54,7 +54,8 @@ func (i idleStreams) count(e *end) int {
 }
 
 // idleSessions is what each of that many sessions costs, without its connection: before any stream, and once a stream has
-// been opened, used and closed on it. If idle is not 0, then after that time, and in CPU time over it, at the accepting end.
+// been opened, used and closed on it. If idle is not 0, then after that time, and after it in CPU time over as long, at the
+// accepting end.
 type idleSessions struct {
 	sessions int
 	idle     time.Duration
@@ -153,14 +154,18 @@ func (i idleSessions) accept(e *end) figures {
 		_ = s.Close()
 	}
 	e.meet()
-	if idle := i.idleWindow(e); idle > 0 {
-		cpu := cpuTime()
+	idle := i.idleWindow(e)
+	if idle > 0 {
 		time.Sleep(idle)
-		f["CPU us"] = each((cpuTime() - cpu).Seconds() * 1e6 / idle.Seconds())
 		e.meet()
 	}
 	f["bytes"] = each(memory() - before)
 	f["goroutines"] = each(float64(runtime.NumGoroutine() - goroutines))
+	if idle > 0 {
+		cpu := cpuTime()
+		time.Sleep(idle)
+		f["CPU us"] = each((cpuTime() - cpu).Seconds() * 1e6 / idle.Seconds())
+	}
 	e.meet()
 	e.tell(f)
 	runtime.KeepAlive(sessions)
